@@ -1,0 +1,46 @@
+/** Every error code that the package throws. A code is stable: callers may switch on it. */
+export type SpaErrorCode =
+  | "ABORTED" // an AbortSignal fired
+  | "ADDON_MISSING" // the native addon or libtorch could not be loaded
+  | "BAD_ARGUMENT" // an argument of a library call has the wrong type, range or shape
+  | "BAD_CHECKPOINT" // a checkpoint file is missing, truncated, foreign or does not fit its config
+  | "BAD_CONFIG" // a preset, YAML file or key=value override is wrong
+  | "BAD_ENVIRONMENT" // a user's environment breaks the interface
+  | "BAD_LEVEL" // a level text is malformed or unsolvable
+  | "BAD_TOKENIZER" // tokenizer files are missing, broken or do not fit the model
+  | "CAPACITY" // a session, slot or context limit is exceeded
+  | "DISK_FULL" // a file could not be written for want of space
+  | "DISPOSED" // an object was used after dispose()
+  | "EPISODE_OVER" // step() on a finished episode
+  | "INTERNAL" // a defect of this package
+  | "NOT_FINITE" // a loss, gradient or weight is NaN or infinite
+  | "OUT_OF_MEMORY" // the device has too little memory
+  | "RUN_LOCKED" // another process works in this run folder
+  | "RUN_VERSION" // a run folder written by another version of the format
+  | "STALE_CACHE" // a session was used after its model's weights changed
+  | "UNKNOWN_NAME" // an unknown preset, environment, option, action or command
+  | "UNSUPPORTED"; // a model, dtype or device that the engine does not handle
+
+/**
+ * The one error class of the package.
+ *
+ * `message` says what was wrong and where (file, key, level, turn); `hint` says what to do about it.
+ */
+export class SpaError extends Error {
+  readonly code: SpaErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: SpaErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "SpaError";
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/** Throws the `ABORTED` error if `signal` has fired; for loops that work in steps. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new SpaError("ABORTED", "the operation was aborted", { cause: signal.reason });
+  }
+}

@@ -1,0 +1,347 @@
+import type { SpaError } from "../errors.ts";
+
+/**
+ * The typed mirror of everything that the native addon (native/addon.cc) exports.
+ *
+ * The classes of lib/native check their arguments and fill in defaults before they call; native code trusts what it
+ * is given. Nothing outside lib/native uses these types.
+ */
+export interface Addon {
+  /** Called once per JavaScript environment, before anything else: native code throws this class. */
+  initialize(errorClass: typeof SpaError): void;
+  info(): AddonInfo;
+  Engine: new (options: NativeEngineOptions) => NativeEngine;
+
+  gae(batch: NativeAdvantageBatch, gamma: number, lambda: number): NativeAdvantages;
+  biLevelGae(
+    batch: NativeAdvantageBatch & { turnEnds: Uint32Array },
+    gamma: number,
+    lambda: number,
+    highLevelGamma: number,
+  ): NativeAdvantages;
+  whiten(values: Float32Array, mask: Uint8Array): Float32Array;
+
+  /** The losses of the trainer on plain arrays, with gradients; for tests against reference values. */
+  policyLoss(batch: NativePolicyLossBatch, loss: NativePolicyLossOptions): NativePolicyLoss;
+  valueLoss(batch: NativeValueLossBatch, loss: NativeValueLossOptions): NativeValueLoss;
+  aggregate(values: Float32Array, mask: Uint8Array, offsets: Uint32Array, mode: Aggregation): number;
+  klPenalty(
+    logProbs: Float32Array,
+    reference: Float32Array,
+    estimator: KlEstimator,
+  ): { kl: Float32Array; gradient: Float32Array };
+}
+
+/** What `spa doctor` prints about the native side. */
+export interface AddonInfo {
+  /** The version of libtorch in this process, e.g. `"2.13.0"`. */
+  libtorch: string;
+  /** The instruction set that libtorch uses, e.g. `"AVX512"`. */
+  cpuCapability: string;
+  /** The instruction set of this package's own kernels: `"baseline"`, `"avx2"` or `"avx512"`. */
+  isa: string;
+  /** libtorch has oneDNN. */
+  mkldnn: boolean;
+  /** This addon was compiled with CUDA. */
+  cuda: boolean;
+  /** Names of the CUDA devices that this process can use. */
+  devices: string[];
+}
+
+export type Device = "cpu" | "cuda";
+export type Dtype = "float32" | "bfloat16";
+export type Initialization = "default" | "nano";
+export type Aggregation = "token-mean" | "seq-mean-token-mean" | "seq-mean-token-sum";
+export type KlEstimator = "k1" | "abs" | "k2" | "k3";
+
+/**
+ * A call that runs on an engine's thread, after those made before it. `abort()` makes it reject with `ABORTED` at its
+ * next opportunity; it does nothing once the call has settled.
+ */
+export interface NativeCall<T> {
+  promise: Promise<T>;
+  abort(): void;
+}
+
+export type NativeProgress = ((done: number, total: number) => void) | undefined;
+
+export interface NativeEngineOptions {
+  device: Device | "auto";
+  threads: number;
+  seed: number;
+}
+
+export interface NativeEngine {
+  /** Starts the thread's device and settings. */
+  start(): NativeCall<{ device: Device }>;
+  createModel(config: NativeModelConfig, options: NativeCreateModelOptions): NativeCall<NativeModel>;
+  loadModel(
+    config: NativeModelConfig,
+    tensors: NativeTensorSource[],
+    options: { dtype: Dtype },
+    progress: NativeProgress,
+  ): NativeCall<NativeModel>;
+  /** Creation takes place on the engine's thread; should it fail, the trainer's first call rejects. */
+  createTrainer(model: NativeModel, critic: NativeModel | "shared" | null, options: NativeTrainerOptions): NativeTrainer;
+  memory(): NativeCall<{ current: number; peak: number }>;
+  /** Lets the running call finish, rejects those that wait with `DISPOSED`, frees everything and ends the thread. */
+  dispose(): Promise<void>;
+}
+
+/** spa::ModelConfig. */
+export interface NativeModelConfig {
+  vocab: number;
+  hidden: number;
+  intermediate: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  ropeTheta: number;
+  rmsEps: number;
+  /** Llama 3's frequency scaling; null for plain RoPE. */
+  ropeScaling: NativeRopeScaling | null;
+  qkvBias: boolean;
+  oBias: boolean;
+  mlpBias: boolean;
+  qkNorm: boolean;
+  tied: boolean;
+  maxPositions: number;
+}
+
+export interface NativeRopeScaling {
+  factor: number;
+  lowFrequencyFactor: number;
+  highFrequencyFactor: number;
+  originalMaxPositions: number;
+}
+
+export interface NativeCreateModelOptions {
+  dtype: Dtype;
+  seed: number;
+  initialization: Initialization;
+  valueHead: boolean;
+}
+
+/** Where a tensor lies in a file: bytes `begin` to `end` from the file's start. */
+export interface NativeTensorSource {
+  name: string;
+  dtype: "F32" | "BF16" | "F16";
+  shape: number[];
+  file: string;
+  begin: number;
+  end: number;
+}
+
+/** A tensor as a model or trainer would write it. */
+export interface NativeTensorInfo {
+  name: string;
+  dtype: "F32" | "BF16";
+  shape: number[];
+}
+
+export interface NativeModel {
+  readonly parameterCount: number;
+  readonly hasValueHead: boolean;
+  /** Names, dtypes and shapes, in the order in which `save` writes them. */
+  readonly tensors: NativeTensorInfo[];
+  /** Writes `header` and then every tensor to a new file, and syncs it to disk. */
+  save(file: string, header: Uint8Array, progress: NativeProgress): NativeCall<void>;
+  clone(options: { valueHead: boolean }): NativeCall<NativeModel>;
+  /** Resolves to the new weight version. */
+  copyFrom(other: NativeModel): NativeCall<number>;
+  score(
+    batch: { tokens: Int32Array; offsets: Uint32Array },
+    options: { temperature: number; logProbs: boolean; entropy: boolean; values: boolean },
+    progress: NativeProgress,
+  ): NativeCall<NativeScores>;
+  openSession(options: { slots: number; maxTokens: number; seed: number }): NativeCall<NativeSession>;
+  dispose(): NativeCall<void>;
+}
+
+export interface NativeScores {
+  logProbs?: Float32Array;
+  entropy?: Float32Array;
+  values?: Float32Array;
+}
+
+export interface NativeSession {
+  extend(
+    slots: Int32Array,
+    batch: { tokens: Int32Array; offsets: Uint32Array },
+    progress: NativeProgress,
+  ): NativeCall<void>;
+  fork(slot: number, targets: Int32Array): NativeCall<void>;
+  generate(slots: Int32Array, options: NativeGenerateOptions, progress: NativeProgress): NativeCall<NativeGenerated>;
+  release(slots: Int32Array): NativeCall<void>;
+  dispose(): NativeCall<void>;
+}
+
+export interface NativeGenerateOptions {
+  maxNewTokens: Int32Array;
+  temperature: number;
+  /** 0: no limit. */
+  topK: number;
+  /** 1: no limit. */
+  topP: number;
+  stopTokens: Int32Array;
+  /** Keys of the random streams, one a slot; empty: the slots' own numbers. Float64 holds whole numbers to 2^53. */
+  streams: Float64Array;
+}
+
+export interface NativeGenerated {
+  tokens: Int32Array;
+  logProbs: Float32Array;
+  offsets: Uint32Array;
+  /** 0 stop, 1 length, 2 context. */
+  finish: Uint8Array;
+}
+
+export interface NativeOptimizerOptions {
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  weightDecay: number;
+  epsilon: number;
+}
+
+export interface NativeTrainerOptions {
+  optimizer: NativeOptimizerOptions;
+  criticOptimizer: NativeOptimizerOptions;
+  /** Largest global norm of the gradient; 0: no clipping. */
+  gradientClip: number;
+  schedule: { kind: "constant" | "linear" | "cosine"; warmupSteps: number; totalSteps: number; minimumRatio: number };
+  microBatchTokens: number;
+}
+
+export interface NativePpoLossOptions {
+  clipLow: number;
+  clipHigh: number;
+  /** 0: no dual clip. */
+  dualClip: number;
+  entropyCoefficient: number;
+  klCoefficient: number;
+  klEstimator: KlEstimator;
+  temperature: number;
+  aggregation: Aggregation;
+  /** 0: no clipping of values. */
+  valueClip: number;
+  valueCoefficient: number;
+  supervisedCoefficient: number;
+}
+
+export interface NativeTrainBatch {
+  tokens: Int32Array;
+  offsets: Uint32Array;
+  mask: Uint8Array;
+  oldLogProbs?: Float32Array;
+  advantages?: Float32Array;
+  referenceLogProbs?: Float32Array;
+  supervisedMask?: Uint8Array;
+  valueMask?: Uint8Array;
+  oldValues?: Float32Array;
+  returns?: Float32Array;
+}
+
+export type NativeLoss =
+  | { kind: "sft"; aggregation: Aggregation }
+  | ({ kind: "ppo" | "value" } & NativePpoLossOptions);
+
+/** Every figure of one update; those that the loss has no use for are 0. */
+export interface NativeStepMetrics {
+  loss: number;
+  gradientNorm: number;
+  learningRate: number;
+  policyLoss: number;
+  approxKl: number;
+  clipFraction: number;
+  dualClipFraction: number;
+  entropy: number;
+  kl: number;
+  ratioMean: number;
+  ratioMax: number;
+  valueLoss: number;
+  valueClipFraction: number;
+  explainedVariance: number;
+  criticGradientNorm: number;
+  supervisedLoss: number;
+  /** Weight versions after the update. */
+  modelVersion: number;
+  criticVersion: number;
+}
+
+/** Which optimiser of a trainer: the model's or the critic's. */
+export type OptimizerPart = "model" | "critic";
+
+export interface NativeTrainer {
+  step(batch: NativeTrainBatch, loss: NativeLoss, progress: NativeProgress): NativeCall<NativeStepMetrics>;
+  /** Resolves once the trainer exists, to the number of updates made so far. */
+  describe(): NativeCall<NativeTrainerState>;
+  saveState(part: OptimizerPart, file: string, header: Uint8Array): NativeCall<void>;
+  loadState(part: OptimizerPart, tensors: NativeTensorSource[]): NativeCall<void>;
+  setStepCounts(steps: { modelSteps: number; criticSteps: number }): NativeCall<void>;
+  dispose(): NativeCall<void>;
+}
+
+export interface NativeTrainerState {
+  modelSteps: number;
+  criticSteps: number;
+  learningRate: number;
+  model: NativeTensorInfo[];
+  /** Empty without a critic of its own. */
+  critic: NativeTensorInfo[];
+}
+
+export interface NativeAdvantageBatch {
+  rewards: Float32Array;
+  values: Float32Array;
+  mask: Uint8Array;
+  offsets: Uint32Array;
+}
+
+export interface NativeAdvantages {
+  advantages: Float32Array;
+  returns: Float32Array;
+}
+
+export interface NativePolicyLossBatch {
+  logProbs: Float32Array;
+  oldLogProbs: Float32Array;
+  advantages: Float32Array;
+  mask: Uint8Array;
+  offsets: Uint32Array;
+}
+
+export interface NativePolicyLossOptions {
+  clipLow: number;
+  clipHigh: number;
+  dualClip: number;
+  aggregation: Aggregation;
+}
+
+export interface NativePolicyLoss {
+  loss: number;
+  clipFraction: number;
+  dualClipFraction: number;
+  approxKl: number;
+  gradient: Float32Array;
+}
+
+export interface NativeValueLossBatch {
+  values: Float32Array;
+  oldValues: Float32Array;
+  returns: Float32Array;
+  mask: Uint8Array;
+  offsets: Uint32Array;
+}
+
+export interface NativeValueLossOptions {
+  valueClip: number;
+  aggregation: Aggregation;
+}
+
+export interface NativeValueLoss {
+  loss: number;
+  clipFraction: number;
+  gradient: Float32Array;
+}
