@@ -1,0 +1,41 @@
+// The optimiser's passes over flat parameter buffers.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+namespace spa::kernels {
+
+struct AdamWParameters {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay =
+      0.01;          // decoupled: the parameter is first multiplied by 1 - learning_rate * weight_decay
+  int64_t step = 1;  // of this update, from 1
+  double gradient_scale = 1.0;  // gradients are multiplied by it first
+};
+
+/// Buffers of one update, all of the same size. float32, but for `parameter`, which is bfloat16 when there is
+/// a master.
+struct AdamWBuffers {
+  at::Tensor parameter;
+  at::Tensor gradient;
+  at::Tensor first_moment;
+  at::Tensor second_moment;
+  at::Tensor master;  // float32 master weights of a bfloat16 parameter; else undefined
+};
+
+/// One AdamW update in place (Loshchilov & Hutter 2019, arXiv:1711.05101, as torch.optim.AdamW), all buffers
+/// in one pass and one parallel region.
+void adamw_(const std::vector<AdamWBuffers>& buffers, const AdamWParameters& parameters);
+
+/// Sum of the squares of all elements, in double, added in an order that does not depend on the threads.
+double squared_norm(const std::vector<at::Tensor>& tensors);
+
+/// x *= factor.
+void scale_(const at::Tensor& x, double factor);
+
+}  // namespace spa::kernels

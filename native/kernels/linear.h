@@ -1,0 +1,52 @@
+// y = x W^T + b, and its gradients.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "kernels/cpu/table.h"
+
+namespace spa::kernels {
+
+/// A weight W [out, in] in the panels of the CPU micro-kernels (float32; bfloat16 weights are widened). Pack
+/// once per weight version.
+class PackedWeight {
+ public:
+  PackedWeight() = default;
+  /// `weight` [out, in] on the CPU, float32 or bfloat16; later changes of it are not seen.
+  explicit PackedWeight(const at::Tensor& weight);
+
+  bool defined() const { return storage_.defined(); }
+  int64_t out_features() const { return out_features_; }
+  int64_t in_features() const { return in_features_; }
+  /// For Table::linear; valid as long as this object lives.
+  cpu::PackedMatrix view() const;
+
+ private:
+  at::Tensor storage_;
+  int64_t out_features_ = 0;
+  int64_t in_features_ = 0;
+};
+
+/// Whether a weight of this shape is served best by the own micro-kernels (small and middling float32
+/// weights) rather than by ATen (MKL, oneDNN, cuBLAS). The functions below ask it themselves; sessions ask it
+/// to choose between packed and ATen decode.
+bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device);
+
+/// y [..., out] = x [..., in] W^T (+ bias [out]) (+ add [..., out]) in x's dtype. bias and add may be
+/// undefined tensors.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {},
+                  const at::Tensor& add = {});
+/// The same from a packed weight; x float32 or bfloat16 on the CPU.
+at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias = {},
+                  const at::Tensor& add = {});
+
+/// d loss / d x [..., in] from grad [..., out].
+at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight);
+
+/// grad_weight [out, in] += grad^T x and grad_bias [out] += sum of grad's rows. Either may be undefined
+/// (skipped). They are float32 (or float64 with float64 operands), so that micro-batches add up exactly. The
+/// result does not depend on the number of threads.
+void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,
+                                const at::Tensor& grad_bias = {});
+
+}  // namespace spa::kernels

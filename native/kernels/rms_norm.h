@@ -1,0 +1,39 @@
+// Root mean square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467), with the residual addition before
+// it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace spa::kernels {
+
+struct RmsNormResult {
+  at::Tensor output;       // as x
+  at::Tensor inverse_rms;  // float32 [rows], rows = all but x's last dimension; for the gradient
+};
+
+/// y = x / sqrt(mean(x^2) + epsilon) * weight over the last dimension. x [..., width], weight [width];
+/// float32 inside.
+RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+struct AddRmsNormResult {
+  at::Tensor sum;  // x + residual: the residual stream, and what was normalised
+  at::Tensor output;
+  at::Tensor inverse_rms;
+};
+
+/// rms_norm(x + residual), and the sum itself.
+AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                              double epsilon);
+
+/// The same without a copy: `x` (the residual stream) is overwritten with x + delta.
+RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double epsilon);
+
+/// d loss / d x, given `x` as it was normalised (the sum, after an addition). `grad_sum` (may be undefined)
+/// is the gradient that reaches the sum past the norm and is added; after add_rms_norm the result is the
+/// gradient of both summands. grad_weight [width] (float32, or float64 with float64 operands; may be
+/// undefined) is added to, in an order that does not depend on the threads.
+at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
+                             const at::Tensor& grad_weight);
+
+}  // namespace spa::kernels
