@@ -18,9 +18,10 @@ export async function ensureNative(libtorch, { tests = false } = {}) {
   checkDisk(1024 ** 3);
   say(`compiling the native ${tests ? "tests" : "addon"} against libtorch ${libtorch.version} (the first time takes two or three minutes)`);
   const cmakeJs = createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");
-  const definitions = [`--CDLIBTORCH=${libtorch.path}`, `--CDUSE_CUDA=${process.env.USE_CUDA ?? "AUTO"}`, `--CDSPA_TESTS=${tests ? "ON" : "OFF"}`];
+  const definitions = [`--CDLIBTORCH=${libtorch.path}`, `--CDUSE_CUDA=${process.env.USE_CUDA ?? "AUTO"}`];
+  const target = tests ? ["--target", "spa_tests"] : [];
   try {
-    await run(process.execPath, [cmakeJs, "build", "--out", "build", "--config", "Release", "--parallel", "2", ...definitions], { show: true });
+    await run(process.execPath, [cmakeJs, "build", "--out", "build", "--config", "Release", "--parallel", "2", ...target, ...definitions], { show: true });
   } catch (failure) {
     throw new SetupError(`the native build failed:\n${lastLines(failure.output)}`, "see the compiler's message above; 'rm -rf build' starts afresh");
   }

@@ -1,6 +1,7 @@
 // `npm run setup`: brings whatever is missing and says what it does. Safe to run at any time; quick when all is there.
 //
 //   --quiet   print nothing when there is nothing to do
+//   --tests   build the C++ tests too
 //
 // Plain JavaScript without packages, for it runs before there are any.
 import { existsSync } from "node:fs";
@@ -43,13 +44,14 @@ async function ensureTypeScript() {
   return true;
 }
 
-/** Everything in order. `tests` also builds the C++ tests. */
-export async function setUp({ quiet = false, tests = false } = {}) {
+/** Everything in order; with `tests`, the C++ tests too. */
+async function setUp({ quiet, tests }) {
   checkNode();
   const begin = process.hrtime.bigint();
   const packages = isClone && (await ensurePackages());
   const libtorch = await ensureLibtorch();
-  const native = await ensureNative(libtorch, { tests });
+  const native = await ensureNative(libtorch);
+  if (tests) await ensureNative(libtorch, { tests });
   const typescript = isClone && (await ensureTypeScript());
   if (!quiet || packages || native || typescript) {
     const seconds = Number(process.hrtime.bigint() - begin) / 1e9;
@@ -57,21 +59,11 @@ export async function setUp({ quiet = false, tests = false } = {}) {
   }
 }
 
-/** Runs `setUp` and turns a failure into one sentence, the remedy and exit code 3. */
-export async function setUpOrExplain(options) {
-  try {
-    await setUp(options);
-    return true;
-  } catch (error) {
-    if (!(error instanceof SetupError)) throw error;
-    console.error(`\n[setup] ${error.message}\n[setup] To mend it: ${error.remedy}`);
-    process.exitCode = 3;
-    return false;
-  }
-}
-
-const invokedAs = process.argv[1] ?? "";
-if (invokedAs.endsWith("setup.mjs") || process.argv[2] === "setup") {
-  const ready = await setUpOrExplain({ quiet: process.argv.includes("--quiet") });
-  if (!ready) process.exit(3);
+const given = (option) => process.argv.includes(option);
+try {
+  await setUp({ quiet: given("--quiet"), tests: given("--tests") });
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  console.error(`\n[setup] ${error.message}\n[setup] To mend it: ${error.remedy}`);
+  process.exit(3);
 }
