@@ -1,0 +1,201 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
+import { SpaError } from "../errors.ts";
+import { type ByteScheme, byteSchemeOf, checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
+
+/** Files of a Hugging Face tokenizer by name; `save` writes them back byte for byte. */
+export type TokenizerFiles = ReadonlyMap<string, Uint8Array>;
+
+const required = "tokenizer.json";
+const optional = [
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+  "vocab.json",
+  "merges.txt",
+];
+
+/**
+ * Text to token ids and back, from a Hugging Face tokenizer.json.
+ *
+ * Only byte-complete BPE tokenizers are accepted (byte-level as in Qwen and Llama 3, or with byte fallback), so every
+ * text can be encoded and `decode` returns exactly the bytes that the tokens stand for.
+ */
+export class Tokenizer {
+  /** One more than the largest token id. A model's vocabulary may be larger (padding), never smaller. */
+  readonly vocabularySize: number;
+  readonly #hub: HubTokenizer;
+  readonly #files: TokenizerFiles;
+  readonly #scheme: ByteScheme;
+  readonly #added: ReadonlySet<number>;
+  readonly #bytes = new Map<number, Uint8Array>();
+  // ignoreBOM: a byte order mark is text like any other; by default TextDecoder swallows it.
+  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+  /**
+   * @param files the tokenizer's files; `tokenizer.json` must be there.
+   * @param where a folder or name for error messages.
+   * @throws SpaError BAD_TOKENIZER
+   */
+  constructor(files: TokenizerFiles, where: string) {
+    const json = checkTokenizerJson(parseJson(files.get(required), `${where}/${required}`), where);
+    const configBytes = files.get("tokenizer_config.json");
+    const config = configBytes === undefined ? {} : parseJson(configBytes, `${where}/tokenizer_config.json`);
+    try {
+      this.#hub = new HubTokenizer(json, config as object);
+    } catch (cause) {
+      throw badTokenizer(`${where}/${required} cannot be used: ${(cause as Error).message}`, cause);
+    }
+    this.#files = files;
+    this.#scheme = byteSchemeOf(json, where);
+    this.#added = new Set(json.added_tokens.map((token) => token.id));
+    this.vocabularySize = largestId(json) + 1;
+  }
+
+  /** Token ids of `text`: special tokens in the text are recognised, none are added. */
+  encode(text: string): Int32Array {
+    return Int32Array.from(this.#hub.encode(text, { add_special_tokens: false }).ids);
+  }
+
+  /**
+   * The text of `ids`, special tokens included. Bytes that are no UTF-8 (a sequence cut inside a character) become
+   * U+FFFD; ids without a token (a model's padded vocabulary) become nothing.
+   *
+   * @throws SpaError BAD_ARGUMENT for something that is no token id.
+   */
+  decode(ids: ArrayLike<number>): string {
+    return this.#utf8.decode(this.bytes(ids));
+  }
+
+  /** The bytes of `ids`, one after another. */
+  bytes(ids: ArrayLike<number>): Uint8Array {
+    let length = 0;
+    for (let i = 0; i < ids.length; i++) {
+      length += this.bytesOf(ids[i]).length;
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const piece = this.bytesOf(ids[i]);
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes;
+  }
+
+  /** The bytes that one token stands for; empty for an id without a token. Do not change the array. */
+  bytesOf(id: number): Uint8Array {
+    const known = this.#bytes.get(id);
+    if (known !== undefined) {
+      return known;
+    }
+    if (!Number.isInteger(id) || id < 0) {
+      throw new SpaError("BAD_ARGUMENT", `decode: ${id} is no token id`, {
+        hint: "token ids are integers from 0 on",
+      });
+    }
+    const content = this.#hub.id_to_token(id);
+    const bytes =
+      content === undefined
+        ? new Uint8Array()
+        : this.#added.has(id)
+          ? new TextEncoder().encode(content)
+          : this.#scheme(content);
+    this.#bytes.set(id, bytes);
+    return bytes;
+  }
+
+  /** The id of a token by its exact content in the vocabulary, e.g. `"<|im_end|>"`; undefined if there is none. */
+  tokenId(token: string): number | undefined {
+    return this.#hub.token_to_id(token);
+  }
+
+  /**
+   * Writes the tokenizer's files, byte for byte as they were read.
+   *
+   * @throws SpaError DISK_FULL, BAD_ARGUMENT (folder cannot be written)
+   */
+  save(folder: string): void {
+    try {
+      mkdirSync(folder, { recursive: true });
+      for (const [name, bytes] of this.#files) {
+        writeFileSync(join(folder, name), bytes);
+      }
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "DISK_FULL" : "BAD_ARGUMENT";
+      throw new SpaError(code, `the tokenizer cannot be written to ${folder}: ${(cause as Error).message}`, {
+        hint: code === "DISK_FULL" ? "free some space and go on" : "choose a folder that can be written",
+        cause,
+      });
+    }
+  }
+}
+
+/**
+ * Reads a folder with Hugging Face tokenizer files (`tokenizer.json`; `tokenizer_config.json` if it is there).
+ *
+ * @throws SpaError BAD_TOKENIZER when the file is missing, broken or of an unsupported kind.
+ */
+export function loadTokenizer(folder: string): Tokenizer {
+  const files = new Map<string, Uint8Array>();
+  for (const name of [required, ...optional]) {
+    try {
+      files.set(name, readFileSync(join(folder, name)));
+    } catch (cause) {
+      const missing = ["ENOENT", "ENOTDIR"].includes((cause as NodeJS.ErrnoException).code ?? "");
+      if (name === required || !missing) {
+        throw badTokenizer(
+          missing ? `there is no ${name} in ${folder}` : `${join(folder, name)} cannot be read`,
+          cause,
+        );
+      }
+    }
+  }
+  return new Tokenizer(files, folder);
+}
+
+/**
+ * Checks that every id that the tokenizer can produce has a row in the model's embedding.
+ *
+ * @param vocabSize rows of the embedding (config.json's `vocab_size`).
+ * @throws SpaError BAD_TOKENIZER
+ */
+export function checkTokenizerFits(tokenizer: Tokenizer, vocabSize: number): void {
+  if (tokenizer.vocabularySize > vocabSize) {
+    throw new SpaError(
+      "BAD_TOKENIZER",
+      `the tokenizer has ${tokenizer.vocabularySize} tokens but the model's vocabulary holds only ${vocabSize}`,
+      { hint: "use the tokenizer.json that was published or saved with this model" },
+    );
+  }
+}
+
+function parseJson(bytes: Uint8Array | undefined, file: string): unknown {
+  if (bytes === undefined) {
+    throw badTokenizer(`${file} is missing`);
+  }
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw badTokenizer(`${file} is no JSON: ${(cause as Error).message}`, cause);
+  }
+}
+
+function largestId(json: TokenizerJson): number {
+  let largest = -1;
+  for (const id of Object.values(json.model.vocab)) {
+    largest = Math.max(largest, id);
+  }
+  for (const { id } of json.added_tokens) {
+    largest = Math.max(largest, id);
+  }
+  return largest;
+}
+
+function badTokenizer(message: string, cause?: unknown): SpaError {
+  return new SpaError("BAD_TOKENIZER", message, {
+    hint: "give a folder with the tokenizer.json of a Qwen, Llama 3 or nano model",
+    cause,
+  });
+}

@@ -1,0 +1,99 @@
+import { SpaError } from "../errors.ts";
+import { Role } from "./roles.ts";
+import type { Span } from "./spans.ts";
+import { strip, type TurnFormat } from "./tags.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** The contents of a turn to be written. */
+export interface TurnContent {
+  format: TurnFormat;
+  reasoning: string;
+  actions: readonly string[];
+  /** World-model format only. */
+  observation?: string;
+  prediction?: string;
+  /** What stands between actions, with the spaces around it. Default `" || "`. */
+  separator?: string;
+}
+
+/**
+ * The spans of a well-formed turn, without the end token:
+ * `<think><observation>…</observation>…<prediction>…</prediction></think><answer>Up || Left</answer>`, or
+ * `<think>…</think><answer>…</answer>` in the plain format.
+ *
+ * @throws SpaError BAD_ARGUMENT if the world-model format lacks a state.
+ */
+export function writeTurn(content: TurnContent): Span[] {
+  const { format, observation, reasoning, prediction, actions, separator = " || " } = content;
+  const tag = (text: string): Span => ({ role: Role.tag, text });
+  const thought: Span[] = reasoning === "" ? [] : [{ role: Role.reasoning, text: reasoning }];
+  if (format === "world-model") {
+    if (observation === undefined || prediction === undefined) {
+      throw new SpaError(
+        "BAD_ARGUMENT",
+        "writeTurn: the world-model format needs observation and prediction",
+        {
+          hint: "pass both states, or write the turn in the plain format",
+        },
+      );
+    }
+    thought.unshift(
+      tag("<observation>"),
+      { role: Role.observation, text: observation },
+      tag("</observation>"),
+    );
+    thought.push(tag("<prediction>"), { role: Role.prediction, text: prediction }, tag("</prediction>"));
+  }
+  return [
+    tag("<think>"),
+    ...thought,
+    tag("</think>"),
+    tag("<answer>"),
+    { role: Role.answer, text: actions.join(separator) },
+    { role: Role.answerEnd, text: "</answer>" },
+  ];
+}
+
+/**
+ * The spans of a turn with the true states in place of what the agent wrote into observation and prediction; reasoning,
+ * answer and tags stay. The states are put in as they are, whatever characters they hold.
+ *
+ * @param spans a turn's spans, from {@link parseTurn} or {@link writeTurn}.
+ */
+export function replaceStates(spans: readonly Span[], before: string, after: string): Span[] {
+  return spans.map((span) => {
+    const state = span.role === Role.observation ? before : span.role === Role.prediction ? after : span.text;
+    return { role: span.role, text: state };
+  });
+}
+
+/**
+ * Token ids and roles of spans, encoded span by span: no token crosses from one span to the next.
+ *
+ * @param endToken appended with the role `end`, if given.
+ * @returns tokens and roles, both [n].
+ */
+export function encodeSpans(
+  spans: readonly Span[],
+  tokenizer: Tokenizer,
+  endToken?: number,
+): { tokens: Int32Array; roles: Uint8Array } {
+  const tokens: number[] = [];
+  const roles: number[] = [];
+  for (const span of spans) {
+    for (const token of tokenizer.encode(span.text)) {
+      tokens.push(token);
+      roles.push(span.role);
+    }
+  }
+  if (endToken !== undefined) {
+    tokens.push(endToken);
+    roles.push(Role.end);
+  }
+  return { tokens: Int32Array.from(tokens), roles: Uint8Array.from(roles) };
+}
+
+/** Whether two state texts are the same but for white space at their ends: how observations and predictions are judged. */
+export function sameState(written: string, truth: string): boolean {
+  return strip(written) === strip(truth);
+}
