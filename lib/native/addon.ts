@@ -10,6 +10,8 @@ export interface Addon {
   /** Called once per JavaScript environment, before anything else: native code throws this class. */
   initialize(errorClass: typeof SpaError): void;
   info(): AddonInfo;
+  /** Name and shape of every parameter of a model, in file order. */
+  parameters(config: NativeModelConfig, valueHead: boolean): { name: string; shape: number[] }[];
   Engine: new (options: NativeEngineOptions) => NativeEngine;
 
   gae(batch: NativeAdvantageBatch, gamma: number, lambda: number): NativeAdvantages;
@@ -82,7 +84,11 @@ export interface NativeEngine {
     progress: NativeProgress,
   ): NativeCall<NativeModel>;
   /** Creation takes place on the engine's thread; should it fail, the trainer's first call rejects. */
-  createTrainer(model: NativeModel, critic: NativeModel | "shared" | null, options: NativeTrainerOptions): NativeTrainer;
+  createTrainer(
+    model: NativeModel,
+    critic: NativeModel | "shared" | null,
+    options: NativeTrainerOptions,
+  ): NativeTrainer;
   memory(): NativeCall<{ current: number; peak: number }>;
   /** Lets the running call finish, rejects those that wait with `DISPOSED`, frees everything and ends the thread. */
   dispose(): Promise<void>;
@@ -99,8 +105,7 @@ export interface NativeModelConfig {
   headDim: number;
   ropeTheta: number;
   rmsEps: number;
-  /** Llama 3's frequency scaling; null for plain RoPE. */
-  ropeScaling: NativeRopeScaling | null;
+  ropeScaling: NativeRopeScaling;
   qkvBias: boolean;
   oBias: boolean;
   mlpBias: boolean;
@@ -110,6 +115,7 @@ export interface NativeModelConfig {
 }
 
 export interface NativeRopeScaling {
+  kind: "none" | "linear" | "llama3";
   factor: number;
   lowFrequencyFactor: number;
   highFrequencyFactor: number;
@@ -123,10 +129,13 @@ export interface NativeCreateModelOptions {
   valueHead: boolean;
 }
 
+/** The number types of tensors in files that can be read as weights, by their names in safetensors headers. */
+export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
+
 /** Where a tensor lies in a file: bytes `begin` to `end` from the file's start. */
 export interface NativeTensorSource {
   name: string;
-  dtype: "F32" | "BF16" | "F16";
+  dtype: FloatDtype;
   shape: number[];
   file: string;
   begin: number;
@@ -136,13 +145,15 @@ export interface NativeTensorSource {
 /** A tensor as a model or trainer would write it. */
 export interface NativeTensorInfo {
   name: string;
-  dtype: "F32" | "BF16";
+  dtype: FloatDtype;
   shape: number[];
 }
 
 export interface NativeModel {
   readonly parameterCount: number;
   readonly hasValueHead: boolean;
+  /** The weight version at the time of creation. */
+  readonly version: number;
   /** Names, dtypes and shapes, in the order in which `save` writes them. */
   readonly tensors: NativeTensorInfo[];
   /** Writes `header` and then every tensor to a new file, and syncs it to disk. */
@@ -172,8 +183,13 @@ export interface NativeSession {
     progress: NativeProgress,
   ): NativeCall<void>;
   fork(slot: number, targets: Int32Array): NativeCall<void>;
-  generate(slots: Int32Array, options: NativeGenerateOptions, progress: NativeProgress): NativeCall<NativeGenerated>;
+  generate(
+    slots: Int32Array,
+    options: NativeGenerateOptions,
+    progress: NativeProgress,
+  ): NativeCall<NativeGenerated>;
   release(slots: Int32Array): NativeCall<void>;
+  releaseAll(): NativeCall<void>;
   dispose(): NativeCall<void>;
 }
 
@@ -210,7 +226,12 @@ export interface NativeTrainerOptions {
   criticOptimizer: NativeOptimizerOptions;
   /** Largest global norm of the gradient; 0: no clipping. */
   gradientClip: number;
-  schedule: { kind: "constant" | "linear" | "cosine"; warmupSteps: number; totalSteps: number; minimumRatio: number };
+  schedule: {
+    kind: "constant" | "linear" | "cosine";
+    warmupSteps: number;
+    totalSteps: number;
+    minimumRatio: number;
+  };
   microBatchTokens: number;
 }
 
@@ -247,11 +268,13 @@ export type NativeLoss =
   | { kind: "sft"; aggregation: Aggregation }
   | ({ kind: "ppo" | "value" } & NativePpoLossOptions);
 
-/** Every figure of one update; those that the loss has no use for are 0. */
+/** Every figure of one update; those that the loss says nothing about are NaN. */
 export interface NativeStepMetrics {
   loss: number;
   gradientNorm: number;
   learningRate: number;
+  tokens: number;
+  maskedTokens: number;
   policyLoss: number;
   approxKl: number;
   clipFraction: number;
@@ -260,36 +283,34 @@ export interface NativeStepMetrics {
   kl: number;
   ratioMean: number;
   ratioMax: number;
+  supervisedLoss: number;
   valueLoss: number;
   valueClipFraction: number;
   explainedVariance: number;
   criticGradientNorm: number;
-  supervisedLoss: number;
-  /** Weight versions after the update. */
+  /** After the update. */
+  stepCount: number;
+  nextLearningRate: number;
   modelVersion: number;
   criticVersion: number;
 }
 
-/** Which optimiser of a trainer: the model's or the critic's. */
-export type OptimizerPart = "model" | "critic";
-
 export interface NativeTrainer {
+  /** Learning rate of the first update. */
+  readonly initialLearningRate: number;
   step(batch: NativeTrainBatch, loss: NativeLoss, progress: NativeProgress): NativeCall<NativeStepMetrics>;
-  /** Resolves once the trainer exists, to the number of updates made so far. */
-  describe(): NativeCall<NativeTrainerState>;
-  saveState(part: OptimizerPart, file: string, header: Uint8Array): NativeCall<void>;
-  loadState(part: OptimizerPart, tensors: NativeTensorSource[]): NativeCall<void>;
-  setStepCounts(steps: { modelSteps: number; criticSteps: number }): NativeCall<void>;
+  /** Writes the optimisers as they are between two updates, and syncs the files; resolves to the number of updates. */
+  saveState(actor: NativeFile, critic: NativeFile | null): NativeCall<number>;
+  /** Takes over everything or, should anything not fit, nothing; resolves to the next learning rate. */
+  loadState(stepCount: number, actor: NativeTensorSource[], critic: NativeTensorSource[]): NativeCall<number>;
   dispose(): NativeCall<void>;
 }
 
-export interface NativeTrainerState {
-  modelSteps: number;
-  criticSteps: number;
-  learningRate: number;
-  model: NativeTensorInfo[];
-  /** Empty without a critic of its own. */
-  critic: NativeTensorInfo[];
+/** A safetensors file to write: its header (length and JSON), then the named tensors in this order. */
+export interface NativeFile {
+  path: string;
+  header: Uint8Array;
+  names: string[];
 }
 
 export interface NativeAdvantageBatch {

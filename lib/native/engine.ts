@@ -1,0 +1,150 @@
+import { availableParallelism } from "node:os";
+import { SpaError } from "../errors.ts";
+import type { Device, Dtype, Initialization, NativeEngine, NativeModel } from "./addon.ts";
+import { checkBoolean, checkInteger, checkObject, checkOneOf, checkText } from "./arguments.ts";
+import { type LongCall, longCallKeys, run } from "./call.ts";
+import { loadAddon } from "./loader.ts";
+import { Model } from "./model.ts";
+import {
+  completeModelConfig,
+  type ModelConfig,
+  type ModelConfigInput,
+  nativeModelConfig,
+} from "./model-config.ts";
+import { readModelFolder } from "./model-folder.ts";
+
+export interface EngineOptions {
+  /** `"auto"` (the default) is CUDA where there is a usable device. */
+  device?: Device | "auto";
+  /** Threads of the CPU work; by default as many as there are cores. One setting for all engines of a process. */
+  threads?: number;
+  /** Default seed of new models and sessions. */
+  seed?: number;
+}
+
+export interface CreateModelOptions {
+  dtype?: Dtype;
+  /** Seed of the weights; by default the engine's. */
+  seed?: number;
+  /** `"default"` as transformers does it; `"nano"` for very small models (docs of native/engine/weights.h). */
+  initialization?: Initialization;
+  /** Adds a value head, zero-initialised. */
+  valueHead?: boolean;
+}
+
+export interface LoadModelOptions extends LongCall {
+  /** The type to compute in, whatever the files hold; `"float32"` by default. */
+  dtype?: Dtype;
+}
+
+const dtypes = ["float32", "bfloat16"] as const;
+
+/**
+ * One native thread with everything that lives on it: models, sessions, trainers. Calls on an engine's objects run one
+ * after the other in the order in which they were made. A process may hold several engines, each worker thread its own.
+ */
+export class Engine {
+  readonly device: Device;
+  readonly threads: number;
+  readonly seed: number;
+  readonly #native: NativeEngine;
+  #disposal: Promise<void> | undefined;
+
+  private constructor(native: NativeEngine, device: Device, threads: number, seed: number) {
+    this.#native = native;
+    this.device = device;
+    this.threads = threads;
+    this.seed = seed;
+  }
+
+  /**
+   * @throws SpaError `ADDON_MISSING`, `UNSUPPORTED` (no CUDA device), `BAD_ARGUMENT` (also when another engine of this
+   * process has another number of threads).
+   */
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    checkObject(options, "options", ["device", "threads", "seed"]);
+    const device = checkOneOf(options.device ?? "auto", "device", ["cpu", "cuda", "auto"]);
+    const threads = checkInteger(options.threads ?? availableParallelism(), "threads", 1, 1024);
+    const seed = checkInteger(options.seed ?? 0, "seed", 0);
+    const native = new (loadAddon().Engine)({ device, threads, seed });
+    try {
+      const started = await native.start().promise;
+      return new Engine(native, started.device, threads, seed);
+    } catch (error) {
+      await native.dispose();
+      throw error;
+    }
+  }
+
+  /** The engine was disposed; nothing that lives on it can be used. */
+  get disposed(): boolean {
+    return this.#disposal !== undefined;
+  }
+
+  /** The native engine, for the classes of this folder. @throws SpaError `DISPOSED`. @internal */
+  get native(): NativeEngine {
+    if (this.disposed)
+      throw new SpaError("DISPOSED", "the engine was disposed", { hint: "create a new engine" });
+    return this.#native;
+  }
+
+  /** A model with fresh weights. @throws SpaError `BAD_ARGUMENT`, `OUT_OF_MEMORY`. */
+  async createModel(config: ModelConfigInput, options: CreateModelOptions = {}): Promise<Model> {
+    checkObject(options, "options", ["dtype", "seed", "initialization", "valueHead"]);
+    const complete = completeModelConfig(config);
+    const dtype = checkOneOf(options.dtype ?? "float32", "dtype", dtypes);
+    const seed = checkInteger(options.seed ?? this.seed, "seed", 0);
+    const initialization = checkOneOf(options.initialization ?? "default", "initialization", [
+      "default",
+      "nano",
+    ]);
+    const valueHead = checkBoolean(options.valueHead ?? false, "valueHead");
+    const { native } = this;
+    const settings = { dtype, seed, initialization, valueHead };
+    const model = await run(() => native.createModel(nativeModelConfig(complete), settings));
+    return this.#wrap(model, complete, dtype);
+  }
+
+  /**
+   * Loads a folder of Hugging Face files: config.json and model.safetensors, or shards with their index.
+   *
+   * @throws SpaError `BAD_CHECKPOINT` (missing, truncated, foreign or not fitting files, weights that are not finite),
+   * `UNSUPPORTED` (naming the field of config.json), `ABORTED`.
+   */
+  async loadModel(folder: string, options: LoadModelOptions = {}): Promise<Model> {
+    checkText(folder, "folder");
+    checkObject(options, "options", ["dtype", ...longCallKeys]);
+    const dtype = checkOneOf(options.dtype ?? "float32", "dtype", dtypes);
+    void this.native;
+    const { config, tensors } = await readModelFolder(folder);
+    const { native } = this;
+    const model = await run(
+      (progress) => native.loadModel(nativeModelConfig(config), tensors, { dtype }, progress),
+      options,
+    );
+    return this.#wrap(model, config, dtype);
+  }
+
+  #wrap(model: NativeModel, config: ModelConfig, dtype: Dtype): Model {
+    return new Model(this, model, config, dtype);
+  }
+
+  /** Bytes: on the CPU the process's resident memory, on a GPU what tensors and caches hold. */
+  async memory(): Promise<{ current: number; peak: number }> {
+    const { native } = this;
+    return run(() => native.memory());
+  }
+
+  /**
+   * Frees everything that lives on the engine and ends its thread. The call that is running finishes first, those
+   * that wait reject with `DISPOSED`. Further calls do nothing.
+   */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#native.dispose();
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}

@@ -1,0 +1,219 @@
+import { SpaError } from "../errors.ts";
+import type { Dtype } from "./addon.ts";
+import {
+  type Architecture,
+  completeModelConfig,
+  type ModelConfig,
+  type RopeScaling,
+} from "./model-config.ts";
+
+type Json = Record<string, unknown>;
+
+/** Hugging Face's names of what each architecture is called in `architectures`. */
+const classNames: Record<Architecture, string> = {
+  qwen2: "Qwen2ForCausalLM",
+  qwen3: "Qwen3ForCausalLM",
+  llama: "LlamaForCausalLM",
+};
+
+/**
+ * Fields that change what a model computes, in ways that this engine does not; each with the values that switch the
+ * change off.
+ */
+const foreignFields: Record<string, readonly unknown[]> = {
+  attention_dropout: [0],
+  attn_logit_softcapping: [],
+  auto_map: [],
+  clip_qkv: [],
+  dual_chunk_attention_config: [],
+  final_logit_softcapping: [],
+  logit_scale: [1],
+  num_experts: [0],
+  num_local_experts: [0],
+  partial_rotary_factor: [1],
+  pretraining_tp: [1],
+  quantization_config: [],
+  use_mrope: [false],
+  use_sliding_window: [false],
+};
+
+/**
+ * Reads the contents of a Hugging Face config.json, in the style of transformers 4 (`rope_theta`, `rope_scaling`,
+ * `torch_dtype`) or 5 (`rope_parameters`, `dtype`). `file` is for messages.
+ *
+ * @throws SpaError `UNSUPPORTED` naming an architecture or field that the engine does not handle, `BAD_CHECKPOINT`
+ * naming a field that is missing or wrong.
+ */
+export function parseModelConfig(json: unknown, file: string): ModelConfig {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new SpaError("BAD_CHECKPOINT", `${file} must hold a JSON object`);
+  }
+  const fields = json as Json;
+  const architecture = readArchitecture(fields, file);
+  refuseForeignFields(fields, file);
+  const missing = [
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+  ];
+  for (const name of missing) {
+    if (fields[name] === undefined) throw new SpaError("BAD_CHECKPOINT", `${file} has no field ${name}`);
+  }
+  const optional = <T>(name: string) => (fields[name] ?? undefined) as T | undefined;
+  const endToken = optional<number | number[]>("eos_token_id") ?? [];
+  const rope = readRope(fields, file);
+  try {
+    return completeModelConfig({
+      architecture,
+      vocabularySize: fields.vocab_size as number,
+      hiddenSize: fields.hidden_size as number,
+      intermediateSize: fields.intermediate_size as number,
+      layers: fields.num_hidden_layers as number,
+      heads: fields.num_attention_heads as number,
+      keyValueHeads: optional("num_key_value_heads"),
+      headDimension: optional("head_dim") ?? (architecture === "qwen3" ? 128 : undefined),
+      ropeTheta: rope.theta,
+      ropeScaling: rope.scaling,
+      rmsNormEpsilon: optional("rms_norm_eps"),
+      attentionBias: architecture === "qwen2" ? false : optional("attention_bias"),
+      mlpBias: architecture === "llama" ? optional("mlp_bias") : false,
+      tiedEmbeddings: optional("tie_word_embeddings") ?? false,
+      maxPositions: optional("max_position_embeddings"),
+      beginToken: optional("bos_token_id"),
+      endTokens: Array.isArray(endToken) ? endToken : [endToken],
+      padToken: paddingToken(fields),
+    });
+  } catch (error) {
+    if (!(error instanceof SpaError)) throw error;
+    throw new SpaError("BAD_CHECKPOINT", `${file} does not describe a model: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Older Llama configurations pad with -1, that is: not at all. */
+function paddingToken(fields: Json): number | null {
+  const id = fields.pad_token_id;
+  return id === undefined || id === -1 ? null : (id as number | null);
+}
+
+function readArchitecture(fields: Json, file: string): Architecture {
+  const type = fields.model_type;
+  if (type !== "qwen2" && type !== "qwen3" && type !== "llama") {
+    throw unsupported(file, "model_type", type, `supported: ${Object.keys(classNames).join(", ")}`);
+  }
+  const classes = fields.architectures;
+  if (Array.isArray(classes) && classes.length > 0 && !classes.includes(classNames[type])) {
+    throw unsupported(file, "architectures", classes, `supported: ${Object.values(classNames).join(", ")}`);
+  }
+  return type;
+}
+
+function refuseForeignFields(fields: Json, file: string): void {
+  for (const [name, harmless] of Object.entries(foreignFields)) {
+    const value = fields[name];
+    if (value !== undefined && value !== null && !harmless.includes(value))
+      throw unsupported(file, name, value);
+  }
+  if (fields.hidden_act !== undefined && fields.hidden_act !== "silu") {
+    throw unsupported(file, "hidden_act", fields.hidden_act, 'only "silu" is supported');
+  }
+  const types = fields.layer_types;
+  const other = Array.isArray(types) ? types.find((type) => type !== "full_attention") : undefined;
+  if (other !== undefined)
+    throw unsupported(file, "layer_types", other, 'only "full_attention" is supported');
+  // Qwen's own switch is use_sliding_window; elsewhere a window that is set is in use.
+  if (fields.use_sliding_window === undefined && fields.sliding_window != null) {
+    throw unsupported(file, "sliding_window", fields.sliding_window);
+  }
+}
+
+function readRope(fields: Json, file: string): { theta: number | undefined; scaling: RopeScaling | null } {
+  const isNew = fields.rope_parameters != null;
+  const name = isNew ? "rope_parameters" : "rope_scaling";
+  const parameters = (fields[name] ?? {}) as Json;
+  if (typeof parameters !== "object") throw unsupported(file, name, parameters);
+  const theta = (parameters.rope_theta ?? fields.rope_theta ?? undefined) as number | undefined;
+  if (parameters.partial_rotary_factor !== undefined && parameters.partial_rotary_factor !== 1) {
+    throw unsupported(file, `${name}.partial_rotary_factor`, parameters.partial_rotary_factor);
+  }
+  const kind = parameters.rope_type ?? parameters.type ?? "default";
+  if (kind === "default") return { theta, scaling: null };
+  if (kind === "linear") return { theta, scaling: { kind, factor: parameters.factor as number } };
+  if (kind !== "llama3") {
+    throw unsupported(file, `${name}.rope_type`, kind, 'supported: "default", "linear", "llama3"');
+  }
+  const scaling: RopeScaling = {
+    kind: "llama3",
+    factor: parameters.factor as number,
+    lowFrequencyFactor: parameters.low_freq_factor as number,
+    highFrequencyFactor: parameters.high_freq_factor as number,
+    originalMaxPositions: parameters.original_max_position_embeddings as number,
+  };
+  return { theta, scaling };
+}
+
+function unsupported(file: string, field: string, value: unknown, hint?: string): SpaError {
+  const text = JSON.stringify(value) ?? "nothing";
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return new SpaError(
+    "UNSUPPORTED",
+    `${file}: ${field} is ${short}, which this engine does not handle`,
+    hint === undefined ? {} : { hint },
+  );
+}
+
+/**
+ * The contents of config.json for a model, in the older style of names, which every version of transformers reads.
+ */
+export function writeModelConfig(config: ModelConfig, dtype: Dtype): Json {
+  const { architecture, ropeScaling } = config;
+  return {
+    architectures: [classNames[architecture]],
+    ...(architecture === "qwen2" ? {} : { attention_bias: config.attentionBias }),
+    attention_dropout: 0,
+    ...tokenFields(config),
+    head_dim: config.headDimension,
+    hidden_act: "silu",
+    hidden_size: config.hiddenSize,
+    initializer_range: 0.02,
+    intermediate_size: config.intermediateSize,
+    max_position_embeddings: config.maxPositions,
+    ...(architecture === "llama" ? { mlp_bias: config.mlpBias } : {}),
+    model_type: architecture,
+    num_attention_heads: config.heads,
+    num_hidden_layers: config.layers,
+    num_key_value_heads: config.keyValueHeads,
+    rms_norm_eps: config.rmsNormEpsilon,
+    rope_scaling: ropeScaling && ropeFields(ropeScaling),
+    rope_theta: config.ropeTheta,
+    tie_word_embeddings: config.tiedEmbeddings,
+    torch_dtype: dtype,
+    use_cache: true,
+    ...(architecture === "llama" ? {} : { use_sliding_window: false }),
+    vocab_size: config.vocabularySize,
+  };
+}
+
+/** The contents of generation_config.json. */
+export function writeGenerationConfig(config: ModelConfig): Json {
+  return { _from_model_config: true, ...tokenFields(config) };
+}
+
+function tokenFields({ beginToken, endTokens, padToken }: ModelConfig): Json {
+  const end = endTokens.length === 0 ? null : endTokens.length === 1 ? endTokens[0] : endTokens;
+  return { bos_token_id: beginToken, eos_token_id: end, pad_token_id: padToken };
+}
+
+function ropeFields(scaling: RopeScaling): Json {
+  if (scaling.kind === "linear") return { rope_type: "linear", factor: scaling.factor };
+  return {
+    rope_type: "llama3",
+    factor: scaling.factor,
+    low_freq_factor: scaling.lowFrequencyFactor,
+    high_freq_factor: scaling.highFrequencyFactor,
+    original_max_position_embeddings: scaling.originalMaxPositions,
+  };
+}

@@ -1,0 +1,162 @@
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SpaError } from "../errors.ts";
+import type { Addon, AddonInfo } from "./addon.ts";
+
+/** Which libtorch is in use, and how it was found. */
+export interface LibtorchLocation {
+  /** The folder that holds `lib/libtorch.so` (`.dylib` on macOS). */
+  path: string;
+  /** In words, e.g. `"the LIBTORCH variable"`. */
+  how: string;
+}
+
+interface Loaded {
+  addon: Addon;
+  libtorch: LibtorchLocation;
+  /** The addon's file. */
+  file: string;
+}
+
+interface Stub {
+  /** Opens a shared library; null, or what the dynamic linker says is wrong. */
+  load(path: string): string | null;
+}
+
+const require = createRequire(import.meta.url);
+const libraryName = process.platform === "darwin" ? "libtorch.dylib" : "libtorch.so";
+
+let loaded: Loaded | undefined;
+
+/**
+ * The native addon, loaded on first use. libtorch is opened before, through a stub addon that does not need it, so
+ * that a missing library is an error here and not a linker message.
+ *
+ * libtorch is looked for in the LIBTORCH variable, then in `build/libtorch.json`, which set-up writes. The addon is
+ * looked for in `build/Release` and in `prebuilds/<platform>-<arch>` (the layout of prebuildify).
+ *
+ * @throws SpaError `ADDON_MISSING` with everything that was tried.
+ */
+export function loadAddon(): Addon {
+  loaded ??= load(packageRoot());
+  return loaded.addon;
+}
+
+/** What `spa doctor` prints about the native side. @throws SpaError `ADDON_MISSING`. */
+export function addonInfo(): AddonInfo & { libtorchLocation: LibtorchLocation; addonFile: string } {
+  const info = loadAddon().info();
+  const { libtorch, file } = loaded!;
+  return { ...info, libtorchLocation: libtorch, addonFile: file };
+}
+
+function load(root: string): Loaded {
+  const tried: string[] = [];
+  const libtorch = findLibtorch(root, tried);
+  for (const folder of addonFolders(root)) {
+    const file = ["spa.node", "spa-ai.node"].map((name) => join(folder, name)).find(existsSync);
+    if (file === undefined) {
+      tried.push(`${join(folder, "spa.node")}: no such file`);
+      continue;
+    }
+    if (libtorch === undefined) {
+      tried.push(`${file}: not loaded, for libtorch is missing`);
+      continue;
+    }
+    try {
+      openLibtorch(folder, libtorch.path);
+      const addon = require(file) as Addon;
+      addon.initialize(SpaError);
+      return { addon, libtorch, file };
+    } catch (error) {
+      tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new SpaError(
+    "ADDON_MISSING",
+    `the native addon could not be loaded. Tried:\n${tried.map((line) => `  - ${line}`).join("\n")}`,
+    {
+      hint: "run `npm run setup` (in an installed package: `npx spa setup`), which fetches libtorch and builds the addon",
+    },
+  );
+}
+
+/** The folder of the package.json named spa-ai above this file: the same from lib/ and from dist/lib/. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!isPackageRoot(folder)) {
+    const parent = dirname(folder);
+    if (parent === folder) {
+      throw new SpaError(
+        "ADDON_MISSING",
+        `no package.json of spa-ai stands above ${fileURLToPath(import.meta.url)}`,
+        {
+          hint: "install the package again: its files were moved apart",
+        },
+      );
+    }
+    folder = parent;
+  }
+  return folder;
+}
+
+function isPackageRoot(folder: string): boolean {
+  const file = join(folder, "package.json");
+  return existsSync(file) && (JSON.parse(readFileSync(file, "utf8")) as { name?: unknown }).name === "spa-ai";
+}
+
+function addonFolders(root: string): string[] {
+  return [join(root, "build", "Release"), join(root, "prebuilds", `${process.platform}-${process.arch}`)];
+}
+
+/** The first libtorch that exists; what is not there is added to `tried`. */
+function findLibtorch(root: string, tried: string[]): LibtorchLocation | undefined {
+  const { LIBTORCH } = process.env;
+  if (LIBTORCH) {
+    // Whoever sets the variable wants that one: a wrong path is not papered over by another.
+    if (holdsLibtorch(LIBTORCH)) return { path: LIBTORCH, how: "the LIBTORCH variable" };
+    tried.push(`LIBTORCH=${LIBTORCH}: no lib/${libraryName} in it`);
+    return undefined;
+  }
+  tried.push("the LIBTORCH variable: not set");
+  const record = join(root, "build", "libtorch.json");
+  if (!existsSync(record)) {
+    tried.push(`${record}: no such file (set-up writes it)`);
+    return undefined;
+  }
+  const location = readRecord(record);
+  if (typeof location === "string") {
+    tried.push(`${record}: ${location}`);
+    return undefined;
+  }
+  if (holdsLibtorch(location.path)) return location;
+  tried.push(`${record} names ${location.path}: no lib/${libraryName} in it`);
+  return undefined;
+}
+
+function readRecord(file: string): LibtorchLocation | string {
+  try {
+    const { path, how } = JSON.parse(readFileSync(file, "utf8")) as { path?: unknown; how?: unknown };
+    if (typeof path !== "string") return "it names no path";
+    return { path, how: typeof how === "string" ? how : "build/libtorch.json" };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function holdsLibtorch(folder: string): boolean {
+  return existsSync(join(folder, "lib", libraryName));
+}
+
+/** Opens libtorch through the stub, unless a copy of the process's library path already provides it. */
+function openLibtorch(folder: string, libtorch: string): void {
+  const file = join(folder, "spa_loader.node");
+  if (!existsSync(file)) {
+    const paths = process.env.LD_LIBRARY_PATH?.split(delimiter) ?? [];
+    if (paths.includes(join(libtorch, "lib"))) return;
+    throw new Error(`${file}: no such file, and LD_LIBRARY_PATH does not name ${join(libtorch, "lib")}`);
+  }
+  const problem = (require(file) as Stub).load(join(libtorch, "lib", libraryName));
+  if (problem !== null) throw new Error(problem);
+}

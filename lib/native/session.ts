@@ -1,0 +1,224 @@
+import { SpaError } from "../errors.ts";
+import type { NativeCall, NativeProgress, NativeSession } from "./addon.ts";
+import {
+  badArgument,
+  checkBatch,
+  checkInteger,
+  checkNumber,
+  checkObject,
+  type RaggedBatch,
+  toInt32,
+} from "./arguments.ts";
+import { type LongCall, longCallKeys, run } from "./call.ts";
+import type { Model } from "./model.ts";
+
+export interface GenerateOptions extends LongCall {
+  /** At most so many new tokens, one limit for all slots or one each. */
+  maxNewTokens: number | ArrayLike<number>;
+  /** 1 by default; 0 is greedy. */
+  temperature?: number;
+  /** Sample from the k likeliest tokens only; 0 or absent: from all. */
+  topK?: number;
+  /** Sample from the fewest likeliest tokens whose probabilities reach this; 1 or absent: from all. */
+  topP?: number;
+  /** Tokens that end a row. */
+  stopTokens?: ArrayLike<number>;
+  /** Trajectory id of each slot; a sample depends on (seed, stream, token position) alone. By default the slot numbers. */
+  streams?: ArrayLike<number>;
+}
+
+/** Why a row ended: a stop token, `maxNewTokens`, or the slot's `maxTokens`. */
+export type Finish = "stop" | "length" | "context";
+
+/** Row i belongs to the i-th slot asked for: `offsets[i]` up to `offsets[i + 1]`, the stop token included. */
+export interface Generated {
+  tokens: Int32Array;
+  /** log_softmax(logits / temperature) of each token, whatever topK and topP are. At temperature 0 of the logits. */
+  logProbs: Float32Array;
+  offsets: Uint32Array;
+  finish: Finish[];
+}
+
+const finishes: readonly Finish[] = ["stop", "length", "context"];
+const maximumTokens = 2 ** 31 - 1;
+
+/**
+ * KV-cache slots that live as long as an episode. Made by {@link Model.openSession}.
+ *
+ * After an error or abort all slots are as they were. Once the model's weights have changed, every call but
+ * `releaseAll` rejects with `STALE_CACHE`.
+ */
+export class Session {
+  readonly model: Model;
+  readonly slots: number;
+  readonly maxTokens: number;
+  readonly #native: NativeSession;
+  readonly #lengths: Uint32Array;
+  /** Calls under way: while there are any, `#lengths` is behind and native code alone checks the slots' states. */
+  #pending = 0;
+  #disposal: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(model: Model, native: NativeSession, slots: number, maxTokens: number) {
+    this.model = model;
+    this.#native = native;
+    this.slots = slots;
+    this.maxTokens = maxTokens;
+    this.#lengths = new Uint32Array(slots);
+  }
+
+  get disposed(): boolean {
+    return this.#disposal !== undefined || this.model.disposed;
+  }
+
+  /** Tokens held by a slot, as far as calls have settled. */
+  lengthOf(slot: number): number {
+    return this.#lengths[checkInteger(slot, "slot", 0, this.slots - 1)];
+  }
+
+  /**
+   * Appends row i of `batch` to `slots[i]`.
+   *
+   * @throws SpaError `CAPACITY`, `BAD_ARGUMENT`, `STALE_CACHE`, `ABORTED`.
+   */
+  async extend(slots: ArrayLike<number>, batch: RaggedBatch, options: LongCall = {}): Promise<void> {
+    checkObject(options, "options", longCallKeys);
+    const named = this.#checkSlots(slots);
+    const rows = checkBatch(batch, "batch", this.model.config.vocabularySize);
+    if (rows.offsets.length !== named.length + 1) {
+      throw badArgument(`batch has ${rows.offsets.length - 1} rows for ${named.length} slots`);
+    }
+    for (const [i, slot] of named.entries()) {
+      const added = rows.offsets[i + 1] - rows.offsets[i];
+      if (added === 0) throw badArgument(`row ${i} of the batch holds no tokens`);
+      if (this.#pending === 0 && this.#lengths[slot] + added > this.maxTokens) {
+        const message = `slot ${slot} holds ${this.#lengths[slot]} tokens; ${added} more pass its maximum of ${this.maxTokens}`;
+        throw new SpaError("CAPACITY", message, { hint: "open the session with a larger maxTokens" });
+      }
+    }
+    if (named.length === 0) return;
+    await this.#run((native, progress) => native.extend(named, rows, progress), options);
+    for (const [i, slot] of named.entries()) this.#lengths[slot] += rows.offsets[i + 1] - rows.offsets[i];
+  }
+
+  /** Makes empty slots copies of `slot`; the cache of what they have in common is shared. */
+  async fork(slot: number, targets: ArrayLike<number>): Promise<void> {
+    const source = checkInteger(slot, "slot", 0, this.slots - 1);
+    const named = this.#checkSlots(targets, "targets");
+    if (named.includes(source)) throw badArgument(`slot ${source} cannot be forked onto itself`);
+    if (this.#pending === 0) {
+      if (this.#lengths[source] === 0) throw badArgument(`slot ${source} is empty, there is nothing to fork`);
+      const full = named.find((target) => this.#lengths[target] > 0);
+      if (full !== undefined) {
+        const message = `slot ${full} is not empty (${this.#lengths[full]} tokens), so that nothing can be forked onto it`;
+        throw badArgument(message, "release it first");
+      }
+    }
+    if (named.length === 0) return;
+    await this.#run((native) => native.fork(source, named));
+    for (const target of named) this.#lengths[target] = this.#lengths[source];
+  }
+
+  /**
+   * Samples new tokens for slots that hold at least one. Afterwards each slot holds its new tokens, the stop token
+   * included. Progress counts finished rows.
+   *
+   * @throws SpaError `BAD_ARGUMENT`, `STALE_CACHE`, `ABORTED`, `NOT_FINITE` (logits that are NaN).
+   */
+  async generate(slots: ArrayLike<number>, options: GenerateOptions): Promise<Generated> {
+    checkObject(options, "options", [
+      "maxNewTokens",
+      "temperature",
+      "topK",
+      "topP",
+      "stopTokens",
+      "streams",
+      ...longCallKeys,
+    ]);
+    const named = this.#checkSlots(slots);
+    const empty = this.#pending === 0 ? named.find((slot) => this.#lengths[slot] === 0) : undefined;
+    if (empty !== undefined) throw badArgument(`slot ${empty} is empty`, "extend it with a prompt first");
+    const settings = this.#checkGenerate(named.length, options);
+    if (named.length === 0) {
+      return {
+        tokens: new Int32Array(),
+        logProbs: new Float32Array(),
+        offsets: new Uint32Array(1),
+        finish: [],
+      };
+    }
+    const result = await this.#run((native, progress) => native.generate(named, settings, progress), options);
+    for (const [i, slot] of named.entries()) this.#lengths[slot] += result.offsets[i + 1] - result.offsets[i];
+    return { ...result, finish: Array.from(result.finish, (code) => finishes[code]) };
+  }
+
+  #checkGenerate(rows: number, options: GenerateOptions) {
+    const vocabulary = this.model.config.vocabularySize;
+    const limits = options.maxNewTokens;
+    const maxNewTokens =
+      typeof limits === "number"
+        ? new Int32Array(rows).fill(checkInteger(limits, "maxNewTokens", 1, maximumTokens))
+        : toInt32(limits, "maxNewTokens", 1, maximumTokens);
+    if (maxNewTokens.length !== rows)
+      throw badArgument(`maxNewTokens has ${maxNewTokens.length} entries for ${rows} slots`);
+    const streams = Float64Array.from(options.streams ?? [], (id, i) => checkInteger(id, `streams[${i}]`, 0));
+    if (options.streams && streams.length !== rows) {
+      throw badArgument(`streams has ${streams.length} entries for ${rows} slots`);
+    }
+    return {
+      maxNewTokens,
+      streams,
+      temperature: checkNumber(options.temperature ?? 1, "temperature", { atLeast: 0 }),
+      topK: checkInteger(options.topK ?? 0, "topK", 0),
+      topP: checkNumber(options.topP ?? 1, "topP", { above: 0, atMost: 1 }),
+      stopTokens: toInt32(options.stopTokens ?? [], "stopTokens", 0, vocabulary - 1),
+    };
+  }
+
+  /** Empties slots. */
+  async release(slots: ArrayLike<number>): Promise<void> {
+    const named = this.#checkSlots(slots);
+    if (named.length === 0) return;
+    await this.#run((native) => native.release(named));
+    for (const slot of named) this.#lengths[slot] = 0;
+  }
+
+  /** Empties all slots and lets the session follow the model's present weights. */
+  async releaseAll(): Promise<void> {
+    await this.#run((native) => native.releaseAll());
+    this.#lengths.fill(0);
+  }
+
+  /** Frees the cache once the calls made before are done. */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.model.disposed ? this.model.dispose() : this.#native.dispose().promise;
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #checkSlots(slots: ArrayLike<number>, name = "slots"): Int32Array {
+    const named = toInt32(slots, name, 0, this.slots - 1);
+    const seen = new Set<number>();
+    for (const [i, slot] of named.entries()) {
+      if (seen.has(slot)) throw badArgument(`${name}[${i}] names slot ${slot} a second time`);
+      seen.add(slot);
+    }
+    return named;
+  }
+
+  async #run<T>(
+    start: (native: NativeSession, progress: NativeProgress) => NativeCall<T>,
+    options: LongCall = {},
+  ): Promise<T> {
+    if (this.disposed) throw new SpaError("DISPOSED", "the session was disposed");
+    this.#pending++;
+    try {
+      return await run((progress) => start(this.#native, progress), options);
+    } finally {
+      this.#pending--;
+    }
+  }
+}

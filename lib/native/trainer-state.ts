@@ -1,0 +1,117 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SpaError } from "../errors.ts";
+import type { NativeFile, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
+import { replaceFiles, writeSynced } from "./atomic-file.ts";
+import type { Model } from "./model.ts";
+import { makeFolder } from "./model-folder.ts";
+import { matchTensors, readSafetensorsHeader, safetensorsHeader } from "./safetensors.ts";
+
+/** The version of the files; another one is refused. */
+const formatVersion = 1;
+const actorFile = "optimizer.safetensors";
+const criticFile = "critic-optimizer.safetensors";
+
+/** The state of AdamW for each parameter of a model, in file order: moments, and the float32 weights of bfloat16 models. */
+function stateTensors(model: Model): NativeTensorInfo[] {
+  const prefixes = ["exp_avg.", "exp_avg_sq.", ...(model.dtype === "bfloat16" ? ["master."] : [])];
+  return prefixes.flatMap((prefix) =>
+    model.native.tensors.map(({ name, shape }) => ({ name: prefix + name, dtype: "F32" as const, shape })),
+  );
+}
+
+function nativeFile(path: string, tensors: NativeTensorInfo[]): NativeFile {
+  return {
+    path,
+    header: safetensorsHeader(tensors, { format: "pt" }),
+    names: tensors.map(({ name }) => name),
+  };
+}
+
+/**
+ * Writes the files of a trainer's state, each replaced whole. `save` writes the optimisers' tensors and returns the
+ * number of updates that they have seen; it is called before the first wait.
+ */
+export async function writeTrainerState(
+  folder: string,
+  model: Model,
+  critic: Model | null,
+  save: (actor: NativeFile, critic: NativeFile | null) => Promise<number>,
+): Promise<void> {
+  makeFolder(folder);
+  const names = ["trainer.json", actorFile, ...(critic ? [criticFile] : [])];
+  const files = names.map((name) => join(folder, name));
+  await replaceFiles(files, async ([json, actorPath, criticPath]) => {
+    const actor = nativeFile(actorPath, stateTensors(model));
+    const stepCount = await save(actor, critic && nativeFile(criticPath, stateTensors(critic)));
+    const state = { version: formatVersion, stepCount, critic: critic !== null };
+    await writeSynced(json, `${JSON.stringify(state, null, 2)}\n`);
+  });
+}
+
+/**
+ * Reads and checks the files of a trainer's state, all but the numbers in the tensors.
+ *
+ * @throws SpaError `BAD_CHECKPOINT`.
+ */
+export async function readTrainerState(
+  folder: string,
+  model: Model,
+  critic: Model | null,
+): Promise<{ stepCount: number; actorTensors: NativeTensorSource[]; criticTensors: NativeTensorSource[] }> {
+  const file = join(folder, "trainer.json");
+  const { stepCount, hasCritic } = parseState(file, await readText(file));
+  if (hasCritic !== (critic !== null)) {
+    const [saved, present] = hasCritic ? ["with", "has none"] : ["without", "has one"];
+    throw new SpaError(
+      "BAD_CHECKPOINT",
+      `${file}: the state was saved ${saved} a critic of its own, this trainer ${present}`,
+    );
+  }
+  const read = async (name: string, of: Model) => {
+    const path = join(folder, name);
+    return matchTensors((await readSafetensorsHeader(path)).tensors, stateTensors(of), path);
+  };
+  const actorTensors = await read(actorFile, model);
+  return { stepCount, actorTensors, criticTensors: critic ? await read(criticFile, critic) : [] };
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new SpaError("BAD_CHECKPOINT", `${file} could not be read: ${(error as Error).message}`, {
+      hint: "a trainer's state is written by trainer.saveState(folder)",
+      cause: error,
+    });
+  }
+}
+
+function parseState(file: string, text: string): { stepCount: number; hasCritic: boolean } {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new SpaError("BAD_CHECKPOINT", `${file} is not JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  const { version, stepCount, critic } = (json ?? {}) as {
+    version?: unknown;
+    stepCount?: unknown;
+    critic?: unknown;
+  };
+  if (version !== formatVersion) {
+    throw new SpaError(
+      "BAD_CHECKPOINT",
+      `${file}: version ${JSON.stringify(version)} of the format is not known`,
+      {
+        hint: `this package reads version ${formatVersion}`,
+      },
+    );
+  }
+  if (!Number.isSafeInteger(stepCount) || (stepCount as number) < 0 || typeof critic !== "boolean") {
+    throw new SpaError("BAD_CHECKPOINT", `${file}: stepCount or critic is missing or wrong`);
+  }
+  return { stepCount: stepCount as number, hasCritic: critic };
+}
