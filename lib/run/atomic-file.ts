@@ -1,0 +1,91 @@
+// Files and folders that are either whole or not there, whenever the process dies or the power goes. Everything that
+// a run must find again is written here: aside first, synced to disk, then renamed, then the folder synced.
+
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { open, readdir, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { SpaError } from "../errors.ts";
+
+/** What stands aside until it is whole ends with this; leftovers may be deleted by whoever owns the folder. */
+export const partialSuffix = ".partial";
+
+/** Where `path` is written before it is renamed; the process number keeps two writers apart. */
+export function asidePath(path: string): string {
+  return `${path}.${process.pid}${partialSuffix}`;
+}
+
+/** A failed write as the package's error: `DISK_FULL` when space or quota ran out, else the error as it is. */
+export function fileError(error: unknown, path: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
+  const why = code === "EDQUOT" ? "your disk quota is used up" : "the disk is full";
+  return new SpaError("DISK_FULL", `${path} could not be written: ${why}`, {
+    hint: "free some space (df -h shows the disks), then go on with --resume",
+    cause: error,
+  });
+}
+
+/**
+ * Replaces `file` in one instant: readers see the old content or the new, never a part. Survives loss of power.
+ *
+ * @throws SpaError `DISK_FULL`; the old content is still there then
+ */
+export function writeFileAtomically(file: string, content: string | Uint8Array): void {
+  const aside = asidePath(file);
+  try {
+    const descriptor = openSync(aside, "w");
+    try {
+      writeFileSync(descriptor, content);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(aside, file);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw fileError(error, file);
+  }
+  syncFolder(dirname(file));
+}
+
+/** Brings a folder's entries (new names, renames, deletions) to disk. */
+export function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      await syncTree(path);
+    } else if (entry.isFile()) {
+      const file = await open(path, "r");
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+  }
+  syncFolder(folder);
+}
+
+/**
+ * Makes the folder `aside`, with everything in it, appear as `target` in one instant.
+ *
+ * @param target must not exist, or be an empty folder
+ */
+export async function commitFolder(aside: string, target: string): Promise<void> {
+  try {
+    await syncTree(aside);
+    await rename(aside, target);
+  } catch (error) {
+    throw fileError(error, target);
+  }
+  syncFolder(dirname(target));
+}

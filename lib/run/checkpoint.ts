@@ -1,0 +1,230 @@
+// Checkpoints: folders of Hugging Face files that any program can load, plus what training needs to go on.
+//
+//   checkpoints/<stage>-<step>/   config.json, model.safetensors, tokenizer.json, …
+//     critic/                     the critic's weights (where it has its own)
+//     trainer/                    the optimisers' state
+//     state.json                  everything else, and the list of files with sizes and digests
+//
+// A checkpoint is written aside, synced, renamed, and only then named in the ledger; older ones lose their training
+// state (and go, but for the newest few and the best) after that. So there is always one to go on from.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import { z } from "zod";
+import type { Json } from "../../envs/environment.ts";
+import { SpaError } from "../errors.ts";
+import { asidePath, commitFolder, fileError, writeFileAtomically } from "./atomic-file.ts";
+import { trainingFolders } from "./ledger.ts";
+import { type CheckpointRecord, type RunFolder, stageFileName } from "./run-folder.ts";
+
+/** Writes itself as files into a folder: a model. */
+interface SavesFolder {
+  save(folder: string): Promise<void> | void;
+}
+
+export interface CheckpointContent {
+  stage: string;
+  /** Updates or steps done. */
+  step: number;
+  model: SavesFolder;
+  tokenizer: SavesFolder;
+  critic?: SavesFolder | undefined;
+  trainer?: { saveState(folder: string): Promise<void> } | undefined;
+  /** Everything else that the stage needs to go on: counters, seeds, order of batches, accumulated counts. */
+  state: Json;
+  /** A validation score, the larger the better: the best checkpoint of a stage is kept. */
+  validation?: number | undefined;
+}
+
+/** A checkpoint whose files have been checked. */
+export interface Checkpoint {
+  name: string;
+  /** Absolute; a folder of Hugging Face files. */
+  folder: string;
+  stage: string;
+  step: number;
+  state: Json;
+  validation: number | undefined;
+  /** Undefined where the checkpoint has no critic of its own. */
+  criticFolder: string | undefined;
+  /** For `trainer.loadState`; undefined in a checkpoint that has lost its training state. */
+  trainerFolder: string | undefined;
+}
+
+/** Larger files are checked by size (and by the readers of their format) only: hashing them would take seconds. */
+const digestLimit = 64 * 2 ** 20;
+
+const stateSchema = z.object({
+  stage: z.string(),
+  step: z.int(),
+  validation: z.number().optional(),
+  state: z.json(),
+  files: z.record(z.string(), z.object({ bytes: z.int(), sha256: z.string().optional() })),
+});
+
+function filesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+function digest(file: string): { bytes: number; sha256?: string } {
+  const bytes = statSync(file).size;
+  if (bytes > digestLimit) return { bytes };
+  return { bytes, sha256: createHash("sha256").update(readFileSync(file)).digest("hex") };
+}
+
+async function writeAside(aside: string, content: CheckpointContent): Promise<void> {
+  mkdirSync(aside, { recursive: true });
+  await content.model.save(aside);
+  await content.tokenizer.save(aside);
+  if (content.critic) {
+    mkdirSync(join(aside, "critic"));
+    await content.critic.save(join(aside, "critic"));
+  }
+  if (content.trainer) {
+    mkdirSync(join(aside, "trainer"));
+    await content.trainer.saveState(join(aside, "trainer"));
+  }
+  const { stage, step, validation, state } = content;
+  const files = Object.fromEntries(filesIn(aside).map((name) => [name, digest(join(aside, name))]));
+  writeFileAtomically(join(aside, "state.json"), `${JSON.stringify({ stage, step, validation, state, files })}\n`);
+}
+
+/** Of a stage's checkpoints, oldest first: the newest `keep` and the best stay, and the newest alone keeps training state. */
+function rotated(records: CheckpointRecord[], keep: number): CheckpointRecord[] {
+  const best = bestOf(records);
+  return records
+    .filter((record, index) => index >= records.length - keep || record === best)
+    .map((record) => ({ ...record, training: record.training && record === records.at(-1) }));
+}
+
+function bestOf(records: readonly CheckpointRecord[]): CheckpointRecord | undefined {
+  const validated = records.filter((record) => record.validation !== undefined);
+  return validated.reduce<CheckpointRecord | undefined>(
+    (best, record) => (best === undefined || record.validation! >= best.validation! ? record : best),
+    undefined,
+  );
+}
+
+/** Removes from the disk what the ledger says a stage no longer has. */
+function thin(run: RunFolder, before: readonly CheckpointRecord[], after: readonly CheckpointRecord[]): void {
+  for (const record of before) {
+    const folder = run.file("checkpoints", record.name);
+    const kept = after.find((other) => other.name === record.name);
+    if (!kept) rmSync(folder, { recursive: true, force: true });
+    if (kept && !kept.training) {
+      for (const name of trainingFolders) rmSync(join(folder, name), { recursive: true, force: true });
+    }
+  }
+}
+
+/**
+ * Saves a stage's model, tokenizer, training state and `state` as the newest checkpoint of the stage, then thins older
+ * ones. Killed at any instant, the run folder has the checkpoint before or this one. Saving the same step twice keeps
+ * the first.
+ *
+ * @returns the checkpoint's folder
+ * @throws SpaError `DISK_FULL`, which names the last good checkpoint
+ */
+export async function saveCheckpoint(run: RunFolder, content: CheckpointContent): Promise<string> {
+  const { stage, step, validation } = content;
+  const name = `${stageFileName(stage)}-${step}`;
+  const folder = run.file("checkpoints", name);
+  const before = run.checkpoints.filter((record) => record.stage === stage);
+  if (before.some((record) => record.name === name)) return folder;
+  const aside = asidePath(folder);
+  try {
+    run.sync();
+    rmSync(folder, { recursive: true, force: true });
+    await writeAside(aside, content);
+    await commitFolder(aside, folder);
+    const record: CheckpointRecord = { name, stage, step, training: content.trainer !== undefined };
+    if (validation !== undefined && !Number.isNaN(validation)) record.validation = validation;
+    const after = rotated([...before, record], run.config.checkpoints.keep);
+    run.setCheckpoints(stage, after);
+    thin(run, before, after);
+  } catch (error) {
+    rmSync(aside, { recursive: true, force: true });
+    throw namingLastGood(run, fileError(error, folder));
+  }
+  return folder;
+}
+
+function namingLastGood(run: RunFolder, error: unknown): unknown {
+  if (!(error instanceof SpaError) || error.code !== "DISK_FULL") return error;
+  const good = run.checkpoints.at(-1);
+  const kept = good ? `the last good checkpoint is ${run.file("checkpoints", good.name)}` : "there is no checkpoint yet";
+  return new SpaError("DISK_FULL", `${error.message}; ${kept}`, { ...(error.hint && { hint: error.hint }), cause: error });
+}
+
+/** The first thing that is wrong with a checkpoint's files, or undefined if it is whole. */
+function damage(folder: string, training: boolean): string | undefined {
+  const stateFile = join(folder, "state.json");
+  if (!existsSync(folder)) return "the folder is missing";
+  if (!existsSync(stateFile)) return "state.json is missing";
+  let state: z.infer<typeof stateSchema>;
+  try {
+    state = stateSchema.parse(JSON.parse(readFileSync(stateFile, "utf8")));
+  } catch {
+    return "state.json is damaged";
+  }
+  for (const [name, expected] of Object.entries(state.files)) {
+    if (!training && trainingFolders.some((part) => name.startsWith(`${part}/`))) continue;
+    const file = join(folder, name);
+    if (!existsSync(file)) return `${name} is missing`;
+    const actual = digest(file);
+    if (actual.bytes !== expected.bytes) return `${name} has ${actual.bytes} bytes instead of ${expected.bytes}`;
+    if (expected.sha256 && actual.sha256 !== expected.sha256) return `${name} is not what was saved (its digest differs)`;
+  }
+  return undefined;
+}
+
+/** What can be done without a broken checkpoint: nothing is ever taken in its place unasked. */
+function remedy(run: RunFolder, broken: CheckpointRecord): string {
+  const whole = run.checkpoints
+    .filter((record) => record !== broken && !damage(run.file("checkpoints", record.name), record.training))
+    .at(-1);
+  const again = `to do the stage again from its beginning: --resume ${run.path} --redo ${broken.stage}`;
+  if (!whole) return `no other checkpoint of this run is whole; ${again}`;
+  const content = whole.training ? "with training state" : "weights only";
+  return `${run.file("checkpoints", whole.name)} (${content}) is whole and can be evaluated or loaded; ${again}`;
+}
+
+function openCheckpoint(run: RunFolder, record: CheckpointRecord): Checkpoint {
+  const folder = run.file("checkpoints", record.name);
+  const wrong = damage(folder, record.training);
+  if (wrong) {
+    throw new SpaError("BAD_CHECKPOINT", `checkpoint ${folder} is broken: ${wrong}`, { hint: remedy(run, record) });
+  }
+  const { state } = stateSchema.parse(JSON.parse(readFileSync(join(folder, "state.json"), "utf8")));
+  const part = (name: string) => (record.training && existsSync(join(folder, name)) ? join(folder, name) : undefined);
+  return {
+    name: record.name,
+    folder,
+    stage: record.stage,
+    step: record.step,
+    state,
+    validation: record.validation,
+    criticFolder: part("critic"),
+    trainerFolder: part("trainer"),
+  };
+}
+
+/**
+ * The newest checkpoint of a stage, its files checked, or undefined if the stage has none.
+ *
+ * @throws SpaError `BAD_CHECKPOINT` if it is broken; names an older one that is whole, if there is one
+ */
+export function latestCheckpoint(run: RunFolder, stage: string): Checkpoint | undefined {
+  const record = run.checkpoints.filter((other) => other.stage === stage).at(-1);
+  return record && openCheckpoint(run, record);
+}
+
+/** The checkpoint of a stage with the best validation score; undefined if none has a score. Else as {@link latestCheckpoint}. */
+export function bestCheckpoint(run: RunFolder, stage: string): Checkpoint | undefined {
+  const record = bestOf(run.checkpoints.filter((other) => other.stage === stage));
+  return record && openCheckpoint(run, record);
+}

@@ -1,0 +1,62 @@
+import { JsonLines } from "./json-lines.ts";
+
+/** One line of metrics.jsonl: which stage and step it speaks of, and the figures (docs/metrics.md explains each). */
+export interface MetricsRow {
+  stage: string;
+  step: number;
+  [metric: string]: number | string | boolean | null;
+}
+
+/** What is appended: figures that do not apply may be undefined or NaN and are left out. */
+export interface MetricsEntry {
+  stage: string;
+  step: number;
+  [metric: string]: number | string | boolean | null | undefined;
+}
+
+/** Nine digits hold every float32 exactly, and keep the lines short. */
+function rounded(value: MetricsEntry[string]): MetricsEntry[string] {
+  return typeof value === "number" && Number.isFinite(value) && !Number.isInteger(value)
+    ? Number(value.toPrecision(9))
+    : value;
+}
+
+/** The run's metrics.jsonl. */
+export class MetricsLog {
+  readonly #lines: JsonLines<MetricsEntry>;
+
+  constructor(path: string) {
+    this.#lines = new JsonLines(path);
+  }
+
+  get path(): string {
+    return this.#lines.path;
+  }
+
+  append(entry: MetricsEntry): void {
+    const values = Object.entries(entry).map(([name, value]) => [name, rounded(value)]);
+    this.#lines.append(Object.fromEntries(values) as MetricsEntry);
+  }
+
+  /** Drops what `stage` logged after `step`; -1 drops all of the stage's rows. */
+  truncateAfter(stage: string, step: number): void {
+    this.#lines.filter((row) => row.stage !== stage || row.step <= step);
+  }
+
+  read(): MetricsRow[] {
+    return this.#lines.read() as MetricsRow[];
+  }
+
+  /** See {@link JsonLines.repair}. */
+  repair(): void {
+    this.#lines.repair();
+  }
+
+  sync(): void {
+    this.#lines.sync();
+  }
+
+  close(): void {
+    this.#lines.close();
+  }
+}

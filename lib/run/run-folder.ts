@@ -1,0 +1,327 @@
+// A run is a folder. Whatever happened in it stands in run.json, the ledger; a file that the ledger does not know of
+// (an unfinished checkpoint, a log line of a step after the last checkpoint) is as if it were not there.
+//
+//   config.yaml         the resolved configuration
+//   run.json            the ledger: stages, their state, their checkpoints
+//   metrics.jsonl       one line a step
+//   trajectories/       one <stage>.jsonl a stage
+//   data/               what self-play collected
+//   checkpoints/        <stage>-<step>/: Hugging Face files and trainer state
+//   results.json, report.html
+//   lock.<n>            who works here
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { parse, stringify } from "yaml";
+import type { Json } from "../../envs/environment.ts";
+import { packageVersion } from "../config/package-root.ts";
+import { type Config, configSchema } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "./atomic-file.ts";
+import { type CheckpointRecord, type Ledger, readLedger, runFormat, type StageRecord, trainingFolders } from "./ledger.ts";
+import { acquireLock } from "./lock.ts";
+import { MetricsLog } from "./metrics.ts";
+import { TrajectoryLog } from "./trajectory-log.ts";
+
+export type { CheckpointRecord, StageRecord } from "./ledger.ts";
+
+/** What a finished stage reports beside its result. */
+export interface StageOutcome {
+  /** Working time, interruptions apart. */
+  seconds: number;
+  tokensSampled: number;
+  tokensTrained: number;
+  [result: string]: Json;
+}
+
+/** A stage's id as part of a file name: `spa/ppo` -> `spa-ppo`. */
+export function stageFileName(stage: string): string {
+  return stage.replaceAll("/", "-");
+}
+
+/** `20250131-142501`, local time: names sort as they were started. */
+function timeStamp(now: Date): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
+  return `${date}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
+}
+
+export class RunFolder {
+  /** Absolute. */
+  readonly path: string;
+  readonly config: Config;
+  readonly metrics: MetricsLog;
+  #ledger: Ledger;
+  #locked = false;
+  readonly #trajectories = new Map<string, TrajectoryLog>();
+
+  private constructor(path: string, config: Config, ledger: Ledger) {
+    this.path = resolve(path);
+    this.config = config;
+    this.#ledger = ledger;
+    this.metrics = new MetricsLog(this.file("metrics.jsonl"));
+  }
+
+  /**
+   * Starts a new run folder `<root>/<name>`, by default `runs/<preset>-<date>-<time>`.
+   *
+   * @throws SpaError `BAD_ARGUMENT` if `name` is given and taken, or no file name; `DISK_FULL`
+   */
+  static create(config: Config, options: { name?: string; root?: string } = {}): RunFolder {
+    const root = options.root ?? "runs";
+    const { name } = options;
+    if (name !== undefined && (name === "" || name !== basename(name) || name.startsWith("."))) {
+      throw new SpaError("BAD_ARGUMENT", `"${name}" cannot be the name of a run`, {
+        hint: "a name is a folder's name without slashes, e.g. --name first-try",
+      });
+    }
+    const now = new Date();
+    const wanted = name ?? `${config.preset}-${timeStamp(now)}`;
+    for (let count = 1; ; count++) {
+      const path = join(root, count === 1 ? wanted : `${wanted}-${count}`);
+      if (RunFolder.#createAt(path, config, now)) return RunFolder.open(path);
+      if (name !== undefined) {
+        throw new SpaError("BAD_ARGUMENT", `${path} exists already`, {
+          hint: `take another --name, or go on with that run: --resume ${path}`,
+        });
+      }
+    }
+  }
+
+  /** Writes the folder aside and renames it. False if something is there already. */
+  static #createAt(path: string, config: Config, now: Date): boolean {
+    if (existsSync(path)) return false;
+    const aside = asidePath(join(dirname(path), `.${basename(path)}`));
+    const ledger: Ledger = {
+      format: runFormat,
+      package: packageVersion(),
+      preset: config.preset,
+      seed: config.seed,
+      created: now.toISOString(),
+      stages: [],
+      checkpoints: [],
+    };
+    try {
+      for (const folder of ["trajectories", "data", "checkpoints"]) {
+        mkdirSync(join(aside, folder), { recursive: true });
+      }
+      writeFileSync(join(aside, "metrics.jsonl"), "");
+      writeFileAtomically(join(aside, "config.yaml"), stringify(config));
+      writeFileAtomically(join(aside, "run.json"), `${JSON.stringify(ledger, null, 2)}\n`);
+      renameSync(aside, path);
+      syncFolder(dirname(path));
+      return true;
+    } catch (error) {
+      rmSync(aside, { recursive: true, force: true });
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "ENOTEMPTY" || code === "EEXIST" || code === "ENOTDIR") return false;
+      throw fileError(error, path);
+    }
+  }
+
+  /**
+   * Opens a run folder to read it; {@link RunFolder.lock} it before anything is written.
+   *
+   * @throws SpaError `BAD_CHECKPOINT` if it is no run folder or damaged, `RUN_VERSION` if its format is another one
+   */
+  static open(path: string): RunFolder {
+    const ledger = readLedger(path);
+    const file = join(path, "config.yaml");
+    const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+    let config: ReturnType<typeof configSchema.safeParse>;
+    try {
+      config = configSchema.safeParse(parse(text));
+    } catch (error) {
+      throw new SpaError("BAD_CHECKPOINT", `${file} is no YAML: ${(error as Error).message}`, { cause: error });
+    }
+    if (!config.success) {
+      const [issue] = config.error.issues;
+      throw new SpaError("BAD_CHECKPOINT", `${file}: ${issue.path.join(".") || "the file"}: ${issue.message}`, {
+        hint: "config.yaml was written when the run began; undo what was changed in it since",
+      });
+    }
+    return new RunFolder(path, config.data, ledger);
+  }
+
+  /** The run folder in `root` that was started last, or undefined where there is none. */
+  static latest(root = "runs"): string | undefined {
+    if (!existsSync(root)) return undefined;
+    const started = readdirSync(root)
+      .map((name) => join(root, name))
+      .filter((path) => statSync(path).isDirectory() && existsSync(join(path, "run.json")))
+      .map((path) => ({ path, created: createdAt(path) }))
+      .sort((left, right) => left.created.localeCompare(right.created) || left.path.localeCompare(right.path));
+    return started.at(-1)?.path;
+  }
+
+  get name(): string {
+    return basename(this.path);
+  }
+
+  /** When the run was started, as an ISO 8601 date and time. */
+  get created(): string {
+    return this.#ledger.created;
+  }
+
+  /** In the order in which they began. */
+  get stages(): readonly StageRecord[] {
+    return this.#ledger.stages;
+  }
+
+  /** All checkpoints in the order in which they were made. */
+  get checkpoints(): readonly CheckpointRecord[] {
+    return this.#ledger.checkpoints;
+  }
+
+  /**
+   * Takes the folder for this process and clears away what a killed one left unfinished. Disposal gives it back.
+   *
+   * @throws SpaError `RUN_LOCKED`, which names the process and host that work in it
+   */
+  lock(): Disposable {
+    const lock = acquireLock(this.path);
+    this.#locked = true;
+    try {
+      this.#ledger = readLedger(this.path);
+      this.#clearLeftovers();
+    } catch (error) {
+      this.#locked = false;
+      lock[Symbol.dispose]();
+      throw error;
+    }
+    return {
+      [Symbol.dispose]: () => {
+        this.#locked = false;
+        this.metrics.close();
+        for (const log of this.#trajectories.values()) log.close();
+        lock[Symbol.dispose]();
+      },
+    };
+  }
+
+  stage(id: string): StageRecord | undefined {
+    return this.#ledger.stages.find((stage) => stage.id === id);
+  }
+
+  /** Enters the stage as running. A stage that is running already stays as it is: it is being resumed. */
+  beginStage(id: string): StageRecord {
+    const known = this.stage(id);
+    if (known) return known;
+    this.rewindStage(id, -1);
+    const stage: StageRecord = { id, state: "running", seconds: 0, tokensSampled: 0, tokensTrained: 0 };
+    this.#writeLedger({ ...this.#ledger, stages: [...this.#ledger.stages, stage] });
+    return stage;
+  }
+
+  /** Enters the stage as done. What `outcome` holds beside the counts becomes the record's `result`. */
+  completeStage(id: string, outcome: StageOutcome): StageRecord {
+    const known = this.stage(id);
+    if (!known) throw new SpaError("INTERNAL", `stage ${id} ends without having begun`);
+    const { seconds, tokensSampled, tokensTrained, ...result } = outcome;
+    const stage: StageRecord = { ...known, state: "done", seconds, tokensSampled, tokensTrained, result };
+    this.sync();
+    this.#writeLedger({ ...this.#ledger, stages: this.#ledger.stages.map((other) => (other.id === id ? stage : other)) });
+    return stage;
+  }
+
+  /** Drops what a stage logged after `step` (-1: everything), to go on from there. */
+  rewindStage(id: string, step: number): void {
+    this.metrics.truncateAfter(id, step);
+    this.trajectories(id).truncateAfter(step);
+  }
+
+  /** Forgets a stage with its checkpoints and logs, to do it again. */
+  forgetStage(id: string): void {
+    this.#writeLedger({
+      ...this.#ledger,
+      stages: this.#ledger.stages.filter((stage) => stage.id !== id),
+      checkpoints: this.#ledger.checkpoints.filter((checkpoint) => checkpoint.stage !== id),
+    });
+    this.rewindStage(id, -1);
+    this.#clearLeftovers([stageFileName(id)]);
+  }
+
+  /** Enters checkpoints into the ledger, in place of all that it had of this stage. For lib/run/checkpoint. */
+  setCheckpoints(stage: string, records: readonly CheckpointRecord[]): void {
+    const others = this.#ledger.checkpoints.filter((checkpoint) => checkpoint.stage !== stage);
+    const newest = records.at(-1);
+    const stages = this.#ledger.stages.map((known) =>
+      known.id === stage && newest ? { ...known, checkpoint: join("checkpoints", newest.name) } : known,
+    );
+    this.#writeLedger({ ...this.#ledger, stages, checkpoints: [...others, ...records] });
+  }
+
+  trajectories(stageId: string): TrajectoryLog {
+    let log = this.#trajectories.get(stageId);
+    if (!log) {
+      log = new TrajectoryLog(this.file("trajectories", `${stageFileName(stageId)}.jsonl`));
+      this.#trajectories.set(stageId, log);
+    }
+    return log;
+  }
+
+  /** Stages that have trajectories, in the order in which the stages began. */
+  stagesWithTrajectories(): string[] {
+    return this.stages.map((stage) => stage.id).filter((id) => existsSync(this.trajectories(id).path));
+  }
+
+  /** The path of a file or folder in the run folder. */
+  file(...parts: string[]): string {
+    return join(this.path, ...parts);
+  }
+
+  writeResults(results: Json): void {
+    writeFileAtomically(this.file("results.json"), `${JSON.stringify(results, null, 2)}\n`);
+  }
+
+  /** Brings the logs to disk: a checkpoint must not be newer than they are. */
+  sync(): void {
+    this.metrics.sync();
+    for (const log of this.#trajectories.values()) log.sync();
+  }
+
+  #writeLedger(ledger: Ledger): void {
+    if (!this.#locked) throw new SpaError("INTERNAL", `${this.path} is written to without lock()`);
+    writeFileAtomically(this.file("run.json"), `${JSON.stringify(ledger, null, 2)}\n`);
+    this.#ledger = ledger;
+  }
+
+  /**
+   * Removes unfinished files, cuts torn log lines, and brings checkpoints/ to what the ledger says: checkpoints of
+   * known stages (and of `stages`) that it does not name go, and the training state of those that have lost it.
+   */
+  #clearLeftovers(stages: string[] = []): void {
+    this.metrics.repair();
+    for (const name of readdirSync(this.file("trajectories"))) {
+      if (name.endsWith(".jsonl")) new TrajectoryLog(this.file("trajectories", name)).repair();
+    }
+    for (const folder of [".", "trajectories", "data", "checkpoints"]) {
+      for (const name of readdirSync(this.file(folder))) {
+        if (name.endsWith(partialSuffix)) rmSync(this.file(folder, name), { recursive: true, force: true });
+      }
+    }
+    for (const checkpoint of this.#ledger.checkpoints.filter((record) => !record.training)) {
+      for (const name of trainingFolders) {
+        rmSync(this.file("checkpoints", checkpoint.name, name), { recursive: true, force: true });
+      }
+    }
+    const named = new Set(this.#ledger.checkpoints.map((checkpoint) => checkpoint.name));
+    const known = new Set([...stages, ...this.#ledger.stages.map((stage) => stageFileName(stage.id))]);
+    for (const name of readdirSync(this.file("checkpoints"))) {
+      const stage = /^(.+)-\d+$/.exec(name)?.[1];
+      if (stage !== undefined && known.has(stage) && !named.has(name)) {
+        rmSync(this.file("checkpoints", name), { recursive: true, force: true });
+      }
+    }
+  }
+}
+
+/** Folders whose ledger cannot be read sort first: they are not what a user means by "the last run". */
+function createdAt(path: string): string {
+  try {
+    const { created } = JSON.parse(readFileSync(join(path, "run.json"), "utf8")) as { created?: unknown };
+    return typeof created === "string" ? created : "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,160 @@
+import { JsonLines } from "./json-lines.ts";
+
+/** How many of a step's trajectories are logged when the caller does not say: enough to look at, bounded in size. */
+export const trajectoriesPerStep = 8;
+
+/** A state in both renderings; the form of lib/rollout's turns. */
+export interface LoggedState {
+  grid: string;
+  structured: string;
+}
+
+/** What the log keeps of a turn. */
+export interface LoggedTurn {
+  /** Token range of the assistant's turn, its end token included. */
+  begin: number;
+  end: number;
+  reward: number;
+  valid: boolean;
+  invalidReason?: string;
+  actions: string[];
+  /** How many of `actions` the environment took before the turn was over. */
+  executed: number;
+  stateBefore: LoggedState;
+  stateAfter: LoggedState;
+  /** The states as the agent wrote them. */
+  observation?: string;
+  prediction?: string;
+  /** The turn changed the state. */
+  effective: boolean;
+}
+
+/** A trajectory as lib/rollout collects it; the log needs no more than this. */
+export interface LoggableTrajectory {
+  id: number;
+  group: number;
+  seed: number;
+  tokens: Int32Array;
+  roles: Uint8Array;
+  sampled: Uint8Array;
+  logProbs: Float32Array;
+  segments: number[];
+  turns: LoggedTurn[];
+  totalReward: number;
+  success: boolean;
+  finish: string;
+  distance: number | null;
+}
+
+/** A run of tokens with one role: role (a number of lib/text/roles), sampled or not, number of tokens, their text. */
+export type LoggedPiece = [role: number, sampled: 0 | 1, tokens: number, text: string];
+
+/** One line of trajectories/<stage>.jsonl. */
+export interface LoggedTrajectory {
+  step: number;
+  id: number;
+  group: number;
+  seed: number;
+  totalReward: number;
+  success: boolean;
+  finish: string;
+  distance: number | null;
+  /** Start of each forward segment (more than one where each turn has a prompt of its own). */
+  segments: number[];
+  turns: LoggedTurn[];
+  tokens: number[];
+  /** The text of all tokens, cut where the role or `sampled` changes; the counts add up to `tokens.length`. */
+  pieces: LoggedPiece[];
+  /** Log-probability of each sampled token in order, to three decimals. */
+  logProbs: number[];
+}
+
+export interface TrajectoryLogOptions {
+  /** Token ids to text, e.g. a tokenizer's `decode`. */
+  decode: (ids: Int32Array) => string;
+  /** Most trajectories logged of this call; they are taken at even distances, so from different groups. */
+  limit?: number;
+}
+
+function piecesOf(trajectory: LoggableTrajectory, decode: TrajectoryLogOptions["decode"]): LoggedPiece[] {
+  const { tokens, roles, sampled, segments } = trajectory;
+  const starts = new Set(segments);
+  const pieces: LoggedPiece[] = [];
+  let begin = 0;
+  for (let end = 1; end <= tokens.length; end++) {
+    const same = end < tokens.length && roles[end] === roles[begin] && sampled[end] === sampled[begin];
+    if (same && !starts.has(end)) continue;
+    pieces.push([roles[begin], sampled[begin] ? 1 : 0, end - begin, decode(tokens.subarray(begin, end))]);
+    begin = end;
+  }
+  return pieces;
+}
+
+/** A trajectory in the form in which it is logged and shown. */
+export function logTrajectory(
+  step: number,
+  trajectory: LoggableTrajectory,
+  decode: TrajectoryLogOptions["decode"],
+): LoggedTrajectory {
+  const { id, group, seed, totalReward, success, finish, distance, segments, turns } = trajectory;
+  const sampledLogProbs = [...trajectory.logProbs].filter((_, index) => trajectory.sampled[index]);
+  return {
+    step, id, group, seed, totalReward, success, finish, distance,
+    segments: [...segments],
+    turns,
+    tokens: [...trajectory.tokens],
+    pieces: piecesOf(trajectory, decode),
+    logProbs: sampledLogProbs.map((value) => Math.round(value * 1000) / 1000),
+  };
+}
+
+/** A stage's trajectories/<stage>.jsonl. */
+export class TrajectoryLog {
+  readonly #lines: JsonLines<LoggedTrajectory>;
+
+  constructor(path: string) {
+    this.#lines = new JsonLines(path);
+  }
+
+  get path(): string {
+    return this.#lines.path;
+  }
+
+  /** Logs up to `limit` (default {@link trajectoriesPerStep}) of a step's trajectories. */
+  append(step: number, trajectories: readonly LoggableTrajectory[], options: TrajectoryLogOptions): void {
+    const count = Math.min(options.limit ?? trajectoriesPerStep, trajectories.length);
+    const chosen = Array.from({ length: count }, (_, k) => trajectories[Math.floor((k * trajectories.length) / count)]);
+    this.#lines.append(...chosen.map((trajectory) => logTrajectory(step, trajectory, options.decode)));
+  }
+
+  /** Drops what was logged after `step`; -1 drops everything. */
+  truncateAfter(step: number): void {
+    this.#lines.filter((row) => row.step <= step);
+  }
+
+  read(): LoggedTrajectory[] {
+    return this.#lines.read();
+  }
+
+  /** The steps that have trajectories, ascending. */
+  steps(): number[] {
+    return [...new Set(this.read().map((row) => row.step))].sort((left, right) => left - right);
+  }
+
+  readStep(step: number): LoggedTrajectory[] {
+    return this.read().filter((row) => row.step === step);
+  }
+
+  /** See {@link JsonLines.repair}. */
+  repair(): void {
+    this.#lines.repair();
+  }
+
+  sync(): void {
+    this.#lines.sync();
+  }
+
+  close(): void {
+    this.#lines.close();
+  }
+}
