@@ -14,9 +14,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { basename, dirname, join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import type { Json } from "../../envs/environment.ts";
-import { packageVersion } from "../config/package-root.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { packageVersion } from "../package-version.ts";
 import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "./atomic-file.ts";
 import { type CheckpointRecord, type Ledger, readLedger, runFormat, type StageRecord, trainingFolders } from "./ledger.ts";
 import { acquireLock } from "./lock.ts";

@@ -1,50 +1,11 @@
+import type { Trajectory, Turn } from "../rollout/trajectory.ts";
 import { JsonLines } from "./json-lines.ts";
 
 /** How many of a step's trajectories are logged when the caller does not say: enough to look at, bounded in size. */
 export const trajectoriesPerStep = 8;
 
-/** A state in both renderings; the form of lib/rollout's turns. */
-export interface LoggedState {
-  grid: string;
-  structured: string;
-}
-
-/** What the log keeps of a turn. */
-export interface LoggedTurn {
-  /** Token range of the assistant's turn, its end token included. */
-  begin: number;
-  end: number;
-  reward: number;
-  valid: boolean;
-  invalidReason?: string;
-  actions: string[];
-  /** How many of `actions` the environment took before the turn was over. */
-  executed: number;
-  stateBefore: LoggedState;
-  stateAfter: LoggedState;
-  /** The states as the agent wrote them. */
-  observation?: string;
-  prediction?: string;
-  /** The turn changed the state. */
-  effective: boolean;
-}
-
-/** A trajectory as lib/rollout collects it; the log needs no more than this. */
-export interface LoggableTrajectory {
-  id: number;
-  group: number;
-  seed: number;
-  tokens: Int32Array;
-  roles: Uint8Array;
-  sampled: Uint8Array;
-  logProbs: Float32Array;
-  segments: number[];
-  turns: LoggedTurn[];
-  totalReward: number;
-  success: boolean;
-  finish: string;
-  distance: number | null;
-}
+/** What the log keeps of a turn: everything but the user's message, which stands in the tokens. */
+export type LoggedTurn = Omit<Turn, "message">;
 
 /** A run of tokens with one role: role (a number of lib/text/roles), sampled or not, number of tokens, their text. */
 export type LoggedPiece = [role: number, sampled: 0 | 1, tokens: number, text: string];
@@ -76,7 +37,7 @@ export interface TrajectoryLogOptions {
   limit?: number;
 }
 
-function piecesOf(trajectory: LoggableTrajectory, decode: TrajectoryLogOptions["decode"]): LoggedPiece[] {
+function piecesOf(trajectory: Trajectory, decode: TrajectoryLogOptions["decode"]): LoggedPiece[] {
   const { tokens, roles, sampled, segments } = trajectory;
   const starts = new Set(segments);
   const pieces: LoggedPiece[] = [];
@@ -93,7 +54,7 @@ function piecesOf(trajectory: LoggableTrajectory, decode: TrajectoryLogOptions["
 /** A trajectory in the form in which it is logged and shown. */
 export function logTrajectory(
   step: number,
-  trajectory: LoggableTrajectory,
+  trajectory: Trajectory,
   decode: TrajectoryLogOptions["decode"],
 ): LoggedTrajectory {
   const { id, group, seed, totalReward, success, finish, distance, segments, turns } = trajectory;
@@ -101,7 +62,7 @@ export function logTrajectory(
   return {
     step, id, group, seed, totalReward, success, finish, distance,
     segments: [...segments],
-    turns,
+    turns: turns.map(({ message: _, ...turn }) => turn),
     tokens: [...trajectory.tokens],
     pieces: piecesOf(trajectory, decode),
     logProbs: sampledLogProbs.map((value) => Math.round(value * 1000) / 1000),
@@ -121,7 +82,7 @@ export class TrajectoryLog {
   }
 
   /** Logs up to `limit` (default {@link trajectoriesPerStep}) of a step's trajectories. */
-  append(step: number, trajectories: readonly LoggableTrajectory[], options: TrajectoryLogOptions): void {
+  append(step: number, trajectories: readonly Trajectory[], options: TrajectoryLogOptions): void {
     const count = Math.min(options.limit ?? trajectoriesPerStep, trajectories.length);
     const chosen = Array.from({ length: count }, (_, k) => trajectories[Math.floor((k * trajectories.length) / count)]);
     this.#lines.append(...chosen.map((trajectory) => logTrajectory(step, trajectory, options.decode)));

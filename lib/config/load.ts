@@ -1,0 +1,168 @@
+// A configuration is built in layers: the schema's defaults, a preset or file (over what it `extends`), and key=value
+// overrides. It is checked once, as a whole; errors say where the wrong setting was written and what is allowed there.
+
+import { readdirSync } from "node:fs";
+import { basename, dirname, extname, join, resolve, sep } from "node:path";
+import type { z } from "zod";
+import { SpaError } from "../errors.ts";
+import { packageRoot } from "../native/loader.ts";
+import { allowedValues, keysAt, schemaAt, settings } from "./allowed-values.ts";
+import { nearestName } from "./nearest-name.ts";
+import { isMapping, type Mapping, mergeLayers, type Override, overrideLayer, parseOverride } from "./overrides.ts";
+import { type Config, configSchema } from "./schema.ts";
+import { YamlFile } from "./yaml-file.ts";
+
+/** The preset of `spa train` without arguments. */
+export const defaultPreset = "nano-frozen-lake";
+
+/** A layer of settings and where it came from. */
+interface Layer {
+  content: Mapping;
+  /** Where the setting at `path` was written; undefined for defaults, which nobody wrote. */
+  locate(path: readonly PropertyKey[]): string | undefined;
+}
+
+function presetFolder(): string {
+  return join(packageRoot(), "lib", "config", "presets");
+}
+
+/** The names of the presets that come with the package. */
+export function presetNames(): string[] {
+  return readdirSync(presetFolder())
+    .filter((file) => file.endsWith(".yaml"))
+    .map((file) => basename(file, ".yaml"))
+    .sort();
+}
+
+/** The file of a preset. @throws SpaError `UNKNOWN_NAME` with the nearest name */
+export function presetFile(name: string): string {
+  const names = presetNames();
+  if (names.includes(name)) return join(presetFolder(), `${name}.yaml`);
+  const nearest = nearestName(name, names);
+  throw new SpaError("UNKNOWN_NAME", `there is no preset "${name}"${nearest ? `; did you mean "${nearest}"?` : ""}`, {
+    hint: `presets: ${names.join(", ")}; a file's name ends in .yaml`,
+  });
+}
+
+/** Whether `source` means a file rather than a preset. */
+function isFile(source: string): boolean {
+  return [".yaml", ".yml"].includes(extname(source)) || source.includes("/") || source.includes(sep);
+}
+
+/** The layers of a preset or file, lowest first: what it extends, then itself. */
+function fileLayers(source: string, folder: string, extending: string[] = []): Layer[] {
+  const path = isFile(source) ? resolve(folder, source) : presetFile(source);
+  if (extending.includes(path)) {
+    throw new SpaError("BAD_CONFIG", `${extending.at(-1)} extends itself, by way of ${path}`);
+  }
+  const file = new YamlFile(path);
+  const { extends: parent, ...content } = file.content;
+  const layer: Layer = { content, locate: (at) => file.locate(at) };
+  if (parent === undefined) return [layer];
+  if (typeof parent !== "string") {
+    throw new SpaError("BAD_CONFIG", `${file.locate(["extends"])}: extends must name a preset or a .yaml file`);
+  }
+  return [...fileLayers(parent, dirname(path), [...extending, path]), layer];
+}
+
+function overrideLayers(overrides: readonly Override[]): Layer[] {
+  return overrides.map((override) => ({ content: overrideLayer(override), locate: () => override.text }));
+}
+
+function valueAt(content: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, key) => (value !== null && typeof value === "object" ? (value as Record<PropertyKey, unknown>)[key] : undefined),
+    content,
+  );
+}
+
+/** Where the setting at `path` was written: in the topmost layer that has it, or has the nearest of its parents. */
+function locate(layers: readonly Layer[], path: readonly PropertyKey[]): string | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const part = path.slice(0, length);
+    const layer = layers.findLast(({ content }) => valueAt(content, part) !== undefined);
+    if (layer) return layer.locate(part);
+  }
+  return undefined;
+}
+
+function show(value: unknown): string {
+  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** "did you mean" for an unknown key: a sibling that is spelled alike, else settings of that name elsewhere. */
+function suggestion(key: string, path: readonly PropertyKey[], content: unknown): string {
+  const siblings = keysAt(path, content);
+  const nearest = nearestName(key, siblings);
+  if (nearest) return `; did you mean ${[...path, nearest].join(".")}?`;
+  const elsewhere = settings().map(([name]) => name).filter((name) => name.endsWith(`.${key}`));
+  if (elsewhere.length > 0) return `; did you mean ${elsewhere.slice(0, 4).join(" or ")}?`;
+  return siblings.length > 0 ? `; there are ${siblings.join(", ")}` : "";
+}
+
+function describeIssue(issue: z.core.$ZodIssue, content: Mapping, layers: readonly Layer[]): string[] {
+  const at = (path: readonly PropertyKey[], text: string) => {
+    const where = locate(layers, path);
+    return where ? `${where}: ${text}` : text;
+  };
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => {
+      const path = [...issue.path, key];
+      return at(path, `there is no setting ${path.join(".")}${suggestion(key, issue.path, content)}`);
+    });
+  }
+  const name = issue.path.join(".");
+  if (issue.code === "custom") return [at(issue.path, name === "" ? issue.message : `${name}: ${issue.message}`)];
+  const node = schemaAt(issue.path, content);
+  const value = valueAt(content, issue.path);
+  const allowed = node ? allowedValues(node) : issue.message;
+  const actual = value === undefined ? "is missing" : `is ${show(value)}`;
+  const nearest = typeof value === "string" && node?.enum ? nearestName(value, node.enum.map(String)) : undefined;
+  return [at(issue.path, `${name} ${actual}; it must be ${allowed}${nearest ? `; did you mean "${nearest}"?` : ""}`)];
+}
+
+function check(written: readonly Layer[]): Config {
+  const defaults: Layer = { content: configSchema.parse({}), locate: () => undefined };
+  const layers = [defaults, ...written];
+  const content = layers.reduce((below, layer) => mergeLayers(below, layer.content), {} as Mapping);
+  const result = configSchema.safeParse(content);
+  if (result.success) return result.data;
+  const problems = result.error.issues.flatMap((issue) => describeIssue(issue, content, layers));
+  const message =
+    problems.length === 1
+      ? problems[0]
+      : `${problems.length} settings are wrong:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`;
+  throw new SpaError("BAD_CONFIG", message, { hint: "docs/configuration.md lists every setting" });
+}
+
+/**
+ * The configuration of a preset or YAML file with `key=value` overrides on top, checked and with all defaults filled
+ * in. A file may say `extends: <preset or file>`.
+ *
+ * @param source name of a preset, or path of a .yaml file
+ * @throws SpaError `UNKNOWN_NAME` for an unknown preset, `BAD_CONFIG` for everything else, with the place and the nearest right name
+ */
+export function loadConfig(source: string, overrides: readonly string[] = []): Config {
+  const name = isFile(source) ? basename(source, extname(source)) : source;
+  const parsed = overrides.map(parseOverride);
+  const files = fileLayers(source, process.cwd());
+  // Overrides among themselves first: their order must not decide which of them carry over.
+  const onTop = overrideLayers(parsed);
+  const together: Layer = {
+    content: onTop.reduce((below, layer) => mergeLayers(below, layer.content), {} as Mapping),
+    locate: (path) => locate(onTop, path) ?? "overrides",
+  };
+  const preset: Layer = { content: { preset: name }, locate: () => source };
+  return check([...files, preset, together]);
+}
+
+/**
+ * `config` with `key=value` overrides on top.
+ *
+ * @throws SpaError `BAD_CONFIG`
+ */
+export function overrideConfig(config: Config, overrides: readonly string[]): Config {
+  const below: Layer = { content: isMapping(config) ? { ...config } : {}, locate: () => "the run's config.yaml" };
+  return check([below, ...overrideLayers(overrides.map(parseOverride))]);
+}

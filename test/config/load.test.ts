@@ -1,0 +1,189 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { settings } from "../../lib/config/allowed-values.ts";
+import { loadConfig, overrideConfig, presetNames } from "../../lib/config/load.ts";
+import { mergeLayers, parseOverride } from "../../lib/config/overrides.ts";
+import { configSchema } from "../../lib/config/schema.ts";
+import { SpaError } from "../../lib/errors.ts";
+
+let folder: string;
+let empty: string;
+
+function write(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+function errorOf(action: () => unknown): SpaError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof SpaError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "spa-config-"));
+  empty = write("empty.yaml", "");
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("layers", () => {
+  test("an empty file gives the defaults, named after the file", () => {
+    expect(loadConfig(empty)).toEqual({ ...configSchema.parse({}), preset: "empty" });
+  });
+
+  test("overrides lie over the file, and the file over what it extends", () => {
+    write("parent.yaml", "seed: 5\nppo: { steps: 7, groups: 3 }\narms: [control]\n");
+    const child = write("child.yaml", "extends: ./parent.yaml\nppo:\n  groups: 4\n");
+    const config = loadConfig(child, ["ppo.groupSize=2", "sft.optimizer.learningRate=1e-4", "ppo.targetKl=null"]);
+    expect(config).toMatchObject({ preset: "child", seed: 5, arms: ["control"] });
+    expect(config.ppo).toMatchObject({ steps: 7, groups: 4, groupSize: 2, targetKl: null });
+    expect(config.sft.optimizer).toMatchObject({ learningRate: 1e-4, betas: [0.9, 0.95] });
+  });
+
+  test("values are YAML: words, lists, mappings, and all arms by one word", () => {
+    const config = loadConfig(empty, ["arms=all", "sft.optimizer.betas=[0.8, 0.9]", "environment.options={ size: 6 }"]);
+    expect(config.arms).toEqual(["spa", "control", "format-only"]);
+    expect(config.sft.optimizer.betas).toEqual([0.8, 0.9]);
+    expect(loadConfig(empty, ["environment.options.size=6"]).environment.options).toEqual({ size: 6 });
+  });
+
+  test("another environment or kind of model does not inherit the former one's options", () => {
+    const file = write("lake.yaml", "environment: { name: frozen-lake, options: { slippery: true } }\nmodel: { kind: nano, hidden: 32 }\n");
+    const overrides = ["environment.options.rows=6", "environment.name=sokoban", "model.path=/models/x", "model.kind=pretrained"];
+    const config = loadConfig(file, overrides);
+    expect(config.environment).toMatchObject({ name: "sokoban", options: { rows: 6 } });
+    expect(config.model).toEqual({ kind: "pretrained", path: "/models/x" });
+    expect(loadConfig(file, ["environment.options.size=6"]).environment.options).toEqual({ slippery: true, size: 6 });
+  });
+
+  test("every preset that comes with the package is right", () => {
+    expect(presetNames()).toEqual(
+      expect.arrayContaining(["nano-frozen-lake", "nano-frozen-lake-single-turn", "nano-sokoban", "nano-sudoku"]),
+    );
+    for (const name of presetNames()) expect(loadConfig(name).preset).toBe(name);
+  });
+
+  test("a loaded configuration can be changed by further overrides", () => {
+    const config = loadConfig(empty, ["seed=3"]);
+    expect(overrideConfig(config, ["evaluation.samples=4"])).toEqual({
+      ...config,
+      evaluation: { ...config.evaluation, samples: 4 },
+    });
+  });
+});
+
+describe("wrong input gives one error that says where, what and what is right", () => {
+  const cases: [what: string, overrides: string[], message: string][] = [
+    ["unknown key", ["ppo.stps=10"], "ppo.stps=10: there is no setting ppo.stps; did you mean ppo.steps?"],
+    ["other spelling", ["ppo.group_size=4"], "did you mean ppo.groupSize?"],
+    ["key of another level", ["learningRate=1"], "did you mean base.optimizer.learningRate or sft.optimizer.learningRate"],
+    ["key like nothing", ["sft.optimizer.qqqqqqqq=1"], "there are learningRate, betas, weightDecay, epsilon"],
+    ["unknown section", ["pppo.steps=1"], "there is no setting pppo; did you mean ppo?"],
+    ["key below a value", ["seed.x=1"], 'seed is {"x":1}; it must be a whole number, 0 or more'],
+    ["__proto__", ["__proto__.x=1"], "there is no setting __proto__"],
+    ["wrong type", ["ppo.steps=ten"], 'ppo.steps=ten: ppo.steps is "ten"; it must be a whole number, greater than 0'],
+    ["no value", ["ppo.steps="], "ppo.steps is null; it must be a whole number, greater than 0"],
+    ["fraction", ["ppo.steps=1.5"], "ppo.steps is 1.5; it must be a whole number, greater than 0"],
+    ["zero", ["ppo.steps=0"], "ppo.steps is 0; it must be a whole number, greater than 0"],
+    ["range", ["base.worldModelShare=1.5"], "base.worldModelShare is 1.5; it must be a number from 0 to 1"],
+    ["not a number", ["sft.optimizer.learningRate=.nan"], "sft.optimizer.learningRate is NaN; it must be a number, greater than 0"],
+    ["choice", ["ppo.mask=answr"], 'ppo.mask is "answr"; it must be "answer" or "response"; did you mean "answer"?'],
+    ["nullable", ["engine.threads=0"], "engine.threads is 0; it must be a whole number, greater than 0 or null"],
+    ["list", ["arms=[spa, spq]"], 'it must be "all" or a list of at least one of "spa", "control" or "format-only"'],
+    ["pair", ["sft.optimizer.betas=[0.9]"], "it must be a list of 2: a number from 0 to 1; a number from 0 to 1"],
+    ["element", ["sft.optimizer.betas=[0.9, 2]"], "sft.optimizer.betas.1 is 2; it must be a number from 0 to 1"],
+    ["kind", ["model.kind=nano2"], 'model.kind is "nano2"; it must be "nano" or "pretrained"'],
+    ["field of the other kind", ["model.path=/x"], "there is no setting model.path"],
+    ["missing field", ["model.kind=pretrained"], "model.path is missing; it must be a text"],
+    ["a mapping for a section", ["ppo=3"], "ppo is 3; it must be a mapping"],
+    ["no equals sign", ["ppo.steps"], '"ppo.steps" is no setting'],
+    ["empty key", ["ppo..steps=1"], '"ppo..steps=1" is no setting'],
+    ["broken value", ["arms=[spa"], "arms=[spa: the value is no YAML"],
+    ["two mistakes", ["ppo.steps=0", "seed=-1"], "2 settings are wrong:\n"],
+  ];
+  test.each(cases)("%s", (_what, overrides, message) => {
+    const error = errorOf(() => loadConfig(empty, overrides));
+    expect(error.code).toBe("BAD_CONFIG");
+    expect(error.message).toContain(message);
+    expect(error.hint).toBeTruthy();
+  });
+
+  test("an unknown preset is named with the nearest one", () => {
+    const error = errorOf(() => loadConfig("nano-frozenlake"));
+    expect(error.code).toBe("UNKNOWN_NAME");
+    expect(error.message).toBe('there is no preset "nano-frozenlake"; did you mean "nano-frozen-lake"?');
+    expect(error.hint).toContain("nano-sokoban");
+  });
+
+  test("files: place of a wrong value, an unknown key and broken YAML", () => {
+    const wrong = write("wrong.yaml", "seed: 1\nppo:\n  steps: many\n");
+    expect(errorOf(() => loadConfig(wrong)).message).toBe(
+      `${wrong}:3:3: ppo.steps is "many"; it must be a whole number, greater than 0`,
+    );
+    const unknown = write("unknown.yaml", "seed: 1\n\nppo: { stepps: 4 }\n");
+    expect(errorOf(() => loadConfig(unknown)).message).toContain(`${unknown}:3:8: there is no setting ppo.stepps`);
+    const broken = write("broken.yaml", "seed: 1\nppo: { steps: 4\n");
+    expect(errorOf(() => loadConfig(broken)).message).toMatch(/broken\.yaml:3:1: /);
+    const twice = write("twice.yaml", "seed: 1\nseed: 2\n");
+    expect(errorOf(() => loadConfig(twice)).message).toMatch(/twice\.yaml:2:1: .*unique/);
+  });
+
+  test("files: missing, a list, a folder, an alias without end, a loop of extends", () => {
+    expect(errorOf(() => loadConfig("./none.yaml")).message).toContain("there is no such file");
+    expect(errorOf(() => loadConfig(write("list.yaml", "- 1\n"))).message).toContain("holds no settings");
+    expect(errorOf(() => loadConfig(`${folder}/`)).code).toBe("BAD_CONFIG");
+    const laughs = ["a: &a [x, x, x, x, x, x, x, x, x, x]"];
+    for (const [next, last] of ["ba", "cb", "dc", "ed"]) laughs.push(`${next}: &${next} [${Array(10).fill(`*${last}`)}]`);
+    expect(errorOf(() => loadConfig(write("laughs.yaml", laughs.join("\n")))).code).toBe("BAD_CONFIG");
+    write("one.yaml", "extends: ./two.yaml\n");
+    expect(errorOf(() => loadConfig(write("two.yaml", "extends: ./one.yaml\n"))).message).toContain("extends itself");
+    const parent = write("list-parent.yaml", "seed: 1\nextends: [x]\n");
+    expect(errorOf(() => loadConfig(parent)).message).toContain("list-parent.yaml:2:1: extends must name");
+  });
+});
+
+describe("properties", () => {
+  const key = fc.stringMatching(/^[a-z]{1,4}$/);
+  const layer = fc.dictionary(key, fc.oneof(fc.integer(), fc.dictionary(key, fc.integer())));
+
+  test("merging is associative and keeps the upper layer's plain values", () => {
+    fc.assert(
+      fc.property(layer, layer, layer, (low, middle, high) => {
+        expect(mergeLayers(mergeLayers(low, middle), high)).toEqual(mergeLayers(low, mergeLayers(middle, high)));
+        for (const [name, value] of Object.entries(high)) {
+          if (typeof value === "number") expect(mergeLayers(low, high)[name]).toBe(value);
+        }
+      }),
+    );
+  });
+
+  test("any argument is read as a setting or refused as BAD_CONFIG", () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        try {
+          expect(parseOverride(text).path.length).toBeGreaterThan(0);
+        } catch (error) {
+          expect((error as SpaError).code).toBe("BAD_CONFIG");
+        }
+      }),
+    );
+  });
+
+  test("the resolved default of every setting is accepted as an override", () => {
+    const overrides = ["model.kind=nano"];
+    for (const [path, node] of settings()) {
+      if (node.default === undefined) continue;
+      overrides.push(`${path}=${JSON.stringify(node.default)}`);
+    }
+    expect(overrides.length).toBeGreaterThan(80);
+    expect({ ...loadConfig(empty, overrides), preset: "empty" }).toEqual(loadConfig(empty));
+  });
+});
