@@ -1,4 +1,4 @@
-// Keys and values of past tokens, in blocks from one pool per layer.
+// Keys and values of past tokens, in blocks from one pool.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -7,18 +7,20 @@
 #include <vector>
 
 #include "engine/model_config.h"
+#include "kernels/kv_attention.h"
 
 namespace spa {
 
-/// Slots own lists of blocks of `block_size` tokens. A block may belong to several slots (a forked prefix); it is copied before
-/// a slot writes into a shared one. The pool doubles when it is used up, up to what the slots can need.
+/// Slots own lists of blocks of `block_tokens` tokens; a block holds keys and values of all layers. It may belong to several slots (a
+/// forked prefix) and is copied before a slot writes into a shared one. The pool doubles when it is used up, up to what the slots can
+/// need.
 class KvCache {
  public:
-  static constexpr int64_t block_size = 16;
+  static constexpr int64_t block_tokens = kernels::kv_block_tokens;
 
   KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype, at::Device device);
 
-  /// Tokens whose keys and values are stored.
+  /// Tokens whose keys and values are stored, or for which place has been taken by grow().
   int64_t length(int64_t slot) const { return lengths_[slot]; }
   /// Blocks of a slot in order; the last may be partly filled.
   const std::vector<int32_t>& blocks(int64_t slot) const { return tables_[slot]; }
@@ -30,11 +32,9 @@ class KvCache {
   void truncate(int64_t slot, int64_t length);
   /// Makes the empty slot `to` a copy of `from` that shares all its blocks.
   void fork(int64_t from, int64_t to);
-  void release_all();
 
-  /// Pools of a layer, see kernels/decode_attention.h for the layout. They move when the pool grows: ask again after grow().
-  const at::Tensor& keys(int64_t layer) const { return keys_[layer]; }
-  const at::Tensor& values(int64_t layer) const { return values_[layer]; }
+  /// One layer of the pool, [blocks, kernels::kv_block_size(kv_heads, head_dim)]. The pool moves when it grows: ask again after grow().
+  at::Tensor layer(int64_t layer) const { return pool_.select(1, layer); }
 
   int64_t blocks_in_use() const { return static_cast<int64_t>(references_.size() - free_.size()); }
 
@@ -44,9 +44,9 @@ class KvCache {
   void enlarge_pool();
 
   int64_t max_blocks_;
-  std::vector<at::Tensor> keys_, values_;  // one per layer
-  std::vector<int32_t> references_;        // by block
-  std::vector<int32_t> free_;              // used as a stack
+  at::Tensor pool_;                  // [blocks, layers, block size]
+  std::vector<int32_t> references_;  // by block: slots that hold it
+  std::vector<int32_t> free_;        // used as a stack
   std::vector<std::vector<int32_t>> tables_;
   std::vector<int64_t> lengths_;
 };

@@ -55,7 +55,7 @@ class Model {
   void copy_from(const Model& other);
 
   /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad tokens), ABORTED.
-  Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {}) const;
+  Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {});
 
   /// The parameters by Hugging Face name, in file order, as views on the model's device (write_tensors takes them as they are).
   std::vector<NamedTensor> parameters() const { return layout_.named(flat_); }
@@ -71,8 +71,11 @@ class Model {
 
   /// [layout().size()] in the model's dtype. Whoever writes to it calls mark_changed().
   const at::Tensor& flat() const { return flat_; }
-  const Decoder& decoder() const { return decoder_; }
+  /// Ready for positions below `positions` (see Decoder::prepare).
+  const Decoder& decoder(int64_t positions);
   void mark_changed();
+  /// Throws CAPACITY when a row of so many tokens is longer than the model's positions.
+  void check_length(int64_t tokens) const;
 
  private:
   Model(const ModelConfig& config, bool value_head, at::Tensor flat);

@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "engine/weights.h"
@@ -21,31 +23,41 @@ struct AdamWOptions {
   void validate() const;
 };
 
-/// A half-open range of elements of the flat buffer.
-struct ParameterRange {
-  int64_t begin = 0;
-  int64_t end = 0;
+/// Parameters that are updated together and count their updates together.
+struct ParameterGroup {
+  std::vector<ParameterRange> ranges;
+  int64_t updates = 0;
 };
 
 class AdamW {
  public:
-  AdamW(const at::Tensor& parameters, const AdamWOptions& options);
+  /// `parameters` [size] float32 or bfloat16.
+  AdamW(const at::Tensor& parameters, const AdamWOptions& options, std::vector<ParameterGroup> groups);
 
-  /// One update of `ranges` of `parameters` from float32 `gradient` (both [size]), the gradient scaled by `gradient_scale` first.
-  void step(const at::Tensor& parameters, const at::Tensor& gradient, const std::vector<ParameterRange>& ranges,
+  /// One update of the groups named, from float32 `gradient` [size] times `gradient_scale`.
+  void step(const at::Tensor& parameters, const at::Tensor& gradient, std::span<const size_t> groups,
             double learning_rate, double gradient_scale);
 
+  /// The parts of a buffer [size] that belong to the groups named.
+  std::vector<at::Tensor> select(const at::Tensor& buffer, std::span<const size_t> groups) const;
+
+  /// Takes the master weights anew from parameters that someone else has changed.
+  void reset_master(const at::Tensor& parameters);
+
   const AdamWOptions& options() const { return options_; }
-  int64_t step_count() const { return step_; }
-  void set_step_count(int64_t step) { step_ = step; }
-  const at::Tensor& first_moment() const { return first_moment_; }    // float32 [size]
-  const at::Tensor& second_moment() const { return second_moment_; }  // float32 [size]
-  const at::Tensor& master() const { return master_; }                // float32 [size]; undefined for float32 parameters
+
+  /// Moments (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`), master weights (`master.<parameter>`) and the groups' counts of updates
+  /// (`updates`, [groups]): float32, on the CPU, views where possible.
+  std::vector<NamedTensor> export_state(const ParameterLayout& layout) const;
+  /// Throws BAD_CHECKPOINT when names, shapes or values do not fit; changes nothing.
+  void check_state(const ParameterLayout& layout, const std::vector<NamedTensor>& state) const;
+  void import_state(const ParameterLayout& layout, const std::vector<NamedTensor>& state);
 
  private:
   AdamWOptions options_;
-  int64_t step_ = 0;
-  at::Tensor first_moment_, second_moment_, master_;
+  std::vector<ParameterGroup> groups_;
+  at::Tensor first_moment_, second_moment_;  // float32 [size]
+  at::Tensor master_;                        // float32 [size]; undefined for float32 parameters
 };
 
 }  // namespace spa

@@ -24,19 +24,32 @@ struct RaggedTokens {
 struct PackedBatch {
   at::Tensor tokens;     // int64 [T]
   at::Tensor positions;  // int64 [T], from 0 in each row
-  at::Tensor offsets;    // int32 [rows + 1]
+  at::Tensor offsets;    // int32 [rows + 1], on the CPU
   std::vector<int64_t> lengths;
+  std::vector<int64_t> predicted;  // [T]: where the token that follows stands in the ragged array (for a row's last: one past its end)
   int64_t max_length = 0;
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
-  int64_t size() const { return tokens.size(0); }
+  int64_t size() const { return static_cast<int64_t>(predicted.size()); }
 };
 
-/// The rows of `batch` named by `rows`, in that order.
-PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows, at::Device device);
+/// The first `lengths[row]` tokens of each row of `batch` named by `rows`, in that order.
+PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                      at::Device device);
 
-/// Splits rows into micro-batches of at most `token_budget` tokens (a longer row stands alone). Rows are sorted by length,
-/// longest first and ties by index, so that a micro-batch holds like lengths. Every non-empty row occurs once.
-std::vector<std::vector<int64_t>> micro_batches(const RaggedTokens& batch, int64_t token_budget);
+/// The entries of a per-token array that belong to the tokens which a packed batch predicts.
+template <typename T>
+std::vector<T> gather_predicted(std::span<const T> values, const PackedBatch& batch) {
+  std::vector<T> result(batch.predicted.size());
+  for (size_t i = 0; i < result.size(); ++i) {
+    if (static_cast<size_t>(batch.predicted[i]) < values.size()) result[i] = values[batch.predicted[i]];
+  }
+  return result;
+}
+
+/// Splits `rows` into micro-batches of at most `token_budget` tokens (a longer row stands alone), `lengths` by row. Rows are sorted by
+/// length, longest first and ties in the order given, so that a micro-batch holds like lengths. Rows of length 0 are left out.
+std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
+                                                int64_t token_budget);
 
 }  // namespace spa

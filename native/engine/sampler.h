@@ -1,13 +1,14 @@
-// Picks the next token of a row from its logits.
+// How the next token of a row is picked from its logits.
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
+
+#include "kernels/sampling.h"
 
 namespace spa {
 
-/// temperature 0 is greedy (ties: the lowest id). top_k 0 and top_p 1 switch truncation off.
+/// temperature 0 is greedy (ties: the lowest id). top_k 0 and top_p 1 switch truncation off: top-k keeps the k largest logits, then
+/// top-p the smallest set of the most probable tokens that reaches p.
 struct SamplingOptions {
   double temperature = 1.0;
   int64_t top_k = 0;
@@ -15,19 +16,9 @@ struct SamplingOptions {
 
   /// Throws BAD_ARGUMENT.
   void validate() const;
+  /// With the session's seed, as the kernel takes them. The draw for a token is Philox4x32 keyed by (seed, stream, position of the
+  /// token in its sequence): neither slot nor batch order changes a sample.
+  kernels::SamplingParameters parameters(uint64_t seed) const { return {temperature, top_k, top_p, seed}; }
 };
-
-struct SampledToken {
-  int32_t token = 0;
-  float log_prob = 0;  // log_softmax(logits / temperature) of the token, untruncated; at temperature 0 of the logits as they are
-};
-
-/// Uniform in [0, 1) with 24 bits from Philox4x32-10 (Salmon et al. 2011) with key `seed` and counter (stream, position): the
-/// draw depends on nothing else, so neither slot nor batch order changes a sample.
-float philox_uniform(uint64_t seed, uint64_t stream, uint64_t position);
-
-/// Samples one row of `vocab` logits. `position` is the index of the new token in its sequence.
-SampledToken sample_row(std::span<const float> logits, const SamplingOptions& options, uint64_t seed, uint64_t stream,
-                        uint64_t position);
 
 }  // namespace spa

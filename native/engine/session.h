@@ -61,10 +61,20 @@ class Session {
   void release_all();
 
  private:
+  /// The cache lags one token behind: a slot's last token is run with the next extend or generate, which needs its logits.
   struct SlotState {
-    int64_t length = 0;   // tokens held
-    int32_t pending = -1; // last sampled token, whose keys and values are not in the cache yet
+    int64_t length = 0;  // tokens held; the cache holds one less
+    int32_t last = 0;    // the last token
   };
+  struct Row;  // a slot while it is being sampled
+
+  void check_slot(int64_t slot) const;
+  void check_distinct(std::span<const int32_t> slots) const;
+  void check_version();
+  void check_request(const GenerateRequest& request) const;
+  void prefill(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call);
+  void sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request, const Decoder& decoder,
+                     const LongCall& call) const;
 
   std::shared_ptr<Model> model_;
   int64_t max_tokens_;

@@ -66,6 +66,12 @@ struct DecoderWeights {
   at::Tensor value_weight, value_bias;  // [1, hidden], [1]; undefined without a value head
 };
 
+/// A half-open range of elements of a flat buffer.
+struct ParameterRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
 /// Where each parameter lies in a flat buffer. All buffers of one layout have the same size and order.
 class ParameterLayout {
  public:
@@ -83,6 +89,8 @@ class ParameterLayout {
   std::vector<NamedTensor> named(const at::Tensor& flat, const std::string& prefix = {}) const;
   /// Offset behind the last parameter that is no value head: [0, backbone_size()) is embedding, layers, norm and head.
   int64_t backbone_size() const { return backbone_size_; }
+  /// The backbone but for an untied head: what a critic trains beside its value head.
+  std::vector<ParameterRange> ranges_without_head() const;
 
  private:
   ModelConfig config_;
@@ -105,6 +113,7 @@ at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& lay
 
 /// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a missing or unknown name, a
 /// wrong shape, or a value that is not finite. A value head may be missing in the tensors: it then stays as it is.
-void fill_weights(const ParameterLayout& layout, const at::Tensor& flat, const std::vector<NamedTensor>& tensors);
+void fill_weights(const ParameterLayout& layout, const at::Tensor& flat, const std::vector<NamedTensor>& tensors,
+                  const LongCall& call = {});
 
 }  // namespace spa

@@ -1,0 +1,136 @@
+#include "engine/model.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/error.h"
+#include "engine/parallel.h"
+#include "engine/value_head.h"
+#include "kernels/log_prob.h"
+
+namespace spa {
+namespace {
+
+void check_options(const ModelConfig& config, const ModelOptions& options) {
+  config.validate();
+  if (options.dtype != at::kFloat && options.dtype != at::kBFloat16) {
+    throw Error("UNSUPPORTED", "dtype must be float32 or bfloat16");
+  }
+}
+
+}  // namespace
+
+Model::Model(const ModelConfig& config, bool value_head, at::Tensor flat)
+    : config_(config), layout_(config, value_head), flat_(std::move(flat)), decoder_(config_, layout_.views(flat_)) {}
+
+std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptions& options) {
+  check_options(config, options);
+  const ParameterLayout layout(config, options.value_head);
+  at::Tensor flat = initial_weights(config, layout, options.initialization, options.seed);
+  flat = flat.to(at::TensorOptions().dtype(options.dtype).device(options.device));
+  return std::shared_ptr<Model>(new Model(config, options.value_head, flat));
+}
+
+std::shared_ptr<Model> Model::load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
+                                   const ModelOptions& options, const LongCall& call) {
+  check_options(config, options);
+  const bool value_head = std::any_of(entries.begin(), entries.end(),
+                                      [](const TensorEntry& entry) { return entry.name == "value_head.weight"; });
+  const ParameterLayout layout(config, value_head);
+  const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
+  const at::Tensor flat = at::zeros({layout.size()}, on_device);
+  fill_weights(layout, flat, read_tensors(entries, call), call);
+  return std::shared_ptr<Model>(new Model(config, value_head, flat));
+}
+
+std::shared_ptr<Model> Model::clone(bool value_head) const {
+  const ParameterLayout layout(config_, value_head);
+  const at::Tensor flat = at::zeros({layout.size()}, flat_.options());
+  const int64_t shared = has_value_head() && value_head ? layout.size() : layout.backbone_size();
+  flat.narrow(0, 0, shared).copy_(flat_.narrow(0, 0, shared));
+  return std::shared_ptr<Model>(new Model(config_, value_head, flat));
+}
+
+void Model::copy_from(const Model& other) {
+  if (layout_.backbone_size() != other.layout_.backbone_size() || config_.hidden != other.config_.hidden ||
+      config_.layers != other.config_.layers || config_.vocab != other.config_.vocab) {
+    throw Error("BAD_ARGUMENT", "copyFrom: the models have different shapes");
+  }
+  const bool all = has_value_head() && other.has_value_head();
+  const int64_t shared = all ? layout_.size() : layout_.backbone_size();
+  flat_.narrow(0, 0, shared).copy_(other.flat_.narrow(0, 0, shared));
+  mark_changed();
+}
+
+const Decoder& Model::decoder(int64_t positions) {
+  decoder_.prepare(positions);
+  return decoder_;
+}
+
+void Model::mark_changed() {
+  ++version_;
+  decoder_.forget_packed();
+}
+
+Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call) {
+  batch.validate(config_.vocab);
+  if (options.values && !has_value_head()) {
+    throw Error("BAD_ARGUMENT", "values were asked for, but the model has no value head",
+                "create or clone the model with valueHead: true");
+  }
+  if (!(options.temperature > 0)) throw Error("BAD_ARGUMENT", "temperature must be above 0 to score");
+
+  Scores scores;
+  if (options.log_probs) scores.log_probs.assign(batch.tokens.size(), 0.0f);
+  if (options.entropy) scores.entropy.assign(batch.tokens.size(), 0.0f);
+  if (options.values) scores.values.assign(batch.tokens.size(), 0.0f);
+
+  // The last token of a row predicts nothing that is asked for, so it is not run.
+  std::vector<int64_t> rows(batch.rows()), lengths(batch.rows());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  for (const int64_t row : rows) lengths[row] = std::max<int64_t>(batch.length(row) - 1, 0);
+  const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  check_length(longest + 1);
+  const Decoder& decoder = this->decoder(longest + 1);
+
+  const auto score_chunk = [&](std::span<const int64_t> chunk) {
+    const PackedBatch packed = pack_rows(batch, chunk, lengths, device());
+    const at::Tensor hidden = decoder.hidden(packed);
+    const auto scatter = [&](const at::Tensor& source, std::vector<float>& target) {
+      const at::Tensor values = source.cpu();
+      const float* from = values.data_ptr<float>();
+      for (size_t i = 0; i < packed.predicted.size(); ++i) target[packed.predicted[i]] = from[i];
+    };
+    if (options.log_probs || options.entropy) {
+      const auto targets = gather_predicted(batch.tokens, packed);
+      const auto result = kernels::token_log_probs(
+          hidden, decoder.weights().head, at::tensor(at::ArrayRef<int32_t>(targets)).to(device(), at::kLong),
+          options.temperature, options.entropy);
+      if (options.log_probs) scatter(result.log_prob, scores.log_probs);
+      if (options.entropy) scatter(result.entropy, scores.entropy);
+    }
+    if (options.values) scatter(token_values(hidden, decoder.weights()), scores.values);
+  };
+
+  int64_t done = 0;
+  const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  for (const auto& micro_batch : micro_batches(rows, lengths, options.micro_batch_tokens)) {
+    call.check();
+    const ShardPlan plan = shard_rows(config_, device(), micro_batch, lengths);
+    parallel_parts(static_cast<int64_t>(plan.parts.size()), [&](int64_t part) {
+      for (const auto& chunk : plan.parts[part]) score_chunk(chunk);
+    });
+    for (const int64_t row : micro_batch) done += lengths[row];
+    call.report(done, total);
+  }
+  return scores;
+}
+
+void Model::check_length(int64_t tokens) const {
+  if (tokens > config_.max_positions) {
+    throw Error("CAPACITY", "a row of " + std::to_string(tokens) + " tokens is longer than the model's " +
+                                std::to_string(config_.max_positions) + " positions");
+  }
+}
+
+}  // namespace spa

@@ -1,0 +1,323 @@
+#include "engine/session.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "engine/error.h"
+#include "engine/parallel.h"
+
+namespace spa {
+namespace {
+
+// Steps of sampling between two meetings of the threads: long enough to hide the meeting, short enough that finished rows do not leave
+// one thread idle for long.
+constexpr int64_t window_steps = 16;
+// New tokens that one prefill pass runs at most, for all slots together and for one of them.
+constexpr int64_t prefill_tokens = 8192;
+constexpr int64_t prefill_tokens_per_slot = 2048;
+// Logits that exist at a time on one thread.
+constexpr int64_t logits_budget = int64_t{1} << 24;
+
+}  // namespace
+
+struct Session::Row {
+  int64_t index = 0;  // in the request
+  int32_t slot = 0;
+  int64_t length = 0;  // tokens held, new ones included
+  int64_t limit = 0;   // of new tokens
+  uint64_t stream = 0;
+  int32_t last = 0;
+  std::vector<int32_t> tokens;
+  std::vector<float> log_probs;
+  bool finished = false;
+  Finish finish = Finish::length;
+};
+
+Session::Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens, uint64_t seed)
+    : model_(std::move(model)),
+      max_tokens_(max_tokens),
+      seed_(seed),
+      states_([&] {
+        if (slots < 1 || slots > (int64_t{1} << 20)) {
+          throw Error("BAD_ARGUMENT", "slots must be at least 1, got " + std::to_string(slots));
+        }
+        if (max_tokens < 1) {
+          throw Error("BAD_ARGUMENT", "maxTokens must be at least 1, got " + std::to_string(max_tokens));
+        }
+        model_->check_length(max_tokens);
+        return std::vector<SlotState>(slots);
+      }()),
+      cache_(model_->config(), slots, max_tokens, model_->dtype(), model_->device()) {}
+
+void Session::check_slot(int64_t slot) const {
+  if (slot < 0 || slot >= slots()) {
+    throw Error("BAD_ARGUMENT", "slot " + std::to_string(slot) + " does not exist: the session has " +
+                                    std::to_string(slots()) + " slots");
+  }
+}
+
+void Session::check_distinct(std::span<const int32_t> slots) const {
+  std::vector<bool> seen(states_.size(), false);
+  for (const int32_t slot : slots) {
+    check_slot(slot);
+    if (seen[slot]) throw Error("BAD_ARGUMENT", "slot " + std::to_string(slot) + " is named twice");
+    seen[slot] = true;
+  }
+}
+
+void Session::check_version() {
+  const bool empty = std::all_of(states_.begin(), states_.end(), [](const SlotState& s) { return s.length == 0; });
+  if (empty) version_ = model_->version();
+  if (version_ != model_->version()) {
+    throw Error("STALE_CACHE", "the model's weights have changed since this session's slots were filled",
+                "release all slots and extend them again");
+  }
+}
+
+int64_t Session::length(int64_t slot) const {
+  check_slot(slot);
+  return states_[slot].length;
+}
+
+void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call) {
+  check_distinct(slots);
+  batch.validate(model_->config().vocab);
+  if (batch.rows() != static_cast<int64_t>(slots.size())) {
+    throw Error("BAD_ARGUMENT", "extend: " + std::to_string(slots.size()) + " slots, but " +
+                                    std::to_string(batch.rows()) + " rows of tokens");
+  }
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const int64_t length = states_[slots[i]].length + batch.length(static_cast<int64_t>(i));
+    if (length > max_tokens_) {
+      throw Error("CAPACITY", "slot " + std::to_string(slots[i]) + " would hold " + std::to_string(length) +
+                                  " tokens, the session's limit is " + std::to_string(max_tokens_));
+    }
+  }
+  check_version();
+  try {
+    prefill(slots, batch, call);
+  } catch (...) {
+    for (const int32_t slot : slots) cache_.truncate(slot, std::max<int64_t>(states_[slot].length - 1, 0));
+    throw;
+  }
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const int64_t count = batch.length(static_cast<int64_t>(i));
+    if (count == 0) continue;
+    states_[slots[i]].length += count;
+    states_[slots[i]].last = batch.tokens[batch.offsets[i + 1] - 1];
+  }
+}
+
+void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call) {
+  // What has to run for slot i: the token that the cache lags behind, then the new ones but for the last.
+  std::vector<std::vector<int32_t>> work(slots.size());
+  int64_t total = 0, done = 0, longest = 1;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const SlotState& state = states_[slots[i]];
+    const auto row = batch.tokens.subspan(batch.offsets[i], batch.length(static_cast<int64_t>(i)));
+    if (row.empty()) continue;
+    if (state.length > 0) work[i].push_back(state.last);
+    work[i].insert(work[i].end(), row.begin(), row.end() - 1);
+    total += static_cast<int64_t>(work[i].size());
+    longest = std::max<int64_t>(longest, state.length + static_cast<int64_t>(row.size()));
+  }
+  const Decoder& decoder = model_->decoder(longest);
+
+  std::vector<int64_t> progress(slots.size(), 0);
+  while (done < total) {
+    call.check();
+    std::vector<int64_t> items, counts(slots.size(), 0), starts(slots.size(), 0);
+    std::vector<double> costs;
+    int64_t used = 0;
+    for (size_t i = 0; i < slots.size() && used < prefill_tokens; ++i) {
+      const int64_t left = static_cast<int64_t>(work[i].size()) - progress[i];
+      if (left == 0) continue;
+      counts[i] = std::min({left, prefill_tokens_per_slot, prefill_tokens - used});
+      starts[i] = cache_.length(slots[i]);
+      cache_.grow(slots[i], starts[i] + counts[i]);
+      used += counts[i];
+      items.push_back(static_cast<int64_t>(i));
+      costs.push_back(forward_cost(model_->config(), starts[i], counts[i]));
+    }
+    const bool side_by_side = runs_side_by_side(model_->config(), model_->device());
+    const auto parts = side_by_side ? std::min<int64_t>(at::get_num_threads(), static_cast<int64_t>(items.size())) : 1;
+    const auto dealt = deal_out(costs, parts);
+    parallel_parts(parts, [&](int64_t part) {
+      std::vector<int32_t> own, tokens;
+      std::vector<int64_t> own_starts, own_counts;
+      for (const int64_t item : dealt[part]) {
+        const int64_t i = items[item];
+        own.push_back(slots[i]);
+        own_starts.push_back(starts[i]);
+        own_counts.push_back(counts[i]);
+        const auto begin = work[i].begin() + progress[i];
+        tokens.insert(tokens.end(), begin, begin + counts[i]);
+      }
+      decoder.hidden(cached_batch(cache_, own, own_starts, own_counts, tokens, model_->device()), cache_);
+    });
+    for (size_t i = 0; i < slots.size(); ++i) progress[i] += counts[i];
+    done += used;
+    call.report(done, total);
+  }
+}
+
+void Session::fork(int64_t slot, std::span<const int32_t> targets) {
+  check_slot(slot);
+  check_distinct(targets);
+  check_version();
+  if (states_[slot].length == 0) throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
+  for (const int32_t target : targets) {
+    if (states_[target].length != 0) {
+      throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(target) + " is not empty", "release it first");
+    }
+  }
+  for (const int32_t target : targets) {
+    cache_.fork(slot, target);
+    states_[target] = states_[slot];
+  }
+}
+
+void Session::check_request(const GenerateRequest& request) const {
+  check_distinct(request.slots);
+  request.sampling.validate();
+  if (request.max_new_tokens.size() != request.slots.size() ||
+      (!request.streams.empty() && request.streams.size() != request.slots.size())) {
+    throw Error("BAD_ARGUMENT", "generate: maxNewTokens and streams must be as many as the slots");
+  }
+  for (size_t i = 0; i < request.slots.size(); ++i) {
+    const int32_t slot = request.slots[i];
+    if (states_[slot].length == 0) {
+      throw Error("BAD_ARGUMENT", "generate: slot " + std::to_string(slot) + " is empty", "extend it first");
+    }
+    if (states_[slot].length >= max_tokens_) {
+      throw Error("CAPACITY", "generate: slot " + std::to_string(slot) + " is full (" + std::to_string(max_tokens_) +
+                                  " tokens)");
+    }
+    if (request.max_new_tokens[i] < 1) throw Error("BAD_ARGUMENT", "generate: maxNewTokens must be at least 1");
+  }
+}
+
+void Session::sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request,
+                            const Decoder& decoder, const LongCall& call) const {
+  const auto parameters = request.sampling.parameters(seed_);
+  const int64_t logits_rows = std::max<int64_t>(1, logits_budget / model_->config().vocab);
+  std::vector<Row*> active(rows.begin(), rows.end());
+  for (int64_t step = 0; step < steps && !active.empty() && !call.aborted(); ++step) {
+    const auto n = static_cast<int64_t>(active.size());
+    std::vector<int32_t> slots, tokens;
+    std::vector<int64_t> starts;
+    at::Tensor streams = at::empty({n}, at::kLong), positions = at::empty({n}, at::kLong);
+    for (int64_t i = 0; i < n; ++i) {
+      slots.push_back(active[i]->slot);
+      tokens.push_back(active[i]->last);
+      starts.push_back(active[i]->length - 1);
+      streams.data_ptr<int64_t>()[i] = static_cast<int64_t>(active[i]->stream);
+      positions.data_ptr<int64_t>()[i] = active[i]->length;
+    }
+    const std::vector<int64_t> counts(active.size(), 1);
+    const at::Tensor hidden =
+        decoder.hidden(cached_batch(cache_, slots, starts, counts, tokens, model_->device()), cache_);
+    for (int64_t begin = 0; begin < n; begin += logits_rows) {
+      const int64_t count = std::min(logits_rows, n - begin);
+      const auto sampled =
+          kernels::sample(decoder.logits(hidden.narrow(0, begin, count)), parameters, streams.narrow(0, begin, count),
+                          positions.narrow(0, begin, count));
+      for (int64_t i = 0; i < count; ++i) {
+        Row& row = *active[begin + i];
+        row.last = sampled.tokens.data_ptr<int32_t>()[i];
+        row.tokens.push_back(row.last);
+        row.log_probs.push_back(sampled.log_probs.data_ptr<float>()[i]);
+        ++row.length;
+        const bool stop = std::find(request.stop_tokens.begin(), request.stop_tokens.end(), row.last) !=
+                          request.stop_tokens.end();
+        if (stop) {
+          row.finish = Finish::stop;
+        } else if (row.length >= max_tokens_) {
+          row.finish = Finish::context;
+        } else if (static_cast<int64_t>(row.tokens.size()) >= row.limit) {
+          row.finish = Finish::length;
+        } else {
+          continue;
+        }
+        row.finished = true;
+      }
+    }
+    std::erase_if(active, [](const Row* row) { return row->finished; });
+  }
+}
+
+GenerateResult Session::generate(const GenerateRequest& request, const LongCall& call) {
+  check_request(request);
+  check_version();
+  std::vector<Row> rows(request.slots.size());
+  std::vector<Row*> active;
+  int64_t longest = 1;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int32_t slot = request.slots[i];
+    const uint64_t stream = request.streams.empty() ? static_cast<uint64_t>(slot) : request.streams[i];
+    rows[i] = {static_cast<int64_t>(i), slot, states_[slot].length, request.max_new_tokens[i], stream, states_[slot].last,
+               {}, {}, false, Finish::length};
+    active.push_back(&rows[i]);
+    longest = std::max(longest, std::min(max_tokens_, rows[i].length + rows[i].limit));
+  }
+  const auto restore = [&] {
+    for (const int32_t slot : request.slots) cache_.truncate(slot, states_[slot].length - 1);
+  };
+  try {
+    const Decoder& decoder = model_->decoder(longest);
+    while (!active.empty()) {
+      call.check();
+      std::vector<double> costs;
+      for (const Row* row : active) {
+        const int64_t steps = std::min({window_steps, row->limit - static_cast<int64_t>(row->tokens.size()),
+                                        max_tokens_ - row->length});
+        cache_.grow(row->slot, row->length - 1 + steps);
+        costs.push_back(forward_cost(model_->config(), row->length, steps));
+      }
+      const bool side_by_side = runs_side_by_side(model_->config(), model_->device());
+      const auto parts =
+          side_by_side ? std::min<int64_t>(at::get_num_threads(), static_cast<int64_t>(active.size())) : 1;
+      const auto dealt = deal_out(costs, parts);
+      parallel_parts(parts, [&](int64_t part) {
+        std::vector<Row*> own;
+        for (const int64_t item : dealt[part]) own.push_back(active[item]);
+        sample_window(own, window_steps, request, decoder, call);
+      });
+      std::erase_if(active, [](const Row* row) { return row->finished; });
+      call.report(static_cast<int64_t>(rows.size() - active.size()), static_cast<int64_t>(rows.size()));
+    }
+  } catch (...) {
+    restore();
+    throw;
+  }
+
+  GenerateResult result;
+  result.offsets.push_back(0);
+  for (const Row& row : rows) {
+    states_[row.slot] = {row.length, row.last};
+    cache_.truncate(row.slot, row.length - 1);
+    result.tokens.insert(result.tokens.end(), row.tokens.begin(), row.tokens.end());
+    result.log_probs.insert(result.log_probs.end(), row.log_probs.begin(), row.log_probs.end());
+    result.offsets.push_back(static_cast<uint32_t>(result.tokens.size()));
+    result.finish.push_back(row.finish);
+  }
+  return result;
+}
+
+void Session::release(std::span<const int32_t> slots) {
+  for (const int32_t slot : slots) check_slot(slot);
+  for (const int32_t slot : slots) {
+    cache_.truncate(slot, 0);
+    states_[slot] = {};
+  }
+}
+
+void Session::release_all() {
+  for (int64_t slot = 0; slot < slots(); ++slot) {
+    cache_.truncate(slot, 0);
+    states_[slot] = {};
+  }
+}
+
+}  // namespace spa

@@ -1,0 +1,79 @@
+// Loss and gradient of some rows of a training batch: forward, losses, backward.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "engine/losses.h"
+#include "engine/packing.h"
+
+namespace spa {
+
+/// All per-token arrays are as long as tokens and aligned with the token that is predicted; optional ones may be empty. Entries of
+/// the first token of a row must be unmasked (nothing predicts it).
+struct TrainBatch {
+  RaggedTokens rows;
+  std::span<const uint8_t> mask;
+  // ppo
+  std::span<const float> old_log_probs;
+  std::span<const float> advantages;
+  std::span<const float> reference_log_probs;  // for the KL penalty
+  std::span<const uint8_t> supervised_mask;    // auxiliary cross-entropy
+  // critic
+  std::span<const uint8_t> value_mask;
+  std::span<const float> old_values;
+  std::span<const float> returns;
+};
+
+enum class LossKind { sft, ppo, value };
+
+/// sft: mean NLL. ppo: policy loss - entropy_coefficient * entropy + kl_coefficient * KL + supervised_coefficient * NLL of the supervised
+/// tokens, each aggregated alike (the last by token-mean), + value_coefficient * value loss (token-mean). value: the value loss alone.
+struct LossOptions {
+  LossKind kind = LossKind::sft;
+  Aggregation aggregation = Aggregation::token_mean;
+  PolicyLossOptions policy;
+  double entropy_coefficient = 0.0;
+  double kl_coefficient = 0.0;
+  KlEstimator kl_estimator = KlEstimator::k3;
+  double temperature = 1.0;  // of the policy's log-probs (ppo)
+  std::optional<double> value_clip = 0.5;
+  double value_coefficient = 0.5;
+  double supervised_coefficient = 0.0;
+};
+
+/// What one pass over a batch with one model computes. Weights are those of the whole batch, so that rows can be run in any split.
+struct TrainPass {
+  const TrainBatch& batch;
+  const LossOptions& loss;
+  bool policy = false;    // sft or ppo terms
+  bool value = false;     // value terms
+  bool backbone = true;   // false: gradients of the value head only
+  std::vector<float> policy_weights;      // sft and ppo, [tokens]
+  std::vector<float> supervised_weights;  // [tokens], or empty
+  std::vector<float> value_weights;       // [tokens], or empty
+  std::vector<int64_t> lengths;           // by row: leading tokens that have to run
+
+  /// Sets `lengths` so that every token with a weight is predicted.
+  void trim_rows();
+};
+
+/// Sums over tokens; losses are weighted already.
+struct TrainSums {
+  double sft_loss = 0, sft_tokens = 0;
+  PolicyLossSums policy;
+  double entropy = 0, entropy_loss = 0;
+  double kl = 0, kl_loss = 0;
+  double supervised_loss = 0;
+  ValueLossSums value;
+
+  void add(const TrainSums& other);
+};
+
+/// Runs `rows` of the batch, adds the gradients of their share of the loss to `gradients` and returns its parts.
+TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder, at::Device device,
+                        const DecoderWeights& gradients);
+
+}  // namespace spa

@@ -1,0 +1,269 @@
+#include "engine/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+
+#include "engine/error.h"
+#include "engine/parallel.h"
+#include "kernels/adamw.h"
+
+namespace spa {
+namespace {
+
+constexpr double not_applicable = std::numeric_limits<double>::quiet_NaN();
+
+// Parameter groups of a side's optimiser.
+constexpr size_t backbone_group = 0, value_group = 1;
+
+[[noreturn]] void bad(const std::string& message, const std::string& hint = {}) {
+  throw Error("BAD_ARGUMENT", "step: " + message, hint);
+}
+
+void require_finite(double value, const char* what) {
+  if (std::isfinite(value)) return;
+  throw Error("NOT_FINITE", std::string("the ") + what + " is " + (std::isnan(value) ? "NaN" : "infinite") +
+                                "; weights and optimiser are as before this step",
+              "lower the learning rate or look for NaN in advantages, returns or old log-probs");
+}
+
+}  // namespace
+
+struct Trainer::Side {
+  std::shared_ptr<Model> model;
+  AdamW optimizer;
+  std::vector<at::Tensor> gradients;  // float32 flat buffers, one per part of a parallel region
+  std::vector<DecoderWeights> views;  // of `gradients`
+  std::vector<size_t> groups;         // that this step updates
+  uint64_t version;                   // of the model's weights after our last update
+
+  Side(std::shared_ptr<Model> trained, const AdamWOptions& options, std::vector<ParameterGroup> parameter_groups)
+      : model(std::move(trained)),
+        optimizer(model->flat(), options, std::move(parameter_groups)),
+        version(model->version()) {}
+
+  /// Zeroed gradient buffers for `parts` threads.
+  void reserve_gradients(int64_t parts) {
+    while (static_cast<int64_t>(gradients.size()) < parts) {
+      gradients.push_back(at::zeros({model->layout().size()}, model->flat().options().dtype(at::kFloat)));
+      views.push_back(model->layout().views(gradients.back()));
+    }
+  }
+
+  /// The sum of all parts' gradients, in the first buffer; the order of additions is fixed.
+  const at::Tensor& reduce() {
+    for (size_t part = 1; part < gradients.size(); ++part) gradients[0].add_(gradients[part]);
+    return gradients[0];
+  }
+
+  double gradient_norm() {
+    const double norm = std::sqrt(kernels::squared_norm(optimizer.select(reduce(), groups)));
+    require_finite(norm, "gradient norm");
+    return norm;
+  }
+
+  void update(double rate, double norm, std::optional<double> clip) {
+    if (model->version() != version) optimizer.reset_master(model->flat());
+    // As torch.nn.utils.clip_grad_norm_.
+    const double scale = clip ? std::min(1.0, *clip / (norm + 1e-6)) : 1.0;
+    optimizer.step(model->flat(), gradients[0], groups, rate, scale);
+    model->mark_changed();
+    version = model->version();
+  }
+};
+
+Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options)
+    : shared_critic_(critic && critic == actor), options_(options) {
+  options_.schedule.validate();
+  if (options_.gradient_clip && !(*options_.gradient_clip > 0)) throw Error("BAD_ARGUMENT", "gradientClip must be above 0");
+  if (options_.micro_batch_tokens < 1) throw Error("BAD_ARGUMENT", "microBatchTokens must be at least 1");
+  if (critic && !critic->has_value_head()) {
+    throw Error("BAD_ARGUMENT", "the critic has no value head", "make it with createModel or clone({ valueHead: true })");
+  }
+  const auto value_range = [](const Model& model) {
+    return ParameterRange{model.layout().backbone_size(), model.layout().size()};
+  };
+  std::vector<ParameterGroup> groups = {{{{0, actor->layout().backbone_size()}}, 0}};
+  if (shared_critic_) groups.push_back({{value_range(*actor)}, 0});
+  actor_ = std::make_shared<Side>(actor, options_.optimizer, groups);
+  if (critic && !shared_critic_) {
+    critic_ = std::make_shared<Side>(
+        critic, options_.critic_optimizer.value_or(options_.optimizer),
+        std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0}, {{value_range(*critic)}, 0}});
+  }
+}
+
+void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
+  batch.rows.validate(actor_->model->config().vocab);
+  if (critic_) batch.rows.validate(critic_->model->config().vocab);
+  const auto check_length = [&](auto array, const char* name) {
+    if (array.size() != batch.rows.tokens.size()) {
+      bad(std::string(name) + " has " + std::to_string(array.size()) + " entries, there are " +
+          std::to_string(batch.rows.tokens.size()) + " tokens");
+    }
+  };
+  const auto check_mask = [&](std::span<const uint8_t> mask, const char* name) {
+    check_length(mask, name);
+    for (int64_t row = 0; row < batch.rows.rows(); ++row) {
+      if (batch.rows.length(row) > 0 && mask[batch.rows.offsets[row]] != 0) {
+        bad(std::string(name) + " selects the first token of row " + std::to_string(row) + ", which nothing predicts");
+      }
+    }
+  };
+  if (loss.kind != LossKind::value) check_mask(batch.mask, "mask");
+  if (loss.kind == LossKind::ppo) {
+    check_length(batch.old_log_probs, "oldLogProbs");
+    check_length(batch.advantages, "advantages");
+    if (!batch.reference_log_probs.empty()) check_length(batch.reference_log_probs, "referenceLogProbs");
+    if (!batch.supervised_mask.empty()) check_mask(batch.supervised_mask, "supervisedMask");
+    if (loss.kl_coefficient != 0 && batch.reference_log_probs.empty()) bad("klCoefficient needs referenceLogProbs");
+    if (loss.supervised_coefficient != 0 && batch.supervised_mask.empty()) bad("supervisedCoefficient needs supervisedMask");
+    if (loss.policy.dual_clip && !(*loss.policy.dual_clip > 1)) bad("dualClip must be above 1");
+    if (!(loss.temperature > 0)) bad("temperature must be above 0");
+  }
+  if (loss.kind == LossKind::value && batch.value_mask.empty()) bad("a value loss needs values");
+  if (loss.kind != LossKind::sft && !batch.value_mask.empty()) {
+    if (!critic_ && !shared_critic_) bad("values were given, but the trainer has no critic");
+    check_mask(batch.value_mask, "values.mask");
+    check_length(batch.old_values, "values.oldValues");
+    check_length(batch.returns, "values.returns");
+  }
+}
+
+TrainSums Trainer::run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done, int64_t total) const {
+  const Model& model = *side.model;
+  const int64_t longest = pass.lengths.empty() ? 0 : *std::max_element(pass.lengths.begin(), pass.lengths.end());
+  model.check_length(longest + 1);
+  const Decoder& decoder = side.model->decoder(longest + 1);
+  for (const at::Tensor& buffer : side.gradients) buffer.zero_();
+  side.reserve_gradients(1);
+
+  TrainSums sums;
+  std::vector<int64_t> rows(pass.lengths.size());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  for (const auto& micro_batch : micro_batches(rows, pass.lengths, options_.micro_batch_tokens)) {
+    call.check();
+    const ShardPlan plan = shard_rows(model.config(), model.device(), micro_batch, pass.lengths);
+    const auto parts = static_cast<int64_t>(plan.parts.size());
+    side.reserve_gradients(parts);
+    std::vector<TrainSums> part_sums(parts);
+    parallel_parts(parts, [&](int64_t part) {
+      for (const auto& chunk : plan.parts[part]) {
+        part_sums[part].add(add_gradients(pass, chunk, decoder, model.device(), side.views[part]));
+      }
+    });
+    for (const TrainSums& part : part_sums) sums.add(part);
+    for (const int64_t row : micro_batch) done += pass.lengths[row];
+    call.report(done, total);
+  }
+  return sums;
+}
+
+StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call) {
+  validate(batch, loss);
+  const bool policy = loss.kind != LossKind::value;
+  const bool value = loss.kind != LossKind::sft && !batch.value_mask.empty();
+  const auto offsets = batch.rows.offsets;
+
+  // With a critic of its own there are two passes; a shared one rides along with the actor's.
+  TrainPass actor{batch, loss, policy, value && shared_critic_, policy, {}, {}, {}, {}};
+  TrainPass critic{batch, loss, false, true, true, {}, {}, {}, {}};
+  if (policy) actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation);
+  if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0) {
+    actor.supervised_weights = aggregation_weights(batch.supervised_mask, offsets, Aggregation::token_mean);
+  }
+  if (value) {
+    auto& weights = shared_critic_ ? actor.value_weights : critic.value_weights;
+    weights = aggregation_weights(batch.value_mask, offsets, Aggregation::token_mean);
+  }
+  const bool run_actor = actor.policy || actor.value, run_critic = value && critic_;
+  int64_t done = 0, total = 0;
+  for (TrainPass* pass : {&actor, &critic}) {
+    pass->trim_rows();
+    total += std::accumulate(pass->lengths.begin(), pass->lengths.end(), int64_t{0});
+  }
+
+  TrainSums sums;
+  if (run_actor) sums.add(run(*actor_, actor, call, done, total));
+  if (run_critic) sums.add(run(*critic_, critic, call, done, total));
+  StepMetrics result = metrics(batch, loss, sums);
+  require_finite(result.loss, "loss");
+  if (run_actor) {
+    actor_->groups.clear();
+    if (policy) actor_->groups.push_back(backbone_group);
+    if (actor.value) actor_->groups.push_back(value_group);
+    result.gradient_norm = actor_->gradient_norm();
+  }
+  if (run_critic) {
+    critic_->groups = {backbone_group, value_group};
+    result.critic_gradient_norm = critic_->gradient_norm();
+    if (!run_actor) result.gradient_norm = result.critic_gradient_norm;
+  }
+  call.check();
+
+  const double factor = options_.schedule.factor(step_count_);
+  if (run_actor) {
+    result.learning_rate = options_.optimizer.learning_rate * factor;
+    actor_->update(result.learning_rate, result.gradient_norm, options_.gradient_clip);
+  }
+  if (run_critic) {
+    const double rate = critic_->optimizer.options().learning_rate * factor;
+    if (!run_actor) result.learning_rate = rate;
+    critic_->update(rate, result.critic_gradient_norm, options_.gradient_clip);
+  }
+  ++step_count_;
+  return result;
+}
+
+StepMetrics Trainer::metrics(const TrainBatch& batch, const LossOptions& loss, const TrainSums& sums) const {
+  const bool ppo = loss.kind == LossKind::ppo, value = sums.value.tokens > 0;
+  const auto only_if = [](bool applies, double number) { return applies ? number : not_applicable; };
+  const double tokens = sums.policy.tokens;
+  StepMetrics m{};
+  m.tokens = static_cast<double>(batch.rows.tokens.size());
+  m.masked_tokens = loss.kind == LossKind::value ? sums.value.tokens : ppo ? tokens : sums.sft_tokens;
+  m.loss = sums.sft_loss + sums.policy.loss - loss.entropy_coefficient * sums.entropy_loss +
+           loss.kl_coefficient * sums.kl_loss + loss.supervised_coefficient * sums.supervised_loss +
+           loss.value_coefficient * sums.value.loss;
+  m.policy_loss = only_if(ppo, sums.policy.loss);
+  m.approx_kl = only_if(ppo, sums.policy.approx_kl / tokens);
+  m.clip_fraction = only_if(ppo, sums.policy.clipped / tokens);
+  m.dual_clip_fraction = only_if(ppo, sums.policy.dual_clipped / tokens);
+  m.entropy = only_if(ppo, sums.entropy / tokens);
+  m.kl = only_if(ppo && !batch.reference_log_probs.empty(), sums.kl / tokens);
+  m.ratio_mean = only_if(ppo, sums.policy.ratio / tokens);
+  m.ratio_max = only_if(ppo, sums.policy.ratio_max);
+  m.supervised_loss = only_if(ppo && loss.supervised_coefficient != 0, sums.supervised_loss);
+  m.value_loss = only_if(value, sums.value.loss);
+  m.value_clip_fraction = only_if(value, sums.value.clipped / sums.value.tokens);
+  m.explained_variance = only_if(value, sums.value.explained_variance());
+  m.critic_gradient_norm = not_applicable;
+  return m;
+}
+
+TrainerState Trainer::export_state() const {
+  TrainerState state;
+  state.step_count = step_count_;
+  state.actor = actor_->optimizer.export_state(actor_->model->layout());
+  if (critic_) state.critic = critic_->optimizer.export_state(critic_->model->layout());
+  return state;
+}
+
+void Trainer::import_state(const TrainerState& state) {
+  if (state.step_count < 0) throw Error("BAD_CHECKPOINT", "the trainer state's step count is negative");
+  if (!critic_ && !state.critic.empty()) {
+    throw Error("BAD_CHECKPOINT", "the trainer state has a critic's optimiser, the trainer has no critic of its own");
+  }
+  actor_->optimizer.check_state(actor_->model->layout(), state.actor);
+  if (critic_) critic_->optimizer.check_state(critic_->model->layout(), state.critic);
+  actor_->optimizer.import_state(actor_->model->layout(), state.actor);
+  if (critic_) critic_->optimizer.import_state(critic_->model->layout(), state.critic);
+  // The weights on hand belong to the state's master weights.
+  actor_->version = actor_->model->version();
+  if (critic_) critic_->version = critic_->model->version();
+  step_count_ = state.step_count;
+}
+
+}  // namespace spa
