@@ -58,13 +58,21 @@ export interface ParsedTurn {
   spans: Span[];
 }
 
+/** End tokens of the model families, where a caller passes the decoded turn with its last token. */
+const endMarker = /<\|(?:im_end|eot_id|endoftext)\|>\s*$/;
+
 /**
- * Reads the reply of one turn (without the end token). Never throws, whatever the text.
+ * Reads the reply of one turn, with or without its end token. Never throws, whatever the text.
  *
  * A reply whose structure is broken (tags missing, repeated, nested, in the wrong place) executes nothing. A reply whose
  * structure is sound but that holds unknown actions or stray text is invalid too, but its known actions are executed.
  */
 export function parseTurn(text: string, options: ParseOptions): ParsedTurn {
+  const end = endMarker.exec(text);
+  if (end !== null) {
+    const { spans, ...turn } = parseTurn(text.slice(0, end.index), { ...options, finished: true });
+    return { ...turn, spans: [...spans, { role: Role.end, text: end[0] }] };
+  }
   const { format, finished = true } = options;
   const tags = scanTags(text, format);
   const spans = spansOf(text, format);

@@ -46,7 +46,7 @@ export function renderFirstPrompt(
   if (settings.style === "nano") {
     return { system: null, user: nanoPrompt(settings, turn) };
   }
-  const actions = task.actions.length === 0 ? "" : `\nActions: ${task.actions.join(", ")}\n`;
+  const actions = task.actions.length === 0 ? "" : `\nActions: ${task.actions.join(", ")}.\n`;
   return {
     system:
       "You are an agent that works on a task in turns. In each turn you see the current state, think about it, and " +

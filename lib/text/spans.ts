@@ -87,10 +87,8 @@ export function assignRoles(
   stopTokens: readonly number[],
 ): Uint8Array {
   // One character per byte: tags are ASCII, so they are found even where the bytes are no UTF-8.
-  const pieces = Array.from(tokens, (token) =>
-    stopTokens.includes(token) ? "" : Buffer.from(tokenizer.bytesOf(token)).toString("latin1"),
-  );
-  const spans = spansOf(pieces.join(""), format);
+  const content = Array.from(tokens).filter((token) => !stopTokens.includes(token));
+  const spans = spansOf(Buffer.from(tokenizer.bytes(content)).toString("latin1"), format);
   const roles = new Uint8Array(tokens.length);
   let span = 0; // the span that holds the next byte
   let left = spans[0]?.text.length ?? 0; // bytes of it that are still to come
@@ -101,7 +99,7 @@ export function assignRoles(
       continue;
     }
     let best: Role = previous;
-    for (let size = pieces[i].length, first = true; size > 0; first = false) {
+    for (let size = tokenizer.bytesOf(tokens[i]).length, first = true; size > 0; first = false) {
       while (left === 0) {
         left = spans[++span].text.length;
       }

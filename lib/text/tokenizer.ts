@@ -16,6 +16,10 @@ const optional = [
   "merges.txt",
 ];
 
+// Rollouts encode the same tags, prompts and states over and over (a group plays one level): remember short texts.
+const cachedTexts = 16384;
+const cachedLength = 512;
+
 /**
  * Text to token ids and back, from a Hugging Face tokenizer.json.
  *
@@ -30,6 +34,7 @@ export class Tokenizer {
   readonly #scheme: ByteScheme;
   readonly #added: ReadonlySet<number>;
   readonly #bytes = new Map<number, Uint8Array>();
+  readonly #encoded = new Map<string, Int32Array>();
   // ignoreBOM: a byte order mark is text like any other; by default TextDecoder swallows it.
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -55,7 +60,17 @@ export class Tokenizer {
 
   /** Token ids of `text`: special tokens in the text are recognised, none are added. */
   encode(text: string): Int32Array {
-    return Int32Array.from(this.#hub.encode(text, { add_special_tokens: false }).ids);
+    let ids = this.#encoded.get(text);
+    if (ids === undefined) {
+      ids = Int32Array.from(this.#hub.encode(text, { add_special_tokens: false }).ids);
+      if (text.length <= cachedLength) {
+        if (this.#encoded.size >= cachedTexts) {
+          this.#encoded.clear();
+        }
+        this.#encoded.set(text, ids);
+      }
+    }
+    return ids.slice();
   }
 
   /**
