@@ -1,0 +1,193 @@
+#include "binding/convert.h"
+
+#include <cstring>
+#include <optional>
+
+#include "engine/error.h"
+
+namespace spa::binding {
+namespace {
+
+template <class Array, class T>
+Napi::Value copied(Napi::Env env, const std::vector<T>& values) {
+  auto array = Array::New(env, values.size());
+  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(T));
+  return array;
+}
+
+/// 0 stands for "none" at the border.
+std::optional<double> unless_zero(double value) { return value == 0 ? std::nullopt : std::optional(value); }
+
+Error unknown(const std::string& what, const std::string& name) {
+  return Error("INTERNAL", "unknown " + what + " \"" + name + "\"");
+}
+
+std::vector<int64_t> shape_of(const Napi::Object& object) {
+  const auto array = object.Get("shape").As<Napi::Array>();
+  std::vector<int64_t> shape;
+  for (uint32_t i = 0; i < array.Length(); ++i) shape.push_back(array.Get(i).As<Napi::Number>().Int64Value());
+  return shape;
+}
+
+RopeScaling rope_scaling(const Napi::Object& object) {
+  RopeScaling scaling;
+  const std::string kind = text(object, "kind");
+  if (kind == "linear") scaling.kind = RopeScaling::Kind::linear;
+  if (kind == "llama3") scaling.kind = RopeScaling::Kind::llama3;
+  scaling.factor = number(object, "factor");
+  scaling.low_freq_factor = number(object, "lowFrequencyFactor");
+  scaling.high_freq_factor = number(object, "highFrequencyFactor");
+  scaling.original_max_positions = integer(object, "originalMaxPositions");
+  return scaling;
+}
+
+Schedule schedule_of(const Napi::Object& object) {
+  Schedule schedule;
+  const std::string kind = text(object, "kind");
+  if (kind == "linear") schedule.kind = Schedule::Kind::linear;
+  if (kind == "cosine") schedule.kind = Schedule::Kind::cosine;
+  schedule.warmup_steps = integer(object, "warmupSteps");
+  schedule.total_steps = integer(object, "totalSteps");
+  schedule.minimum_ratio = number(object, "minimumRatio");
+  return schedule;
+}
+
+}  // namespace
+
+Napi::Value typed_array(Napi::Env env, const std::vector<float>& values) { return copied<Napi::Float32Array>(env, values); }
+Napi::Value typed_array(Napi::Env env, const std::vector<int32_t>& values) { return copied<Napi::Int32Array>(env, values); }
+Napi::Value typed_array(Napi::Env env, const std::vector<uint32_t>& values) { return copied<Napi::Uint32Array>(env, values); }
+Napi::Value typed_array(Napi::Env env, const std::vector<uint8_t>& values) { return copied<Napi::Uint8Array>(env, values); }
+
+double number(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>().DoubleValue(); }
+int64_t integer(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>().Int64Value(); }
+bool flag(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Boolean>().Value(); }
+std::string text(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::String>().Utf8Value(); }
+Napi::Object object_at(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Object>(); }
+
+at::ScalarType dtype_of(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  throw unknown("dtype", name);
+}
+
+Aggregation aggregation_of(const std::string& name) {
+  if (name == "token-mean") return Aggregation::token_mean;
+  if (name == "seq-mean-token-mean") return Aggregation::seq_mean_token_mean;
+  if (name == "seq-mean-token-sum") return Aggregation::seq_mean_token_sum;
+  throw unknown("aggregation", name);
+}
+
+KlEstimator kl_estimator_of(const std::string& name) {
+  if (name == "k1") return KlEstimator::k1;
+  if (name == "abs") return KlEstimator::abs;
+  if (name == "k2") return KlEstimator::k2;
+  if (name == "k3") return KlEstimator::k3;
+  throw unknown("KL estimator", name);
+}
+
+ModelConfig model_config(const Napi::Object& object) {
+  ModelConfig config;
+  config.vocab = integer(object, "vocab");
+  config.hidden = integer(object, "hidden");
+  config.intermediate = integer(object, "intermediate");
+  config.layers = integer(object, "layers");
+  config.heads = integer(object, "heads");
+  config.kv_heads = integer(object, "kvHeads");
+  config.head_dim = integer(object, "headDim");
+  config.rope_theta = number(object, "ropeTheta");
+  config.rms_eps = number(object, "rmsEps");
+  config.rope_scaling = rope_scaling(object_at(object, "ropeScaling"));
+  config.qkv_bias = flag(object, "qkvBias");
+  config.o_bias = flag(object, "oBias");
+  config.mlp_bias = flag(object, "mlpBias");
+  config.qk_norm = flag(object, "qkNorm");
+  config.tied = flag(object, "tied");
+  config.max_positions = integer(object, "maxPositions");
+  return config;
+}
+
+AdamWOptions optimizer_options(const Napi::Object& object) {
+  AdamWOptions options;
+  options.learning_rate = number(object, "learningRate");
+  options.beta1 = number(object, "beta1");
+  options.beta2 = number(object, "beta2");
+  options.weight_decay = number(object, "weightDecay");
+  options.epsilon = number(object, "epsilon");
+  return options;
+}
+
+TrainerOptions trainer_options(const Napi::Object& object) {
+  TrainerOptions options;
+  options.optimizer = optimizer_options(object_at(object, "optimizer"));
+  options.critic_optimizer = optimizer_options(object_at(object, "criticOptimizer"));
+  options.gradient_clip = unless_zero(number(object, "gradientClip"));
+  options.schedule = schedule_of(object_at(object, "schedule"));
+  options.micro_batch_tokens = integer(object, "microBatchTokens");
+  return options;
+}
+
+PolicyLossOptions policy_loss_options(const Napi::Object& object) {
+  PolicyLossOptions options;
+  options.clip_low = number(object, "clipLow");
+  options.clip_high = number(object, "clipHigh");
+  options.dual_clip = unless_zero(number(object, "dualClip"));
+  return options;
+}
+
+LossOptions loss_options(const Napi::Object& object) {
+  LossOptions options;
+  options.aggregation = aggregation_of(text(object, "aggregation"));
+  const std::string kind = text(object, "kind");
+  if (kind == "sft") return options;
+  options.kind = kind == "value" ? LossKind::value : LossKind::ppo;
+  options.policy = policy_loss_options(object);
+  options.entropy_coefficient = number(object, "entropyCoefficient");
+  options.kl_coefficient = number(object, "klCoefficient");
+  options.kl_estimator = kl_estimator_of(text(object, "klEstimator"));
+  options.temperature = number(object, "temperature");
+  options.value_clip = unless_zero(number(object, "valueClip"));
+  options.value_coefficient = number(object, "valueCoefficient");
+  options.supervised_coefficient = number(object, "supervisedCoefficient");
+  return options;
+}
+
+std::vector<TensorEntry> tensor_entries(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<TensorEntry> entries;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const auto object = array.Get(i).As<Napi::Object>();
+    entries.push_back({text(object, "name"), text(object, "dtype"), shape_of(object), text(object, "file"),
+                       static_cast<uint64_t>(integer(object, "begin")), static_cast<uint64_t>(integer(object, "end"))});
+  }
+  return entries;
+}
+
+Napi::Object tensor_info(Napi::Env env, const std::string& name, at::ScalarType dtype, at::IntArrayRef shape) {
+  auto sizes = Napi::Array::New(env, shape.size());
+  for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
+  auto object = Napi::Object::New(env);
+  object.Set("name", name);
+  object.Set("dtype", dtype == at::kBFloat16 ? "BF16" : "F32");
+  object.Set("shape", sizes);
+  return object;
+}
+
+OwnedTrainBatch::OwnedTrainBatch(const Napi::Object& object)
+    : tokens_(numbers<int32_t>(object.Get("tokens"))),
+      offsets_(numbers<uint32_t>(object.Get("offsets"))),
+      mask_(numbers<uint8_t>(object.Get("mask"))),
+      supervised_mask_(optional_numbers<uint8_t>(object, "supervisedMask")),
+      value_mask_(optional_numbers<uint8_t>(object, "valueMask")),
+      old_log_probs_(optional_numbers<float>(object, "oldLogProbs")),
+      advantages_(optional_numbers<float>(object, "advantages")),
+      reference_log_probs_(optional_numbers<float>(object, "referenceLogProbs")),
+      old_values_(optional_numbers<float>(object, "oldValues")),
+      returns_(optional_numbers<float>(object, "returns")) {}
+
+TrainBatch OwnedTrainBatch::view() const {
+  return {{tokens_, offsets_}, mask_,       old_log_probs_, advantages_, reference_log_probs_,
+          supervised_mask_,    value_mask_, old_values_,    returns_};
+}
+
+}  // namespace spa::binding

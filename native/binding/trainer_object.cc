@@ -1,0 +1,156 @@
+#include "binding/trainer_object.h"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "binding/convert.h"
+#include "binding/environment.h"
+#include "binding/errors.h"
+#include "engine/error.h"
+
+namespace spa::binding {
+namespace {
+
+constexpr std::array<std::pair<const char*, double StepMetrics::*>, 18> metric_names{{
+    {"loss", &StepMetrics::loss},
+    {"gradientNorm", &StepMetrics::gradient_norm},
+    {"learningRate", &StepMetrics::learning_rate},
+    {"tokens", &StepMetrics::tokens},
+    {"maskedTokens", &StepMetrics::masked_tokens},
+    {"policyLoss", &StepMetrics::policy_loss},
+    {"approxKl", &StepMetrics::approx_kl},
+    {"clipFraction", &StepMetrics::clip_fraction},
+    {"dualClipFraction", &StepMetrics::dual_clip_fraction},
+    {"entropy", &StepMetrics::entropy},
+    {"kl", &StepMetrics::kl},
+    {"ratioMean", &StepMetrics::ratio_mean},
+    {"ratioMax", &StepMetrics::ratio_max},
+    {"supervisedLoss", &StepMetrics::supervised_loss},
+    {"valueLoss", &StepMetrics::value_loss},
+    {"valueClipFraction", &StepMetrics::value_clip_fraction},
+    {"explainedVariance", &StepMetrics::explained_variance},
+    {"criticGradientNorm", &StepMetrics::critic_gradient_norm},
+}};
+
+/// A safetensors file to write: NativeFile.
+struct StateFile {
+  std::string path, header;
+  std::vector<std::string> names;
+};
+
+StateFile state_file(const Napi::Value& value) {
+  StateFile file;
+  if (!value.IsObject()) return file;
+  const auto object = value.As<Napi::Object>();
+  const auto header = numbers<uint8_t>(object.Get("header"));
+  file.path = text(object, "path");
+  file.header.assign(header.begin(), header.end());
+  const auto names = object.Get("names").As<Napi::Array>();
+  for (uint32_t i = 0; i < names.Length(); ++i) file.names.push_back(names.Get(i).As<Napi::String>().Utf8Value());
+  return file;
+}
+
+/// Writes the tensors in the order in which the header names them.
+void write_state(const StateFile& file, const std::vector<NamedTensor>& tensors) {
+  std::vector<NamedTensor> ordered;
+  for (const auto& name : file.names) {
+    const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
+    if (found == tensors.end()) throw Error("INTERNAL", "the optimiser has no state " + name);
+    ordered.push_back(*found);
+  }
+  write_tensors(file.path, file.header, ordered);
+}
+
+}  // namespace
+
+Napi::Function TrainerObject::define(Napi::Env env) {
+  return DefineClass(env, "Trainer",
+                     {InstanceMethod<&TrainerObject::step>("step"),
+                      InstanceMethod<&TrainerObject::save_state>("saveState"),
+                      InstanceMethod<&TrainerObject::load_state>("loadState"),
+                      InstanceMethod<&TrainerObject::dispose>("dispose")});
+}
+
+Napi::Value TrainerObject::create(Napi::Env env, const EngineHandle& engine,
+                                  const std::shared_ptr<Resident<Model>>& model,
+                                  const std::shared_ptr<Resident<Model>>& critic, const TrainerOptions& options) {
+  options.optimizer.validate();
+  options.schedule.validate();
+  const double learning_rate = options.optimizer.learning_rate * options.schedule.factor(0);
+  Contents contents{engine, model, critic, std::make_shared<Resident<Trainer>>("trainer"), learning_rate};
+  engine.thread->adopt(contents.trainer);
+  engine.thread->post([trainer = contents.trainer, model, critic, options] {
+    try {
+      trainer->set(std::make_shared<Trainer>(model->get(), critic ? critic->get() : nullptr, options));
+      model->add_dependent(trainer);
+      if (critic && critic != model) critic->add_dependent(trainer);
+    } catch (...) {
+      trainer->fail(std::current_exception());
+    }
+  });
+  return Environment::of(env).trainer_class.New({Napi::External<Contents>::New(env, &contents)});
+}
+
+TrainerObject::TrainerObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<TrainerObject>(info), contents_(*info[0].As<Napi::External<Contents>>().Data()) {
+  info.This().As<Napi::Object>().Set("initialLearningRate", contents_.initial_learning_rate);
+}
+
+Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto batch = std::make_shared<const OwnedTrainBatch>(info[0].As<Napi::Object>());
+    auto work = [contents = contents_, batch, loss = loss_options(info[1].As<Napi::Object>())](const LongCall& call) {
+      Trainer& trainer = *contents.trainer->get();
+      const StepMetrics metrics = trainer.step(batch->view(), loss, call);
+      const double steps = static_cast<double>(trainer.step_count());
+      const double model_version = static_cast<double>(contents.model->get()->version());
+      const double critic_version =
+          contents.critic ? static_cast<double>(contents.critic->get()->version()) : model_version;
+      const double next_rate = trainer.learning_rate();
+      return [metrics, steps, next_rate, model_version, critic_version](Napi::Env env) -> Napi::Value {
+        auto result = Napi::Object::New(env);
+        for (const auto& [name, member] : metric_names) result.Set(name, metrics.*member);
+        result.Set("stepCount", steps);
+        result.Set("nextLearningRate", next_rate);
+        result.Set("modelVersion", model_version);
+        result.Set("criticVersion", critic_version);
+        return result;
+      };
+    };
+    return contents_.engine.thread->submit(info.Env(), std::move(work), info[2]);
+  });
+}
+
+Napi::Value TrainerObject::save_state(const Napi::CallbackInfo& info) {
+  auto work = [resident = contents_.trainer, actor = state_file(info[0]), critic = state_file(info[1])](const LongCall&) {
+    const TrainerState state = resident->get()->export_state();
+    write_state(actor, state.actor);
+    if (!critic.path.empty()) write_state(critic, state.critic);
+    return [steps = static_cast<double>(state.step_count)](Napi::Env env) -> Napi::Value {
+      return Napi::Number::New(env, steps);
+    };
+  };
+  return contents_.engine.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+Napi::Value TrainerObject::load_state(const Napi::CallbackInfo& info) {
+  auto work = [resident = contents_.trainer, steps = info[0].As<Napi::Number>().Int64Value(),
+               actor = tensor_entries(info[1]), critic = tensor_entries(info[2])](const LongCall& call) {
+    Trainer& trainer = *resident->get();
+    trainer.import_state({steps, read_tensors(actor, call), read_tensors(critic, call)});
+    return [rate = trainer.learning_rate()](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, rate); };
+  };
+  return contents_.engine.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+Napi::Value TrainerObject::dispose(const Napi::CallbackInfo& info) {
+  auto work = [trainer = contents_.trainer](const LongCall&) {
+    trainer->dispose();
+    return EngineThread::Deliver();
+  };
+  return contents_.engine.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+}  // namespace spa::binding
