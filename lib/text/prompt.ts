@@ -20,6 +20,7 @@ export interface PromptSettings {
 /** The task, from the environment. */
 export interface TaskText {
   instructions: string;
+  /** Listed in the prompt if the instructions do not name them all. */
   actions: readonly string[];
 }
 
@@ -46,7 +47,8 @@ export function renderFirstPrompt(
   if (settings.style === "nano") {
     return { system: null, user: nanoPrompt(settings, turn) };
   }
-  const actions = task.actions.length === 0 ? "" : `\nActions: ${task.actions.join(", ")}.\n`;
+  const unnamed = task.actions.some((action) => !task.instructions.includes(action));
+  const actions = unnamed ? `\nActions: ${task.actions.join(", ")}.\n` : "";
   return {
     system:
       "You are an agent that works on a task in turns. In each turn you see the current state, think about it, and " +

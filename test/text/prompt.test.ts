@@ -73,6 +73,12 @@ describe("full prompts", () => {
     );
   });
 
+  it("do not list actions that the instructions name", () => {
+    const instructions = "Walk. An action is one of: Left, Down, Right, Up.";
+    const { user } = renderFirstPrompt(full, { ...task, instructions }, first);
+    expect(user).toMatch(/^Walk\. An action is one of: Left, Down, Right, Up\.\nGive up to 5 actions/);
+  });
+
   it("begin later turns with the reward", () => {
     const next = renderNextPrompt(full, { turn: 2, state, actionsLeft: 7, reward: 10.899999999999999 });
     expect(next).toMatch(/^Reward: 10\.9\n\nTurn 2\nState:\n__O_\n/);
