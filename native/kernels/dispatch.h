@@ -15,6 +15,14 @@ namespace spa::kernels {
 
 enum class Path { cpu, cuda, aten };
 
+/// Whether this build has CUDA kernels; path_of says Path::cuda only then. Calls of cuda:: functions stand
+/// under `if constexpr (has_cuda)`.
+#if defined(SPA_CUDA)
+constexpr bool has_cuda = true;
+#else
+constexpr bool has_cuda = false;
+#endif
+
 /// The path for an operation whose main operand is `tensor`.
 Path path_of(const at::Tensor& tensor);
 

@@ -2,7 +2,6 @@
 // 2, 3").
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #if defined(__CUDACC__)
@@ -18,7 +17,8 @@ struct PhiloxBlock {
 };
 
 /// The four 32-bit words of counter (c0, c1, c2, c3) under `key`.
-SPA_HOST_DEVICE inline PhiloxBlock philox4x32(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+SPA_HOST_DEVICE static inline PhiloxBlock philox4x32(uint64_t key, uint64_t counter_low,
+                                                     uint64_t counter_high) {
   uint32_t c0 = static_cast<uint32_t>(counter_low), c1 = static_cast<uint32_t>(counter_low >> 32);
   uint32_t c2 = static_cast<uint32_t>(counter_high), c3 = static_cast<uint32_t>(counter_high >> 32);
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
@@ -38,7 +38,7 @@ SPA_HOST_DEVICE inline PhiloxBlock philox4x32(uint64_t key, uint64_t counter_low
 }
 
 /// Uniform in [0, 1) with 24 bits: the first word of Philox under key `seed` at counter (position, stream).
-SPA_HOST_DEVICE inline float philox_uniform(uint64_t seed, uint64_t stream, uint64_t position) {
+SPA_HOST_DEVICE static inline float philox_uniform(uint64_t seed, uint64_t stream, uint64_t position) {
   return static_cast<float>(philox4x32(seed, position, stream).word[0] >> 8) * (1.0f / 16777216.0f);
 }
 

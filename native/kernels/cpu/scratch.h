@@ -1,0 +1,15 @@
+// Memory that row kernels use for the length of a call.
+#pragma once
+
+#include <cstdint>
+
+namespace spa::kernels::cpu {
+
+/// What a buffer is for; a kernel may hold several kinds at once.
+enum class Scratch { scores, gradients, queries, output_gradients, lanes, values, keys, count };
+
+/// At least `floats` floats, 64-byte aligned, of this thread and kind; contents are left over from earlier
+/// calls. Kept until the thread ends and grown when needed.
+float* scratch(Scratch kind, int64_t floats);
+
+}  // namespace spa::kernels::cpu

@@ -1,0 +1,133 @@
+#include "kernels/linear.h"
+
+#include "kernels/dispatch.h"
+#include "kernels/parallel.h"
+
+namespace spa::kernels {
+namespace {
+
+/// Two-dimensional float32 view or copy with dense rows.
+at::Tensor float_rows(const at::Tensor& x) {
+  at::Tensor rows = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
+  rows = rows.to(at::kFloat);
+  return rows.stride(1) == 1 || rows.size(1) <= 1 ? rows : rows.contiguous();
+}
+
+std::vector<int64_t> with_last(const at::Tensor& x, int64_t last) {
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = last;
+  return sizes;
+}
+
+bool own_kernels(const at::Tensor& x, const at::Tensor& weight) {
+  return path_of(x) == Path::cpu &&
+         prefers_packed(weight.size(0), weight.size(1), x.scalar_type(), x.device());
+}
+
+const float* data_or_null(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
+
+}  // namespace
+
+bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
+  if (!device.is_cpu()) return false;
+  // Above that the panels leave the second-level cache and ATen's blocking wins; with bfloat16 oneDNN has
+  // matrix instructions to offer.
+  const int64_t limit = dtype == at::kFloat      ? int64_t{1} << 20
+                        : dtype == at::kBFloat16 ? int64_t{1} << 16
+                                                 : 0;
+  return out_features * in_features <= limit;
+}
+
+PackedWeight::PackedWeight(const at::Tensor& weight)
+    : out_features_(weight.size(0)), in_features_(weight.size(1)) {
+  const at::Tensor rows = float_rows(weight);
+  storage_ = at::empty({cpu::packed_size(in_features_, out_features_)}, at::kFloat);
+  cpu::table().pack_weight(rows.const_data_ptr<float>(), rows.stride(0), out_features_, in_features_,
+                           storage_.mutable_data_ptr<float>());
+}
+
+cpu::PackedMatrix PackedWeight::view() const {
+  return {storage_.const_data_ptr<float>(), in_features_, out_features_};
+}
+
+at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias,
+                  const at::Tensor& add) {
+  const at::Tensor rows = float_rows(x);
+  const at::Tensor offset = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
+  const at::Tensor added = add.defined() ? float_rows(add) : add;
+  const int64_t out = weight.out_features();
+  const at::Tensor y = at::empty({rows.size(0), out}, rows.options());
+  const cpu::PackedMatrix matrix = weight.view();
+  const float* source = rows.const_data_ptr<float>();
+  const float* bias_data = data_or_null(offset);
+  const float* add_data = data_or_null(added);
+  const int64_t ld_add = add.defined() ? added.stride(0) : 0;
+  float* target = y.mutable_data_ptr<float>();
+  parallel_rows(rows.size(0), matrix.depth * out, [&](int64_t begin, int64_t end) {
+    cpu::table().linear(source + begin * rows.stride(0), rows.stride(0), matrix, bias_data,
+                        add_data ? add_data + begin * ld_add : nullptr, ld_add, target + begin * out, out,
+                        end - begin);
+  });
+  return y.to(x.scalar_type()).view(with_last(x, out));
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  const at::Tensor& add) {
+  if (own_kernels(x, weight)) return linear(x, PackedWeight(weight), bias, add);
+  const at::Tensor y = bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  return add.defined() ? y.add_(add) : y;
+}
+
+at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight) {
+  if (!own_kernels(grad, weight)) return at::matmul(grad, weight);
+  const at::Tensor rows = float_rows(grad);
+  const at::Tensor matrix = float_rows(weight);
+  const int64_t out = matrix.size(0), in = matrix.size(1);
+  const at::Tensor result = at::empty({rows.size(0), in}, rows.options());
+  const float* source = rows.const_data_ptr<float>();
+  const float* weights = matrix.const_data_ptr<float>();
+  float* target = result.mutable_data_ptr<float>();
+  parallel_rows(rows.size(0), in * out, [&](int64_t begin, int64_t end) {
+    cpu::table().gemm(end - begin, in, out, source + begin * rows.stride(0), rows.stride(0), 1, weights,
+                      matrix.stride(0), target + begin * in, in, false);
+  });
+  return result.to(grad.scalar_type()).view(with_last(grad, in));
+}
+
+void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,
+                                const at::Tensor& grad_bias) {
+  const int64_t out = grad.size(-1), in = x.size(-1);
+  const bool own = path_of(x) == Path::cpu && prefers_packed(out, in, x.scalar_type(), x.device()) &&
+                   (!grad_weight.defined() || grad_weight.is_contiguous());
+  if (!own) {
+    const at::Tensor g = grad.reshape({-1, out});
+    if (grad_weight.defined()) {
+      const at::Tensor input = x.reshape({-1, in});
+      if (g.scalar_type() == grad_weight.scalar_type()) {
+        grad_weight.addmm_(g.t(), input);
+      } else {
+        grad_weight.add_(at::mm(g.t(), input));
+      }
+    }
+    if (grad_bias.defined()) grad_bias.add_(g.sum(0, false, grad_bias.scalar_type()));
+    return;
+  }
+  const at::Tensor g = float_rows(grad);
+  const at::Tensor input = float_rows(x);
+  const int64_t rows = g.size(0);
+  const float* gradients = g.const_data_ptr<float>();
+  const float* inputs = input.const_data_ptr<float>();
+  float* weight_target = grad_weight.defined() ? grad_weight.mutable_data_ptr<float>() : nullptr;
+  float* bias_target = grad_bias.defined() ? grad_bias.mutable_data_ptr<float>() : nullptr;
+  // Each thread owns some output features and runs over all rows: nothing to reduce, one order of additions.
+  parallel_rows(out, rows * in, [&](int64_t begin, int64_t end) {
+    if (weight_target) {
+      cpu::table().gemm(end - begin, in, rows, gradients + begin, 1, g.stride(0), inputs, input.stride(0),
+                        weight_target + begin * in, in, true);
+    }
+    if (bias_target)
+      cpu::table().add_rows(gradients + begin, g.stride(0), rows, end - begin, bias_target + begin);
+  });
+}
+
+}  // namespace spa::kernels

@@ -1,0 +1,140 @@
+#include "kernels/log_prob.h"
+
+#include "kernels/cpu/scratch.h"
+#include "kernels/dispatch.h"
+#include "kernels/linear.h"
+#include "kernels/parallel.h"
+
+namespace spa::kernels {
+namespace {
+
+/// Tokens whose logits are made at a time.
+int64_t chunk_tokens(int64_t tokens, int64_t vocab, int64_t budget) {
+  return std::clamp<int64_t>(budget / std::max<int64_t>(1, vocab), 1, std::max<int64_t>(1, tokens));
+}
+
+bool is_cpu(const at::Tensor& x) { return path_of(x) == Path::cpu; }
+
+at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+/// [rows, vocab] in float32 (float64 for float64), not yet divided by the temperature.
+at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& weight) {
+  return kernels::linear(hidden, weight).to(wide(hidden)).contiguous();
+}
+
+struct Chunk {
+  int64_t begin, rows;
+};
+
+void aten_forward(const at::Tensor& logits, const at::Tensor& targets, const Chunk& chunk,
+                  const TokenLogProbs& result) {
+  const at::Tensor lse = logits.logsumexp(1);
+  const at::Tensor picked =
+      logits.gather(1, targets.narrow(0, chunk.begin, chunk.rows).unsqueeze(1)).squeeze(1);
+  result.log_sum_exp.narrow(0, chunk.begin, chunk.rows).copy_(lse);
+  result.log_prob.narrow(0, chunk.begin, chunk.rows).copy_(picked - lse);
+  if (result.entropy.defined()) {
+    const at::Tensor p = (logits - lse.unsqueeze(1)).exp();
+    result.entropy.narrow(0, chunk.begin, chunk.rows).copy_(lse - (p * logits).sum(1));
+  }
+}
+
+void cpu_forward(const at::Tensor& logits, const at::Tensor& targets, float inverse_temperature,
+                 const Chunk& chunk, const TokenLogProbs& result) {
+  const int64_t vocab = logits.size(1);
+  float* entropy =
+      result.entropy.defined() ? result.entropy.mutable_data_ptr<float>() + chunk.begin : nullptr;
+  parallel_rows(chunk.rows, vocab * 8, [&](int64_t begin, int64_t end) {
+    const int64_t at = chunk.begin + begin;
+    cpu::table().log_prob(logits.mutable_data_ptr<float>() + begin * vocab, vocab,
+                          targets.const_data_ptr<int64_t>() + at, inverse_temperature,
+                          result.log_prob.mutable_data_ptr<float>() + at, entropy ? entropy + begin : nullptr,
+                          result.log_sum_exp.mutable_data_ptr<float>() + at, end - begin, vocab);
+  });
+}
+
+/// Logits -> d loss / d logits.
+at::Tensor aten_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                               const Chunk& chunk, const TokenLogProbs& forward,
+                               const at::Tensor& grad_log_prob, const at::Tensor& grad_entropy) {
+  const at::Tensor log_p = logits - forward.log_sum_exp.narrow(0, chunk.begin, chunk.rows).unsqueeze(1);
+  const at::Tensor gp =
+      grad_log_prob.narrow(0, chunk.begin, chunk.rows).to(logits.scalar_type()).unsqueeze(1);
+  at::Tensor factor = gp;
+  if (grad_entropy.defined()) {
+    const at::Tensor h = forward.entropy.narrow(0, chunk.begin, chunk.rows).unsqueeze(1);
+    factor = gp + grad_entropy.narrow(0, chunk.begin, chunk.rows).to(logits.scalar_type()).unsqueeze(1) *
+                      (log_p + h);
+  }
+  at::Tensor gradient = -log_p.exp() * factor;
+  gradient.scatter_add_(1, targets.narrow(0, chunk.begin, chunk.rows).unsqueeze(1), gp);
+  return gradient.div_(temperature);
+}
+
+void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, float inverse_temperature,
+                        const Chunk& chunk, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                        const at::Tensor& grad_entropy) {
+  const int64_t vocab = logits.size(1);
+  const bool with_entropy = grad_entropy.defined();
+  parallel_rows(chunk.rows, vocab * 8, [&](int64_t begin, int64_t end) {
+    const int64_t at = chunk.begin + begin;
+    float* rows = logits.mutable_data_ptr<float>() + begin * vocab;
+    cpu::table().scale(rows, inverse_temperature, (end - begin) * vocab);
+    cpu::table().log_prob_backward(rows, vocab, targets.const_data_ptr<int64_t>() + at, inverse_temperature,
+                                   forward.log_sum_exp.const_data_ptr<float>() + at,
+                                   with_entropy ? forward.entropy.const_data_ptr<float>() + at : nullptr,
+                                   grad_log_prob.const_data_ptr<float>() + at,
+                                   with_entropy ? grad_entropy.const_data_ptr<float>() + at : nullptr,
+                                   end - begin, vocab);
+  });
+}
+
+}  // namespace
+
+TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
+                              double temperature, bool entropy, int64_t logits_budget) {
+  const int64_t tokens = hidden.size(0), vocab = weight.size(0);
+  const auto options = hidden.options().dtype(wide(hidden));
+  const TokenLogProbs result{at::empty({tokens}, options),
+                             entropy ? at::empty({tokens}, options) : at::Tensor(),
+                             at::empty({tokens}, options)};
+  const int64_t step = chunk_tokens(tokens, vocab, logits_budget);
+  for (int64_t begin = 0; begin < tokens; begin += step) {
+    const Chunk chunk{begin, std::min(step, tokens - begin)};
+    const at::Tensor logits = logits_of(hidden.narrow(0, begin, chunk.rows), weight);
+    if (is_cpu(hidden)) {
+      cpu_forward(logits, targets, static_cast<float>(1.0 / temperature), chunk, result);
+    } else {
+      aten_forward(logits / temperature, targets, chunk, result);
+    }
+  }
+  return result;
+}
+
+at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight,
+                                    const at::Tensor& targets, double temperature,
+                                    const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                                    const at::Tensor& grad_entropy, const at::Tensor& grad_weight,
+                                    int64_t logits_budget) {
+  const int64_t tokens = hidden.size(0);
+  const at::Tensor gp = grad_log_prob.contiguous();
+  const at::Tensor ge = grad_entropy.defined() ? grad_entropy.contiguous() : grad_entropy;
+  const at::Tensor result = at::empty(hidden.sizes(), hidden.options());
+  const int64_t step = chunk_tokens(tokens, weight.size(0), logits_budget);
+  for (int64_t begin = 0; begin < tokens; begin += step) {
+    const Chunk chunk{begin, std::min(step, tokens - begin)};
+    const at::Tensor input = hidden.narrow(0, begin, chunk.rows);
+    at::Tensor gradient = logits_of(input, weight);
+    if (is_cpu(hidden)) {
+      cpu_logit_gradient(gradient, targets, static_cast<float>(1.0 / temperature), chunk, forward, gp, ge);
+    } else {
+      gradient = aten_logit_gradient(gradient / temperature, targets, temperature, chunk, forward, gp, ge);
+    }
+    gradient = gradient.to(hidden.scalar_type());
+    result.narrow(0, begin, chunk.rows).copy_(linear_input_gradient(gradient, weight));
+    if (grad_weight.defined()) accumulate_linear_gradient(gradient, input, grad_weight);
+  }
+  return result;
+}
+
+}  // namespace spa::kernels

@@ -1,0 +1,131 @@
+#include "kernels/rms_norm.h"
+
+#include "kernels/cuda/launch.h"
+#include "kernels/dispatch.h"
+#include "kernels/parallel.h"
+
+namespace spa::kernels {
+namespace {
+
+constexpr int64_t partial_rows = 256;  // rows whose weight gradients are summed before the partial sums are
+
+at::Tensor dense(const at::Tensor& x) { return x.to(at::kFloat).contiguous(); }
+
+int64_t row_count(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
+
+/// Plain ATen; the accumulation type is float32, or float64 for float64.
+at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+RmsNormResult aten_rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const at::Tensor v = x.to(wide(x));
+  const at::Tensor inverse = at::rsqrt(v.square().mean(-1, true).add_(epsilon));
+  return {(v * inverse * weight.to(wide(x))).to(x.scalar_type()), inverse.reshape({-1})};
+}
+
+/// x (+ residual into sum) -> output. residual and sum may be undefined together; sum may be x.
+RmsNormResult cpu_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& sum,
+                           const at::Tensor& weight, double epsilon) {
+  const at::Tensor w = dense(weight);
+  const int64_t width = x.size(-1), rows = row_count(x);
+  const at::Tensor output = at::empty(x.sizes(), x.options());
+  const at::Tensor inverse = at::empty({rows}, x.options());
+  const float* source = x.const_data_ptr<float>();
+  const float* other = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+  float* sum_data = sum.defined() ? sum.mutable_data_ptr<float>() : nullptr;
+  parallel_rows(rows, width * 2, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * width;
+    cpu::table().rms_norm(source + at, width, other ? other + at : nullptr, width,
+                          sum_data ? sum_data + at : nullptr, width, w.const_data_ptr<float>(),
+                          static_cast<float>(epsilon), output.mutable_data_ptr<float>() + at, width,
+                          inverse.mutable_data_ptr<float>() + begin, end - begin, width);
+  });
+  return {output, inverse};
+}
+
+}  // namespace
+
+RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if constexpr (has_cuda) {
+    if (path_of(x) == Path::cuda) return cuda::rms_norm(x, weight, epsilon);
+  }
+  if (path_of(x) == Path::aten) return aten_rms_norm(x, weight, epsilon);
+  RmsNormResult result = cpu_rms_norm(dense(x), {}, {}, weight, epsilon);
+  result.output = result.output.to(x.scalar_type());
+  return result;
+}
+
+AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                              double epsilon) {
+  if (path_of(x) == Path::cpu && x.scalar_type() == at::kFloat) {
+    at::Tensor sum = at::empty(x.sizes(), x.options());
+    const RmsNormResult result = cpu_rms_norm(x.contiguous(), residual.contiguous(), sum, weight, epsilon);
+    return {sum, result.output, result.inverse_rms};
+  }
+  const at::Tensor sum = x + residual;
+  const RmsNormResult result = rms_norm(sum, weight, epsilon);
+  return {sum, result.output, result.inverse_rms};
+}
+
+RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+                            double epsilon) {
+  if (path_of(x) == Path::cpu && x.scalar_type() == at::kFloat && x.is_contiguous()) {
+    return cpu_rms_norm(x, delta.contiguous(), x, weight, epsilon);
+  }
+  x.add_(delta);
+  return rms_norm(x, weight, epsilon);
+}
+
+namespace {
+
+at::Tensor aten_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                         const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
+                         const at::Tensor& grad_weight) {
+  const int64_t width = x.size(-1);
+  const at::Tensor inverse = inverse_rms.to(wide(x)).view({-1, 1});
+  const at::Tensor normal = x.to(wide(x)).reshape({-1, width}) * inverse;
+  const at::Tensor grad = grad_output.to(wide(x)).reshape({-1, width});
+  if (grad_weight.defined()) grad_weight.add_((grad * normal).sum(0));
+  const at::Tensor g = grad * weight.to(wide(x));
+  at::Tensor result = (g - normal * (g * normal).mean(1, true)) * inverse;
+  result = result.to(x.scalar_type()).view(x.sizes());
+  return grad_sum.defined() ? result.add_(grad_sum) : result;
+}
+
+}  // namespace
+
+at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
+                             const at::Tensor& grad_weight) {
+  if constexpr (has_cuda) {
+    if (path_of(x) == Path::cuda) {
+      return cuda::rms_norm_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);
+    }
+  }
+  if (path_of(x) == Path::aten)
+    return aten_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);
+  const at::Tensor grad = dense(grad_output), input = dense(x), w = dense(weight);
+  const at::Tensor past = grad_sum.defined() ? dense(grad_sum) : grad_sum;
+  const int64_t width = x.size(-1), rows = row_count(x);
+  const int64_t blocks = (rows + partial_rows - 1) / partial_rows;
+  const at::Tensor result = at::empty(x.sizes(), input.options());
+  const at::Tensor partial = at::zeros({blocks, width}, input.options());
+  parallel_rows(blocks, partial_rows * width * 4, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * partial_rows;
+      const int64_t at = first * width;
+      cpu::table().rms_norm_backward(
+          grad.const_data_ptr<float>() + at, width, input.const_data_ptr<float>() + at, width,
+          w.const_data_ptr<float>(), inverse_rms.const_data_ptr<float>() + first,
+          past.defined() ? past.const_data_ptr<float>() + at : nullptr, width,
+          result.mutable_data_ptr<float>() + at, width, partial.mutable_data_ptr<float>() + block * width,
+          std::min(partial_rows, rows - first), width);
+    }
+  });
+  if (grad_weight.defined()) {
+    cpu::table().add_rows(partial.const_data_ptr<float>(), width, blocks, width,
+                          grad_weight.mutable_data_ptr<float>());
+  }
+  return result.to(x.scalar_type());
+}
+
+}  // namespace spa::kernels
