@@ -123,6 +123,18 @@ describe("the nano tokenizer on any text", () => {
   });
 });
 
+describe("the nano tokenizer beside Hugging Face's tokenizers library", () => {
+  it("gives the same ids", () => {
+    const { texts, ids }: { texts: string[]; ids: number[][] } = JSON.parse(
+      readFileSync(new URL("../fixtures/text/nano-ids.json", import.meta.url), "utf8"),
+    );
+    texts.forEach((text, i) => {
+      expect([...tokenizer.encode(text)], JSON.stringify(text)).toEqual(ids[i]);
+      expect(tokenizer.decode(ids[i])).toBe(text);
+    });
+  });
+});
+
 describe("writeNanoTokenizer", () => {
   const folder = mkdtempSync(join(tmpdir(), "spa-nano-"));
   afterAll(() => rmSync(folder, { recursive: true }));
