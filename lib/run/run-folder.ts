@@ -206,8 +206,10 @@ export class RunFolder {
   /** Enters the stage as running. A stage that is running already stays as it is: it is being resumed. */
   beginStage(id: string): StageRecord {
     const known = this.stage(id);
+    if (!this.checkpoints.some((checkpoint) => checkpoint.stage === id) && known?.state !== "done") {
+      this.rewindStage(id, -1);
+    }
     if (known) return known;
-    this.rewindStage(id, -1);
     const stage: StageRecord = { id, state: "running", seconds: 0, tokensSampled: 0, tokensTrained: 0 };
     this.#writeLedger({ ...this.#ledger, stages: [...this.#ledger.stages, stage] });
     return stage;

@@ -1,0 +1,69 @@
+import { statfsSync } from "node:fs";
+import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
+import type { Command } from "commander";
+import type { AddonInfo } from "../native/addon.ts";
+import { addonInfo } from "../native/loader.ts";
+import { packageVersion } from "../package-version.ts";
+import { describeError } from "./report-error.ts";
+import { selfTest } from "./self-test.ts";
+import { formatTable } from "./table.ts";
+
+const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+function machineRows(): string[][] {
+  const disk = statfsSync(".");
+  return [
+    ["spa-ai", packageVersion()],
+    ["Node.js", process.version],
+    ["system", `${platform()} ${release()} ${arch()}`],
+    ["processor", `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} usable cores`],
+    ["memory", `${gigabytes(totalmem())}, ${gigabytes(freemem())} free`],
+    ["disk", `${gigabytes(disk.bavail * disk.bsize)} free here`],
+  ];
+}
+
+function addonRows(info: ReturnType<typeof addonInfo>): string[][] {
+  return [
+    ["libtorch", `${info.libtorch}, found by ${info.libtorchLocation.how}: ${info.libtorchLocation.path}`],
+    ["addon", info.addonFile],
+    ["CPU kernels", `${info.isa}; libtorch's: ${info.cpuCapability}, oneDNN ${info.mkldnn ? "yes" : "no"}`],
+    ["GPU", gpuText(info)],
+  ];
+}
+
+function gpuText(info: AddonInfo): string {
+  if (info.devices.length > 0) return info.devices.join(", ");
+  return info.cuda ? "none usable (the addon is built with CUDA)" : "none (the addon is built without CUDA)";
+}
+
+async function testDevice(device: "cpu" | "cuda"): Promise<boolean> {
+  console.log(`\nself-test on ${device}`);
+  const results = await selfTest(device);
+  console.log(results.map(({ name, passed, detail }) => `  ${passed ? "ok    " : "FAILED"}  ${name}: ${detail}`).join("\n"));
+  return results.every(({ passed }) => passed);
+}
+
+/** Prints what is installed and tests the addon. Resolves to the exit code. */
+async function doctor(): Promise<number> {
+  console.log(formatTable(["part", "found"], machineRows()));
+  let info: ReturnType<typeof addonInfo>;
+  try {
+    info = addonInfo();
+  } catch (error) {
+    console.log(`\n${describeError(error)}`);
+    return 3;
+  }
+  console.log(`\n${formatTable(["part", "found"], addonRows(info))}`);
+  let passed = await testDevice("cpu");
+  if (info.devices.length > 0) passed = (await testDevice("cuda")) && passed;
+  console.log(passed ? "\nEverything works." : "\nSomething does not work: see above.");
+  return passed ? 0 : 3;
+}
+
+/** `spa doctor`. */
+export function addDoctorCommand(program: Command, finish: (code: number) => void): void {
+  program
+    .command("doctor")
+    .description("print versions, libtorch, CPU features and GPU, and test the addon for a few seconds")
+    .action(async () => finish(await doctor()));
+}

@@ -1,0 +1,33 @@
+import { SpaError } from "../errors.ts";
+
+/**
+ * An error as the user reads it: `error CODE: message`, then `hint: …`. With the variable SPA_DEBUG set, the stack
+ * traces of the error and its causes follow.
+ */
+export function describeError(error: unknown, debug = process.env.SPA_DEBUG !== undefined): string {
+  const { code, message, hint, stack } = parts(error);
+  const lines = [`error ${code}: ${message}`];
+  if (hint) lines.push(`hint: ${hint}`);
+  if (debug && stack) lines.push("", stack);
+  if (debug) {
+    for (let cause = causeOf(error); cause !== undefined; cause = causeOf(cause)) {
+      lines.push(`caused by ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}`);
+    }
+  }
+  return lines.join("\n");
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : undefined;
+}
+
+function parts(error: unknown): { code: string; message: string; hint?: string | undefined; stack?: string | undefined } {
+  if (error instanceof SpaError) return error;
+  const hint = "SPA_DEBUG=1 shows where it happened";
+  if (!(error instanceof Error)) return { code: "INTERNAL", message: String(error), hint };
+  const system = (error as NodeJS.ErrnoException).code;
+  if (typeof system !== "string") return { code: "INTERNAL", message: error.message, hint, stack: error.stack };
+  // The system's own messages begin with their code: "EACCES: permission denied, mkdir 'runs'".
+  const message = error.message.startsWith(`${system}: `) ? error.message.slice(system.length + 2) : error.message;
+  return { code: system, message, hint, stack: error.stack };
+}
