@@ -1,0 +1,119 @@
+import type { Environment } from "../../envs/environment.ts";
+import type { Config } from "../config/schema.ts";
+import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
+import { continueConversation, openConversation, type TokenPiece } from "../text/conversation.ts";
+import { type PromptSettings, renderFirstPrompt, renderNextPrompt } from "../text/prompt.ts";
+import { type ReadTurn, readTurn } from "../text/read-turn.ts";
+import type { TurnFormat } from "../text/tags.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Episode } from "./episode.ts";
+import type { StateText } from "./trajectory.ts";
+
+/** What stands between the actions of an answer. */
+export const ACTION_SEPARATOR = "||";
+
+/** Texts whose tokens are remembered before the memory is emptied. */
+const REMEMBERED_TEXTS = 20_000;
+
+/** How a run talks with its model: prompts and replies as text and as tokens, for one format of turns. */
+export class TurnProtocol {
+  readonly tokenizer: Tokenizer;
+  readonly chat: ChatFormat;
+  readonly format: TurnFormat;
+  readonly settings: Config["protocol"];
+  readonly #prompt: PromptSettings;
+  readonly #forced: string | undefined;
+  readonly #forcedTokens: Int32Array;
+  readonly #pieces = new Map<string, TokenPiece>();
+
+  constructor(tokenizer: Tokenizer, settings: Config["protocol"], format: TurnFormat) {
+    this.tokenizer = tokenizer;
+    this.chat = chatFormatOf(tokenizer);
+    this.format = format;
+    this.settings = settings;
+    this.#forced = settings.forceThink ? "<think>" : undefined;
+    this.#forcedTokens = tokenizer.encode(this.#forced ?? "");
+    this.#prompt = {
+      style: settings.style,
+      format,
+      replyState: settings.traceState,
+      maxActions: settings.maxActionsPerTurn,
+      separator: ACTION_SEPARATOR,
+      maxNewTokens: settings.maxNewTokens,
+    };
+  }
+
+  /** Text with which the agent's turn is made to begin; empty if none. */
+  get forced(): string {
+    return this.#forced ?? "";
+  }
+
+  /** The system message of every conversation; null if the style has none. */
+  get system(): string | null {
+    const turn = { turn: 1, state: "", actionsLeft: null };
+    return renderFirstPrompt(this.#prompt, { instructions: "", actions: [] }, turn).system;
+  }
+
+  /** The state as observations and predictions write it. */
+  traceState(state: StateText): string {
+    return state[this.settings.traceState];
+  }
+
+  /** The messages before the agent's next turn when it starts a sequence. */
+  firstMessages(episode: Episode): { system: string | null; user: string } {
+    const { environment } = episode;
+    const task = { instructions: environment.instructions(), actions: environment.actions };
+    return renderFirstPrompt(this.#prompt, task, this.#turnPrompt(episode));
+  }
+
+  /** The user message before the agent's next turn when it goes on with a sequence. */
+  nextMessage(episode: Episode, reward: number): string {
+    return renderNextPrompt(this.#prompt, { ...this.#turnPrompt(episode), reward });
+  }
+
+  #turnPrompt(episode: Episode) {
+    const state = episode.state[this.settings.promptState];
+    return { turn: episode.turns + 1, state, actionsLeft: episode.actionsLeft };
+  }
+
+  /** Tokens from the start of a sequence to where the agent's turn begins. Do not change the arrays. */
+  opening(messages: { system: string | null; user: string }): TokenPiece {
+    const { system, user } = messages;
+    return this.#remember(`opening\0${system ?? ""}\0${user}`, () =>
+      openConversation(this.tokenizer, this.chat, { system, user, forced: this.#forced }),
+    );
+  }
+
+  /** Tokens from the end of one turn to where the next begins. `ended`: the model ended its turn itself. */
+  continuation(user: string, ended: boolean): TokenPiece {
+    return this.#remember(`continuation\0${ended}\0${user}`, () =>
+      continueConversation(this.tokenizer, this.chat, { ended, user, forced: this.#forced }),
+    );
+  }
+
+  /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */
+  read(tokens: Int32Array, environment: Environment): ReadTurn {
+    const forced = this.#forcedTokens;
+    const turn = new Int32Array(forced.length + tokens.length);
+    turn.set(forced);
+    turn.set(tokens, forced.length);
+    const reply = readTurn(turn, this.tokenizer, this.chat, {
+      format: this.format,
+      actions: environment.actions,
+      parseAction: environment.parseAction?.bind(environment),
+      maxActions: this.settings.maxActionsPerTurn,
+      separator: ACTION_SEPARATOR,
+    });
+    return { ...reply, roles: reply.roles.slice(forced.length) };
+  }
+
+  #remember(key: string, make: () => TokenPiece): TokenPiece {
+    let piece = this.#pieces.get(key);
+    if (piece === undefined) {
+      if (this.#pieces.size >= REMEMBERED_TEXTS) this.#pieces.clear();
+      piece = make();
+      this.#pieces.set(key, piece);
+    }
+    return piece;
+  }
+}

@@ -1,0 +1,131 @@
+import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { latestCheckpoint } from "../run/checkpoint.ts";
+import type { TurnFormat } from "../text/tags.ts";
+import type { StageContext } from "./context.ts";
+import { evaluate, evaluationStage } from "./evaluate.ts";
+import { ppo } from "./ppo.ts";
+import { BASE_STAGE, pretrain } from "./pretrain.ts";
+import { examplesFile, selfPlay } from "./self-play.ts";
+import { sft } from "./sft.ts";
+import { readExamples } from "./sft-files.ts";
+
+/** A stage of a run's schedule. */
+export interface PlannedStage {
+  id: string;
+  kind: "base" | "self-play" | "sft" | "ppo" | "evaluate";
+  /** Undefined for stages that the arms share. */
+  arm?: ArmName;
+  /** Does the stage, from wherever it stands. The stages before it must be done. */
+  run(context: StageContext): Promise<void>;
+}
+
+/** The schedule of a run: what it does, in order. */
+export function planStages(config: Config): PlannedStage[] {
+  const stages: PlannedStage[] = [evaluation("random", "plain", null, config)];
+  if (config.model.kind === "nano") stages.push({ id: BASE_STAGE, kind: "base", run: pretrain });
+  stages.push(
+    evaluation("base", "plain", BASE_STAGE, config),
+    evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
+  );
+  const arms = { spa: spaArm, control: controlArm, "format-only": formatOnlyArm };
+  return [...stages, ...config.arms.flatMap((arm) => arms[arm](config))];
+}
+
+/** Self-play and SFT in rounds, then PPO in world-model format. */
+function spaArm(config: Config): PlannedStage[] {
+  const stages: PlannedStage[] = [];
+  const arm = "spa";
+  let source = BASE_STAGE;
+  for (let round = 1; round <= config.selfPlay.rounds; round++) {
+    const suffix = round === 1 ? "" : `-${round}`;
+    const [selfPlayId, sftId, from] = [`spa/self-play${suffix}`, `spa/sft${suffix}`, source];
+    stages.push(
+      {
+        id: selfPlayId,
+        kind: "self-play",
+        arm,
+        run: (context) => selfPlay(context, { id: selfPlayId, round, source: modelFolder(context, from) }),
+      },
+      {
+        id: sftId,
+        kind: "sft",
+        arm,
+        run: async (context) => {
+          const examples = await readExamples(examplesFile(context, selfPlayId));
+          await sft(context, { id: sftId, source: modelFolder(context, from), examples });
+        },
+      },
+    );
+    source = sftId;
+  }
+  return [
+    ...stages,
+    evaluation("sft", "world-model", source, config, arm),
+    ppoStage(arm, source, "world-model", config.ppo),
+    evaluation("spa", "world-model", "spa/ppo", config, arm),
+  ];
+}
+
+/** PPO from the base with the plain prompt: the same steps, its own tuned settings. */
+function controlArm(config: Config): PlannedStage[] {
+  return [
+    ppoStage("control", BASE_STAGE, "plain", controlSettings(config)),
+    evaluation("control", "plain", "control/ppo", config, "control"),
+  ];
+}
+
+/** PPO from the base in world-model format, without SFT: what the format alone does. */
+function formatOnlyArm(config: Config): PlannedStage[] {
+  return [
+    ppoStage("format-only", BASE_STAGE, "world-model", config.ppo),
+    evaluation("formatOnly", "world-model", "format-only/ppo", config, "format-only"),
+  ];
+}
+
+function controlSettings({ ppo: settings, control }: Config): PpoConfig {
+  const { entropyCoefficient, ...own } = control;
+  return { ...settings, ...own, loss: { ...settings.loss, entropyCoefficient, supervisedCoefficient: 0 } };
+}
+
+function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: PpoConfig): PlannedStage {
+  const id = `${arm}/ppo`;
+  return {
+    id,
+    kind: "ppo",
+    arm,
+    run: (context) => ppo(context, { id, source: modelFolder(context, source), format, settings }),
+  };
+}
+
+function evaluation(
+  policy: string,
+  format: TurnFormat,
+  source: string | null,
+  config: Config,
+  arm?: ArmName,
+): PlannedStage {
+  return {
+    id: evaluationStage(policy, config.evaluation.split),
+    kind: "evaluate",
+    ...(arm && { arm }),
+    run: async (context) => {
+      await evaluate(context, { policy, format, source: source === null ? "random" : modelFolder(context, source) });
+    },
+  };
+}
+
+/**
+ * The folder of the model that a stage ended with.
+ *
+ * @throws SpaError BAD_ARGUMENT when the stage is not done, BAD_CHECKPOINT when its checkpoint is broken
+ */
+export function modelFolder(context: StageContext, stage: string): string {
+  const { model } = context.config;
+  if (stage === BASE_STAGE && model.kind === "pretrained") return model.path;
+  const checkpoint = context.run.stage(stage)?.state === "done" ? latestCheckpoint(context.run, stage) : undefined;
+  if (checkpoint) return checkpoint.folder;
+  throw new SpaError("BAD_ARGUMENT", `${context.run.path} has not finished the stage ${stage}`, {
+    hint: "do the stages in order, or go on with the whole run: spa train --resume",
+  });
+}

@@ -1,0 +1,68 @@
+import type { Trajectory, Turn } from "../rollout/trajectory.ts";
+import { sampledTokens } from "../rollout/trajectory.ts";
+import type { TurnProtocol } from "../rollout/turn-protocol.ts";
+import { sameState } from "../text/turn-text.ts";
+
+/** How a set of trajectories went. Rates are shares of turns; null where there is nothing to count. */
+export interface PlayStatistics {
+  trajectories: number;
+  rewardMean: number;
+  rewardStd: number;
+  successRate: number;
+  /** Turns in a trajectory. */
+  turnsMean: number;
+  /** Sampled tokens in a turn. */
+  responseLength: number;
+  formatRate: number;
+  /** Turns whose observation is the true state before them. Only in world-model format. */
+  observationAccuracy: number | null;
+  /** Turns whose prediction is the true state after them; a turn without a prediction is a wrong one. */
+  predictionAccuracy: number | null;
+  /** The same over the turns that changed the state. */
+  predictionAccuracyChanged: number | null;
+}
+
+export function playStatistics(trajectories: readonly Trajectory[], protocol: TurnProtocol): PlayStatistics {
+  const rewards = trajectories.map(({ totalReward }) => totalReward);
+  const rewardMean = mean(rewards) ?? 0;
+  const turns = trajectories.flatMap((trajectory) => trajectory.turns);
+  const worldModel = protocol.format === "world-model";
+  const observed = (turn: Turn) => sameState(turn.observation ?? "", protocol.traceState(turn.stateBefore));
+  const predicted = (turn: Turn) => sameState(turn.prediction ?? "", protocol.traceState(turn.stateAfter));
+  const changed = turns.filter(({ effective }) => effective);
+  return {
+    trajectories: trajectories.length,
+    rewardMean,
+    rewardStd: Math.sqrt(mean(rewards.map((reward) => (reward - rewardMean) ** 2)) ?? 0),
+    successRate: share(trajectories, ({ success }) => success) ?? 0,
+    turnsMean: turns.length / Math.max(trajectories.length, 1),
+    responseLength: sampledTokens(trajectories) / Math.max(turns.length, 1),
+    formatRate: share(turns, ({ valid }) => valid) ?? 0,
+    observationAccuracy: worldModel ? share(turns, observed) : null,
+    predictionAccuracy: worldModel ? share(turns, predicted) : null,
+    predictionAccuracyChanged: worldModel ? share(changed, predicted) : null,
+  };
+}
+
+/** The statistics under the names that they have in metrics.jsonl. */
+export function playMetrics(statistics: PlayStatistics): Record<string, number | undefined> {
+  return {
+    reward_mean: statistics.rewardMean,
+    reward_std: statistics.rewardStd,
+    success_rate: statistics.successRate,
+    turns_mean: statistics.turnsMean,
+    response_length: statistics.responseLength,
+    format_rate: statistics.formatRate,
+    observation_accuracy: statistics.observationAccuracy ?? undefined,
+    prediction_accuracy: statistics.predictionAccuracy ?? undefined,
+    prediction_accuracy_changed: statistics.predictionAccuracyChanged ?? undefined,
+  };
+}
+
+function mean(values: readonly number[]): number | null {
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function share<T>(items: readonly T[], counts: (item: T) => boolean): number | null {
+  return items.length === 0 ? null : items.filter(counts).length / items.length;
+}

@@ -1,0 +1,184 @@
+import { throwIfAborted } from "../errors.ts";
+import type { Model } from "../native/model.ts";
+import { collect, type Play } from "../rollout/collector.ts";
+import { playScripted, type Script } from "../rollout/scripted.ts";
+import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
+import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
+import type { TurnProtocol } from "../rollout/turn-protocol.ts";
+import { stageFileName } from "../run/run-folder.ts";
+import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
+import { playMetrics, playStatistics } from "./play-statistics.ts";
+import { type RewrittenTrajectory, rewriteTrajectory, type SftExample, type StateTargets } from "./sft-examples.ts";
+import { type SftRow, writeExamples, writeSftRows } from "./sft-files.ts";
+import { StageRun } from "./stage-run.ts";
+import { tokensPerSecond } from "./training.ts";
+import { learnNoise, randomPolicyActions } from "./traces.ts";
+
+/** Trajectories of self-play that are logged. */
+const LOGGED_TRAJECTORIES = 32;
+
+/** Levels from which random coordinates learn their range. */
+const NOISE_LEVELS = 100;
+
+/** A round of self-play: its stage, and the model that plays. */
+export interface SelfPlayTask {
+  id: string;
+  /** From 1 on; each round has levels and streams of its own. */
+  round: number;
+  /** Folder of the model's checkpoint. */
+  source: string;
+}
+
+/** The token-level training data of a self-play stage, within the run folder. */
+export function examplesFile(context: StageContext, id: string): string {
+  return context.run.file("data", `${stageFileName(id)}-tokens.parquet`);
+}
+
+/** The same data as text, in the columns of SPA's own files. */
+export function rowsFile(context: StageContext, id: string): string {
+  return context.run.file("data", `${stageFileName(id)}.parquet`);
+}
+
+/**
+ * Lets the model play in world-model format and makes training data of it: the environment's true states stand in
+ * observation and prediction, turns with a format error are dropped, success does not matter (arXiv 2510.15047,
+ * section 3).
+ *
+ * @throws SpaError ABORTED; the stage starts anew on resume, and comes to the same data
+ */
+export async function selfPlay(context: StageContext, task: SelfPlayTask): Promise<void> {
+  const { config, tokenizer } = context;
+  const plays = await selfPlayPlays(context, task);
+  const run = new StageRun(context, task.id, plays.length);
+  const protocol = protocolOf(context, "world-model");
+  const begin = performance.now();
+  const trajectories = await play(context, task, protocol, plays);
+  const sampled = sampledTokens(trajectories);
+  const statistics = playStatistics(trajectories, protocol);
+  run.cost.tokensSampled = sampled;
+
+  const rewritten = await rewriteAll(context, protocol, trajectories, task);
+  const examples = rewritten.map(({ example }) => example);
+  writeSftRows(
+    rowsFile(context, task.id),
+    rewritten.flatMap((item, index) => rowsOf(item, config.environment.name, protocol, index)),
+  );
+  writeExamples(examplesFile(context, task.id), examples);
+  run.log(0, {
+    ...playMetrics(statistics),
+    examples: examples.length,
+    example_tokens: examples.reduce((sum, { tokens }) => sum + tokens.length, 0),
+    tokens_per_second: tokensPerSecond(sampled, begin),
+  });
+  context.run.trajectories(task.id).append(0, trajectories, {
+    decode: (ids) => tokenizer.decode(ids),
+    limit: LOGGED_TRAJECTORIES,
+  });
+  run.complete({ examples: examples.length, formatRate: statistics.formatRate });
+}
+
+async function selfPlayPlays(context: StageContext, { round }: SelfPlayTask): Promise<Play[]> {
+  const { trajectories, rounds, groupSize } = context.config.selfPlay;
+  const groups = Math.max(1, Math.round(trajectories / rounds / groupSize));
+  const stream = trainingLevels(context, "self-play");
+  stream.nextSeed += (round - 1) * SEEDS_PER_ROUND;
+  const levels = await stream.take(groups);
+  return levels.flatMap((level, group) =>
+    Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
+  );
+}
+
+/** Room between the level seeds of two rounds. */
+const SEEDS_PER_ROUND = 100_000;
+
+async function play(
+  context: StageContext,
+  task: SelfPlayTask,
+  protocol: TurnProtocol,
+  plays: readonly Play[],
+): Promise<Trajectory[]> {
+  const { config, environments, signal, progress } = context;
+  const seed = seedOf(config.seed, task.id, "sampling");
+  if (config.selfPlay.policy === "random") return playRandomly(context, protocol, plays, seed);
+  await using model: Model = await loadModel(context, task.source);
+  const { temperature } = config.selfPlay;
+  const slots = config.engine.rolloutSlots;
+  const onProgress = (done: number) => progress.tick(done);
+  return await collect({ model, protocol, environments, plays, temperature, slots, seed, signal, onProgress });
+}
+
+/** The ablation: well-formed turns with random actions in place of the model's. */
+async function playRandomly(
+  context: StageContext,
+  protocol: TurnProtocol,
+  plays: readonly Play[],
+  seed: number,
+): Promise<Trajectory[]> {
+  const trajectories: Trajectory[] = [];
+  const script: Script = (episode, generator) => ({
+    observation: protocol.traceState(episode.state),
+    reasoning: "",
+    prediction: "",
+    actions: randomPolicyActions(context, episode, generator),
+  });
+  for (const one of plays) {
+    throwIfAborted(context.signal);
+    const generator = new SeededGenerator(seed, one.id);
+    trajectories.push(await playScripted(protocol, context.environments, one, script, generator));
+    context.progress.tick(trajectories.length);
+  }
+  return trajectories;
+}
+
+async function rewriteAll(
+  context: StageContext,
+  protocol: TurnProtocol,
+  trajectories: readonly Trajectory[],
+  task: SelfPlayTask,
+): Promise<RewrittenTrajectory[]> {
+  const { config } = context;
+  const targets = await stateTargets(context, task);
+  const splitOf = (group: number): SftExample["split"] =>
+    new SeededGenerator(config.seed, task.id, "split", group).chance(config.sft.validationShare)
+      ? "validation"
+      : "train";
+  const rewritten = trajectories.map((trajectory) =>
+    rewriteTrajectory(trajectory, splitOf(trajectory.group), protocol, targets),
+  );
+  return rewritten.filter((item) => item !== undefined);
+}
+
+async function stateTargets(context: StageContext, task: SelfPlayTask): Promise<StateTargets> {
+  const { states } = context.config.sft;
+  if (states !== "random-coordinates") return { states };
+  const noise = await learnNoise(context, await trainingLevels(context, "self-play").take(NOISE_LEVELS));
+  return { states, noise, generator: new SeededGenerator(context.config.seed, task.id, "targets") };
+}
+
+/** The trained turns of a trajectory as rows, each with the whole conversation before it. */
+function rowsOf(
+  { example, seed, turns }: RewrittenTrajectory,
+  environment: string,
+  protocol: TurnProtocol,
+  trajectory: number,
+): SftRow[] {
+  const system = protocol.system === null ? [] : [{ role: "system", content: protocol.system }];
+  const messages: SftRow["prompt"] = [...system];
+  const rows: SftRow[] = [];
+  for (const [index, { turn, response, trained }] of turns.entries()) {
+    if (protocol.settings.context === "turn") messages.splice(system.length);
+    messages.push({ role: "user", content: turn.message });
+    if (trained) {
+      rows.push({
+        data_source: environment,
+        prompt: [...messages],
+        response,
+        ability: "world-model",
+        reward_model: { style: "rule", ground_truth: turn.stateAfter.structured },
+        extra_info: { split: example.split, trajectory, turn: index, seed },
+      });
+    }
+    messages.push({ role: "assistant", content: response });
+  }
+  return rows;
+}

@@ -1,0 +1,222 @@
+import { readFileSync } from "node:fs";
+import { parquetReadObjects } from "hyparquet";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { z } from "zod";
+import { SpaError } from "../errors.ts";
+import { SeededGenerator } from "../rollout/seeded-generator.ts";
+import { TrajectoryTokens } from "../rollout/trajectory.ts";
+import { writeFileAtomically } from "../run/atomic-file.ts";
+import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
+import { Role } from "../text/roles.ts";
+import { spansOf } from "../text/spans.ts";
+import type { TurnFormat } from "../text/tags.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { encodeSpans } from "../text/turn-text.ts";
+import type { SftExample } from "./sft-examples.ts";
+
+/** A row of an SFT file: one assistant turn and the conversation before it. The columns are those of SPA's files. */
+export interface SftRow {
+  data_source: string;
+  prompt: { role: string; content: string }[];
+  response: string;
+  ability: string;
+  reward_model: { style: string; ground_truth: string };
+  extra_info: { split: string; trajectory: number; turn: number; seed: number };
+}
+
+const text = (name: string) => ({
+  name,
+  type: "BYTE_ARRAY" as const,
+  converted_type: "UTF8" as const,
+  repetition_type: "REQUIRED" as const,
+});
+const integer = (name: string) => ({ name, type: "INT64" as const, repetition_type: "REQUIRED" as const });
+const bytes = (name: string) => ({ name, type: "BYTE_ARRAY" as const, repetition_type: "REQUIRED" as const });
+const required = { repetition_type: "REQUIRED" as const };
+
+/** Writes rows as Parquet with nested columns, as pandas and `datasets` read them. */
+export function writeSftRows(file: string, rows: readonly SftRow[]): void {
+  const column = <Name extends keyof SftRow>(name: Name) => ({ name, data: rows.map((row) => row[name]) });
+  const buffer = parquetWriteBuffer({
+    columnData: [
+      column("data_source"),
+      column("prompt"),
+      column("response"),
+      column("ability"),
+      column("reward_model"),
+      {
+        name: "extra_info",
+        data: rows.map(({ extra_info: { split, trajectory, turn, seed } }) => ({
+          split,
+          trajectory: BigInt(trajectory),
+          turn: BigInt(turn),
+          seed: BigInt(seed),
+        })),
+      },
+    ],
+    schema: [
+      { name: "schema", num_children: 6 },
+      text("data_source"),
+      { name: "prompt", ...required, converted_type: "LIST", num_children: 1 },
+      { name: "list", repetition_type: "REPEATED", num_children: 1 },
+      { name: "element", ...required, num_children: 2 },
+      text("role"),
+      text("content"),
+      text("response"),
+      text("ability"),
+      { name: "reward_model", ...required, num_children: 2 },
+      text("style"),
+      text("ground_truth"),
+      { name: "extra_info", ...required, num_children: 4 },
+      text("split"),
+      integer("trajectory"),
+      integer("turn"),
+      integer("seed"),
+    ],
+  });
+  writeFileAtomically(file, new Uint8Array(buffer));
+}
+
+/** Writes examples token by token: `tokens` as little-endian int32, `roles` and `trainable` as bytes. */
+export function writeExamples(file: string, examples: readonly SftExample[]): void {
+  const asBytes = (array: Int32Array | Uint8Array | Uint32Array) =>
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const buffer = parquetWriteBuffer({
+    columnData: [
+      { name: "trajectory", data: examples.map(({ trajectory }) => BigInt(trajectory)) },
+      { name: "split", data: examples.map(({ split }) => split) },
+      { name: "tokens", data: examples.map(({ tokens }) => asBytes(tokens)) },
+      { name: "roles", data: examples.map(({ roles }) => roles) },
+      { name: "trainable", data: examples.map(({ trainable }) => trainable) },
+      { name: "segments", data: examples.map(({ segments }) => asBytes(Uint32Array.from(segments))) },
+    ],
+    schema: [
+      { name: "schema", num_children: 6 },
+      integer("trajectory"),
+      text("split"),
+      bytes("tokens"),
+      bytes("roles"),
+      bytes("trainable"),
+      bytes("segments"),
+    ],
+  });
+  writeFileAtomically(file, new Uint8Array(buffer));
+}
+
+const examplesSchema = z.array(
+  z.object({
+    trajectory: z.bigint().transform(Number),
+    split: z.enum(["train", "validation"]),
+    tokens: z.instanceof(Uint8Array),
+    roles: z.instanceof(Uint8Array),
+    trainable: z.instanceof(Uint8Array),
+    segments: z.instanceof(Uint8Array),
+  }),
+);
+
+/** Reads what {@link writeExamples} wrote. @throws SpaError BAD_CHECKPOINT when it is missing or damaged */
+export async function readExamples(file: string): Promise<SftExample[]> {
+  const rows = examplesSchema.safeParse(await readParquet(file, "BAD_CHECKPOINT", false));
+  if (!rows.success) throw badFile("BAD_CHECKPOINT", file, z.prettifyError(rows.error));
+  return rows.data.map((row) => ({
+    ...row,
+    tokens: new Int32Array(row.tokens.slice().buffer),
+    roles: row.roles.slice(),
+    trainable: row.trainable.slice(),
+    segments: [...new Uint32Array(row.segments.slice().buffer)],
+  }));
+}
+
+const messageSchema = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
+const rowSchema = z.object({
+  prompt: z.array(messageSchema).min(1),
+  response: z.string().min(1),
+  extra_info: z.record(z.string(), z.unknown()).nullish(),
+});
+
+/**
+ * Reads an SFT file with SPA's columns (`prompt` and `response` are needed) as training examples, one a row.
+ *
+ * Rows of one trajectory (`extra_info.trajectory`, else the same first user message) are on the same side of the split:
+ * on that of `extra_info.split` if it is given, else `validationShare` of the trajectories are for validation.
+ *
+ * @throws SpaError BAD_ARGUMENT naming the row, when the file is no Parquet or a row has not the form
+ */
+export async function readSftFile(
+  file: string,
+  tokenizer: Tokenizer,
+  options: { format: TurnFormat; validationShare: number; seed: number },
+): Promise<SftExample[]> {
+  const rows = await readParquet(file, "BAD_ARGUMENT", true);
+  const chat = chatFormatOf(tokenizer);
+  const trajectories = new Map<string, number>();
+  return rows.map((row, index) => {
+    const parsed = rowSchema.safeParse(row);
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      throw badFile("BAD_ARGUMENT", file, `row ${index}: ${issue.path.join(".")}: ${issue.message}`);
+    }
+    const { prompt, response, extra_info: extra } = parsed.data;
+    const key = String(extra?.trajectory ?? prompt.find(({ role }) => role === "user")?.content);
+    const trajectory = trajectories.get(key) ?? trajectories.size;
+    trajectories.set(key, trajectory);
+    const drawn = new SeededGenerator(options.seed, "split", trajectory).chance(options.validationShare);
+    const split = typeof extra?.split === "string" ? sideOf(extra.split) : drawn ? "validation" : "train";
+    return { trajectory, split, ...encodeRow(prompt, response, tokenizer, chat, options.format) };
+  });
+}
+
+function sideOf(split: string): SftExample["split"] {
+  return split.startsWith("train") ? "train" : "validation";
+}
+
+function encodeRow(
+  prompt: readonly z.infer<typeof messageSchema>[],
+  response: string,
+  tokenizer: Tokenizer,
+  chat: ChatFormat,
+  format: TurnFormat,
+): Pick<SftExample, "tokens" | "roles" | "trainable" | "segments"> {
+  const tokens = new TrajectoryTokens();
+  tokens.beginSegment();
+  tokens.appendText(chat.begin, Role.template);
+  for (const { role, content } of prompt) {
+    tokens.appendText(chat.open(role), Role.template);
+    if (role === "assistant") {
+      const turn = encodeSpans(spansOf(content, format), tokenizer, chat.endToken);
+      tokens.appendText(turn.tokens, turn.roles);
+    } else {
+      tokens.appendText(tokenizer.encode(content), Role.prompt);
+      tokens.appendText([chat.endToken], Role.template);
+    }
+    tokens.appendText(chat.separator, Role.template);
+  }
+  tokens.appendText(chat.open("assistant"), Role.template);
+  const begin = tokens.length;
+  const turn = encodeSpans(spansOf(response, format), tokenizer, chat.endToken);
+  tokens.appendText(turn.tokens, turn.roles);
+  const { tokens: ids, roles, segments } = tokens.finish();
+  return { tokens: ids, roles, trainable: new Uint8Array(ids.length).fill(1, begin), segments };
+}
+
+async function readParquet(
+  file: string,
+  code: "BAD_ARGUMENT" | "BAD_CHECKPOINT",
+  utf8: boolean,
+): Promise<Record<string, unknown>[]> {
+  try {
+    const content = readFileSync(file);
+    const buffer = content.buffer.slice(content.byteOffset, content.byteOffset + content.byteLength) as ArrayBuffer;
+    return await parquetReadObjects({ file: buffer, utf8 });
+  } catch (error) {
+    throw badFile(code, file, (error as Error).message, error);
+  }
+}
+
+function badFile(code: "BAD_ARGUMENT" | "BAD_CHECKPOINT", file: string, why: string, cause?: unknown): SpaError {
+  const hint =
+    code === "BAD_ARGUMENT"
+      ? "an SFT file is Parquet with the columns prompt (list of {role, content}) and response"
+      : "the file belongs to the run and was damaged; do the self-play stage again";
+  return new SpaError(code, `${file} cannot be read: ${why}`, { hint, cause });
+}

@@ -1,0 +1,106 @@
+import type { Json } from "../../envs/environment.ts";
+import { SpaError } from "../errors.ts";
+import type { Model } from "../native/model.ts";
+import type { Trainer } from "../native/trainer.ts";
+import { type Checkpoint, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
+import type { MetricsEntry } from "../run/metrics.ts";
+import type { StageContext } from "./context.ts";
+
+/** What a stage has cost so far. */
+export interface StageCost {
+  /** Working time, interruptions apart. */
+  seconds: number;
+  tokensSampled: number;
+  tokensTrained: number;
+}
+
+/** What a stage saves in a checkpoint. */
+export interface StageState {
+  model: Model;
+  trainer: Trainer;
+  critic?: Model | undefined;
+  /** Beyond what this class keeps itself. */
+  state?: Json;
+  validation?: number | undefined;
+}
+
+/**
+ * A stage at work in its run folder: where it resumes, what it has cost, when it saves and when it stops.
+ *
+ * A stage goes on from its newest checkpoint. Everything that it logged after that is dropped first, and every random
+ * choice depends on the step alone, so a resumed stage comes to the same numbers as one that was never interrupted.
+ */
+export class StageRun {
+  readonly id: string;
+  readonly context: StageContext;
+  readonly cost: StageCost = { seconds: 0, tokensSampled: 0, tokensTrained: 0 };
+  /** What the stage resumes from; undefined at its beginning. */
+  readonly checkpoint: Checkpoint | undefined;
+  #since = performance.now();
+
+  constructor(context: StageContext, id: string, total: number) {
+    this.id = id;
+    this.context = context;
+    context.run.beginStage(id);
+    this.checkpoint = latestCheckpoint(context.run, id);
+    context.run.rewindStage(id, this.checkpoint ? this.step : -1);
+    if (this.checkpoint) Object.assign(this.cost, (this.checkpoint.state as unknown as SavedState).cost);
+    context.progress.stage(id, total, this.step);
+  }
+
+  /** Steps that are done. */
+  get step(): number {
+    return this.checkpoint?.step ?? 0;
+  }
+
+  /** What the stage saved beside its models. */
+  get state(): Json | undefined {
+    return (this.checkpoint?.state as unknown as SavedState | undefined)?.state;
+  }
+
+  log(step: number, figures: Omit<MetricsEntry, "stage" | "step">): void {
+    this.context.run.metrics.append({ stage: this.id, step, ...figures });
+  }
+
+  async save(step: number, { model, trainer, critic, state = null, validation }: StageState): Promise<void> {
+    this.#countTime();
+    const saved: SavedState = { cost: { ...this.cost }, state };
+    const { run, tokenizer } = this.context;
+    const content = { stage: this.id, step, model, critic, trainer, tokenizer, validation };
+    await saveCheckpoint(run, { ...content, state: saved as unknown as Json });
+  }
+
+  /**
+   * To be called after each step: saves when one is due, at the last step, and when the user wants to stop.
+   *
+   * @throws SpaError ABORTED, after the checkpoint has been saved
+   */
+  async endStep(step: number, due: boolean, state: StageState): Promise<void> {
+    const aborted = this.context.signal?.aborted === true;
+    if (due || aborted) await this.save(step, state);
+    if (aborted) {
+      throw new SpaError("ABORTED", `stopped after step ${step} of ${this.id}, which is saved`, {
+        hint: "go on with --resume",
+        cause: this.context.signal?.reason,
+      });
+    }
+  }
+
+  /** Enters the stage as done. */
+  complete(result: { [name: string]: Json } = {}): void {
+    this.#countTime();
+    this.context.run.completeStage(this.id, { ...this.cost, ...result });
+    this.context.progress.done();
+  }
+
+  #countTime(): void {
+    const now = performance.now();
+    this.cost.seconds += (now - this.#since) / 1000;
+    this.#since = now;
+  }
+}
+
+interface SavedState {
+  cost: StageCost;
+  state: Json;
+}
