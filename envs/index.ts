@@ -1,0 +1,38 @@
+/** The environments: text games with one interface, made by name. Importing this module registers those below. */
+import type { Environment } from "./environment.ts";
+import { FrozenLakeEnvironment, type FrozenLakeOptions } from "./frozen-lake/environment.ts";
+import { createRegistered, registerEnvironment } from "./registry.ts";
+
+export type * from "./environment.ts";
+export { FrozenLakeEnvironment, type FrozenLakeOptions, solveFrozenLake } from "./frozen-lake/environment.ts";
+export {
+  environmentDescription,
+  environmentNames,
+  loadEnvironmentModule,
+  registerEnvironment,
+} from "./registry.ts";
+export type { Solution } from "./solution.ts";
+
+/** The environments that come with the package: their options and what `createEnvironment` returns for them. */
+export interface BuiltInEnvironments {
+  "frozen-lake": { options: FrozenLakeOptions; environment: FrozenLakeEnvironment };
+}
+
+registerEnvironment("frozen-lake", (options) => new FrozenLakeEnvironment(options), {
+  description: "walk over a frozen lake to the goal",
+});
+
+/**
+ * Makes an environment from its registered name and its options; what is left out takes its default.
+ *
+ * @throws SpaError UNKNOWN_NAME for a name or option that does not exist (the hint has the nearest that does),
+ *   BAD_ARGUMENT for an option's value, BAD_ENVIRONMENT for a registered environment that breaks the interface
+ */
+export function createEnvironment<Name extends keyof BuiltInEnvironments>(
+  name: Name,
+  options?: BuiltInEnvironments[Name]["options"],
+): BuiltInEnvironments[Name]["environment"];
+export function createEnvironment(name: string, options?: Record<string, unknown>): Environment;
+export function createEnvironment(name: string, options: Record<string, unknown> = {}): Environment {
+  return createRegistered(name, options);
+}
