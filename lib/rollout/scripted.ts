@@ -1,4 +1,4 @@
-import { encodeSpans, writeTurn } from "../text/turn-text.ts";
+import { writeTurn } from "../text/turn-text.ts";
 import type { Play } from "./collector.ts";
 import { type EnvironmentPool, Episode } from "./episode.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
@@ -71,5 +71,5 @@ export async function playScripted(
 function encodeReply(protocol: TurnProtocol, reply: ScriptedReply): { tokens: Int32Array; roles: Uint8Array } {
   const spans = writeTurn({ format: protocol.format, ...reply });
   if (protocol.forced !== "" && spans[0].text === protocol.forced) spans.shift();
-  return encodeSpans(spans, protocol.tokenizer, protocol.chat.endToken);
+  return protocol.encodeReply(spans);
 }

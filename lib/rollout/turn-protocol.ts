@@ -4,6 +4,8 @@ import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
 import { continueConversation, openConversation, type TokenPiece } from "../text/conversation.ts";
 import { type PromptSettings, renderFirstPrompt, renderNextPrompt } from "../text/prompt.ts";
 import { type ReadTurn, readTurn } from "../text/read-turn.ts";
+import { Role } from "../text/roles.ts";
+import type { Span } from "../text/spans.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Episode } from "./episode.ts";
@@ -89,6 +91,25 @@ export class TurnProtocol {
     return this.#remember(`continuation\0${ended}\0${user}`, () =>
       continueConversation(this.tokenizer, this.chat, { ended, user, forced: this.#forced }),
     );
+  }
+
+  /** A written reply with its end token: every span encoded by itself, as `encodeSpans` does. */
+  encodeReply(spans: readonly Span[]): TokenPiece {
+    const parts = spans.map(({ text }) => this.#remember(`span\0${text}`, () => this.#encodeText(text)).tokens);
+    const length = parts.reduce((sum, part) => sum + part.length, 1);
+    const tokens = new Int32Array(length).fill(this.chat.endToken);
+    const roles = new Uint8Array(length).fill(Role.end);
+    let begin = 0;
+    for (const [index, part] of parts.entries()) {
+      tokens.set(part, begin);
+      roles.fill(spans[index].role, begin, begin + part.length);
+      begin += part.length;
+    }
+    return { tokens, roles };
+  }
+
+  #encodeText(text: string): TokenPiece {
+    return { tokens: this.tokenizer.encode(text), roles: new Uint8Array() };
   }
 
   /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */

@@ -3,7 +3,7 @@ import { packTrajectories, type TrajectoryBatch } from "../rollout/batch.ts";
 import { type Trajectory, TrajectoryTokens, type Turn } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { type Span, spansOf } from "../text/spans.ts";
-import { encodeSpans, replaceStates } from "../text/turn-text.ts";
+import { replaceStates } from "../text/turn-text.ts";
 import type { StateNoise } from "./state-noise.ts";
 
 /** A sequence that supervised fine-tuning trains on. Arrays are [tokens]. */
@@ -71,7 +71,7 @@ export function rewriteTrajectory(
     if (turn.valid) {
       const written = targetSpans(spans, turn, protocol, targets);
       turns.push({ turn, response: protocol.forced + textOf(written), trained: true });
-      const piece = encodeSpans(written, protocol.tokenizer, protocol.chat.endToken);
+      const piece = protocol.encodeReply(written);
       tokens.appendText(piece.tokens, piece.roles);
       trainable.push(new Uint8Array(piece.tokens.length).fill(1));
       copied = turn.end;

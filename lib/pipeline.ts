@@ -1,0 +1,130 @@
+import { resolve } from "node:path";
+import type { Environment, Json } from "../envs/environment.ts";
+import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
+import type { Config } from "./config/schema.ts";
+import { Engine } from "./native/engine.ts";
+import { createProgress, type Progress } from "./run/progress.ts";
+import { RunFolder } from "./run/run-folder.ts";
+import { createStageContext, type StageContext } from "./stages/context.ts";
+import type { Evaluation } from "./stages/evaluate.ts";
+import { type PlannedStage, planStages } from "./stages/plan.ts";
+import { nanoTokenizer } from "./text/nano-tokenizer.ts";
+import { loadTokenizer } from "./text/tokenizer.ts";
+
+/** What a run is given beside its configuration. */
+export interface RunOptions {
+  /** Ends the run after the step under way, which is saved. */
+  signal?: AbortSignal;
+  /** Silent by default. */
+  progress?: Progress;
+  /** Makes the environments; by default those that the configuration names. */
+  createEnvironment?: () => Environment;
+}
+
+/** The content of results.json. */
+export interface Results {
+  preset: string;
+  seed: number;
+  /** By policy: random, base, baseWorldModel, sft, control, spa, formatOnly. */
+  evaluations: { [policy: string]: Evaluation };
+  stages: { name: string; seconds: number; tokensSampled: number; tokensTrained: number }[];
+}
+
+/** A finished run. */
+export interface RunOutcome {
+  /** The run folder. */
+  folder: string;
+  results: Results;
+}
+
+/**
+ * Trains all arms of a configuration in a new run folder: base -> self-play -> SFT -> PPO, and PPO from the same base
+ * with the plain prompt; then evaluates every policy on the test levels and writes results.json.
+ *
+ * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, …
+ */
+export async function train(
+  config: Config,
+  options: RunOptions & { name?: string; root?: string } = {},
+): Promise<RunOutcome> {
+  const { name, root } = options;
+  const run = RunFolder.create(config, { ...(name !== undefined && { name }), ...(root !== undefined && { root }) });
+  return resume(run.path, options);
+}
+
+/**
+ * Goes on with a run folder: skips the stages that are done, and continues the one that was interrupted from its newest
+ * checkpoint, to the same numbers as without the interruption.
+ *
+ * @throws SpaError RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, and those of {@link train}
+ */
+export async function resume(folder: string, options: RunOptions = {}): Promise<RunOutcome> {
+  return withRun(folder, options, async (context) => {
+    for (const stage of planStages(context.config)) await runStage(context, stage);
+    return { folder: context.run.path, results: writeResults(context.run) };
+  });
+}
+
+/** Does one planned stage, unless it is done. */
+export async function runStage(context: StageContext, stage: PlannedStage): Promise<void> {
+  if (context.run.stage(stage.id)?.state === "done") return;
+  await stage.run(context);
+  writeResults(context.run);
+}
+
+/**
+ * Opens a run folder with everything that stages need, and closes it again whatever happens.
+ *
+ * @throws SpaError RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, UNKNOWN_NAME (environment), ADDON_MISSING
+ */
+export async function withRun<T>(
+  folder: string,
+  options: RunOptions,
+  work: (context: StageContext) => Promise<T>,
+): Promise<T> {
+  const run = RunFolder.open(folder);
+  using _lock = run.lock();
+  const { config } = run;
+  const threads = config.engine.threads;
+  await using engine = await Engine.create({
+    device: config.engine.device,
+    seed: config.seed,
+    ...(threads !== null && { threads }),
+  });
+  const context = await createStageContext({
+    run,
+    config,
+    engine,
+    tokenizer: config.model.kind === "nano" ? nanoTokenizer() : loadTokenizer(config.model.path),
+    createEnvironment: options.createEnvironment ?? (await environmentFactory(config)),
+    progress: options.progress ?? createProgress({ mode: "quiet", stream: process.stderr }),
+    signal: options.signal,
+  });
+  return await work(context);
+}
+
+/** Makes environments of the configured kind; a module of the user's own is loaded first. */
+export async function environmentFactory(config: Config): Promise<() => Environment> {
+  const { name, options, module } = config.environment;
+  if (module !== null) await loadEnvironmentModule(resolve(module));
+  return () => createEnvironment(name, options);
+}
+
+/** Gathers what the ledger has into results.json. */
+export function writeResults(run: RunFolder): Results {
+  const evaluations: Results["evaluations"] = {};
+  for (const { id, state, result } of run.stages) {
+    const policy = /^evaluate\/(\w+)$/.exec(id)?.[1];
+    const evaluation = (result as { evaluation?: Json } | undefined)?.evaluation;
+    if (policy !== undefined && state === "done" && evaluation) evaluations[policy] = evaluation as unknown as Evaluation;
+  }
+  const stages = run.stages.map(({ id, seconds, tokensSampled, tokensTrained }) => ({
+    name: id,
+    seconds,
+    tokensSampled,
+    tokensTrained,
+  }));
+  const results = { preset: run.config.preset, seed: run.config.seed, evaluations, stages };
+  run.writeResults(results as unknown as Json);
+  return results;
+}
