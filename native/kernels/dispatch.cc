@@ -1,5 +1,7 @@
 #include "kernels/dispatch.h"
 
+#include <atomic>
+
 namespace spa::kernels {
 
 namespace cpu {
@@ -27,18 +29,27 @@ const Table* table_for(Isa isa) {
 
 namespace {
 
-const Table& fastest() {
+const Table* fastest() {
   for (const Isa isa : {Isa::avx512, Isa::avx2}) {
-    if (const Table* candidate = table_for(isa)) return *candidate;
+    if (const Table* candidate = table_for(isa)) return candidate;
   }
-  return baseline::table;
+  return &baseline::table;
+}
+
+std::atomic<const Table*>& chosen() {
+  static std::atomic<const Table*> table{fastest()};
+  return table;
 }
 
 }  // namespace
 
-const Table& table() {
-  static const Table& chosen = fastest();
-  return chosen;
+const Table& table() { return *chosen().load(std::memory_order_relaxed); }
+
+bool use(Isa isa) {
+  const Table* wanted = table_for(isa);
+  if (!wanted) return false;
+  chosen() = wanted;
+  return true;
 }
 
 }  // namespace cpu

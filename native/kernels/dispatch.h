@@ -30,8 +30,13 @@ namespace cpu {
 
 enum class Isa { baseline, avx2, avx512 };
 
-/// The fastest row kernels this CPU can run, chosen once when first called.
+/// The row kernels in use: at first the fastest this CPU can run.
 const Table& table();
+
+/// Uses the row kernels of another instruction set from now on, in the whole process (not while kernels run).
+/// For tests and for comparing machines. Returns false and changes nothing when this build or CPU does not
+/// have them.
+bool use(Isa isa);
 
 /// The row kernels of one instruction set, or nullptr when they are not in this build or this CPU cannot run
 /// them. For tests.

@@ -1,3 +1,3 @@
 // Entry point of the C++ tests.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "doctest.h"
+#include "doctest_torch.h"

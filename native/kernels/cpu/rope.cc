@@ -3,19 +3,21 @@
 namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
 namespace {
 
-// Half a head is often 8 floats: vectors of 8 whatever the instruction set.
-typedef float UnalignedVec8 __attribute__((vector_size(32), aligned(4), may_alias));
+// Half a head is often 8 floats, so vectors are no longer than that.
+constexpr int half_lanes = lanes < 8 ? lanes : 8;
+typedef float HalfHeadVec __attribute__((vector_size(half_lanes * 4)));
+typedef float UnalignedHalfHeadVec __attribute__((vector_size(half_lanes * 4), aligned(4), may_alias));
+
+SPA_INLINE HalfHeadVec load_half(const float* p) { return *reinterpret_cast<const UnalignedHalfHeadVec*>(p); }
+SPA_INLINE void store_half(float* p, HalfHeadVec v) { *reinterpret_cast<UnalignedHalfHeadVec*>(p) = v; }
 
 SPA_INLINE void rotate_head(float* x, const float* cosine, const float* sine, float direction, int64_t half) {
   int64_t j = 0;
-  for (; j + 8 <= half; j += 8) {
-    auto* low = reinterpret_cast<UnalignedVec8*>(x + j);
-    auto* high = reinterpret_cast<UnalignedVec8*>(x + half + j);
-    const Vec8 c = *reinterpret_cast<const UnalignedVec8*>(cosine + j);
-    const Vec8 s = *reinterpret_cast<const UnalignedVec8*>(sine + j) * direction;
-    const Vec8 a = *low, b = *high;
-    *low = a * c - b * s;
-    *high = b * c + a * s;
+  for (; j + half_lanes <= half; j += half_lanes) {
+    const HalfHeadVec a = load_half(x + j), b = load_half(x + half + j);
+    const HalfHeadVec c = load_half(cosine + j), s = load_half(sine + j) * direction;
+    store_half(x + j, a * c - b * s);
+    store_half(x + half + j, b * c + a * s);
   }
   for (; j < half; ++j) {
     const float a = x[j], b = x[half + j], c = cosine[j], s = sine[j] * direction;

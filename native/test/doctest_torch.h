@@ -1,0 +1,7 @@
+// doctest after ATen, whose logging header defines a CHECK of its own.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#undef CHECK
+#include "doctest.h"

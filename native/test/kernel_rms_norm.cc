@@ -1,0 +1,60 @@
+#include "kernels/rms_norm.h"
+#include "reference.h"
+
+using namespace spa;
+using test::error;
+
+namespace {
+
+at::Tensor plain(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  return x * at::rsqrt(x.square().mean(-1, true) + epsilon) * weight;
+}
+
+}  // namespace
+
+TEST_CASE("rms_norm: values and gradients, with and without the residual") {
+  test::on_each_isa([] {
+    for (const auto& [rows, width] :
+         {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {40, 64}, {257, 24}, {600, 100}, {0, 64}}) {
+      CAPTURE(rows);
+      CAPTURE(width);
+      const double epsilon = 1e-6;
+      const at::Tensor x = test::random({rows, width}, 1), residual = test::random({rows, width}, 2);
+      const at::Tensor weight = test::random({width}, 3), grad = test::random({rows, width}, 4);
+      const at::Tensor grad_sum = test::random({rows, width}, 5);
+      const at::Tensor sum64 = test::leaf(x.to(at::kDouble) + residual.to(at::kDouble)),
+                       weight64 = test::leaf(weight);
+      const at::Tensor expected = plain(sum64, weight64, epsilon);
+      expected.backward(grad.to(at::kDouble));
+
+      const auto added = kernels::add_rms_norm(x, residual, weight, epsilon);
+      CHECK(error(added.sum, sum64) < 1e-6);
+      CHECK(error(added.output, expected) < 2e-6);
+      at::Tensor stream = x.clone();
+      const auto in_place = kernels::add_rms_norm_(stream, residual, weight, epsilon);
+      CHECK(at::equal(stream, added.sum));
+      CHECK(at::equal(in_place.output, added.output));
+      CHECK(at::equal(kernels::rms_norm(added.sum, weight, epsilon).output, added.output));
+
+      const at::Tensor start = test::random({width}, 6);
+      const at::Tensor grad_weight = start.clone();
+      const at::Tensor grad_x =
+          kernels::rms_norm_backward(grad, added.sum, weight, added.inverse_rms, grad_sum, grad_weight);
+      CHECK(error(grad_x, sum64.grad() + grad_sum) < 1e-5);
+      CHECK(error(grad_weight, weight64.grad() + start) < 1e-5);
+      const at::Tensor alone = kernels::rms_norm_backward(grad, added.sum, weight, added.inverse_rms, {}, {});
+      CHECK(error(alone, sum64.grad()) < 1e-5);
+    }
+  });
+}
+
+TEST_CASE("rms_norm: bfloat16, float64 and more than two dimensions") {
+  const at::Tensor x = test::random({4, 3, 32}, 1), weight = test::random({32}, 2);
+  const at::Tensor expected = plain(x.to(at::kDouble), weight.to(at::kDouble), 1e-5);
+  CHECK(error(kernels::rms_norm(x, weight, 1e-5).output, expected) < 2e-6);
+  CHECK(error(kernels::rms_norm(x.to(at::kDouble), weight.to(at::kDouble), 1e-5).output, expected) < 1e-12);
+  const auto narrow = kernels::rms_norm(x.to(at::kBFloat16), weight.to(at::kBFloat16), 1e-5);
+  CHECK((narrow.output.scalar_type() == at::kBFloat16));
+  CHECK(error(narrow.output, expected) < 2e-2);
+  CHECK((narrow.inverse_rms.scalar_type() == at::kFloat));
+}
