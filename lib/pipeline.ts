@@ -7,9 +7,10 @@ import { createProgress, type Progress } from "./run/progress.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import type { Evaluation } from "./stages/evaluate.ts";
+import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { type PlannedStage, planStages } from "./stages/plan.ts";
 import { nanoTokenizer } from "./text/nano-tokenizer.ts";
-import { loadTokenizer } from "./text/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
@@ -95,12 +96,22 @@ export async function withRun<T>(
     run,
     config,
     engine,
-    tokenizer: config.model.kind === "nano" ? nanoTokenizer() : loadTokenizer(config.model.path),
+    tokenizer: tokenizerOf(config),
     createEnvironment: options.createEnvironment ?? (await environmentFactory(config)),
     progress: options.progress ?? createProgress({ mode: "quiet", stream: process.stderr }),
     signal: options.signal,
   });
   return await work(context);
+}
+
+/** What a run would take, for `--dry-run`. Needs no engine. */
+export async function estimate(config: Config): Promise<RunEstimate> {
+  return estimateRun(config, tokenizerOf(config), await environmentFactory(config));
+}
+
+/** The tokenizer of the configured model. */
+function tokenizerOf({ model }: Config): Tokenizer {
+  return model.kind === "nano" ? nanoTokenizer() : loadTokenizer(model.path);
 }
 
 /** Makes environments of the configured kind; a module of the user's own is loaded first. */

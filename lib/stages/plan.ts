@@ -16,6 +16,8 @@ export interface PlannedStage {
   kind: "base" | "self-play" | "sft" | "ppo" | "evaluate";
   /** Undefined for stages that the arms share. */
   arm?: ArmName;
+  /** Of the turns that are played or trained on; undefined where both are. */
+  format?: TurnFormat;
   /** Does the stage, from wherever it stands. The stages before it must be done. */
   run(context: StageContext): Promise<void>;
 }
@@ -45,12 +47,14 @@ function spaArm(config: Config): PlannedStage[] {
         id: selfPlayId,
         kind: "self-play",
         arm,
+        format: "world-model",
         run: (context) => selfPlay(context, { id: selfPlayId, round, source: modelFolder(context, from) }),
       },
       {
         id: sftId,
         kind: "sft",
         arm,
+        format: "world-model",
         run: async (context) => {
           const examples = await readExamples(examplesFile(context, selfPlayId));
           await sft(context, { id: sftId, source: modelFolder(context, from), examples });
@@ -94,6 +98,7 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
     id,
     kind: "ppo",
     arm,
+    format,
     run: (context) => ppo(context, { id, source: modelFolder(context, source), format, settings }),
   };
 }
@@ -109,6 +114,7 @@ function evaluation(
     id: evaluationStage(policy, config.evaluation.split),
     kind: "evaluate",
     ...(arm && { arm }),
+    format,
     run: async (context) => {
       await evaluate(context, { policy, format, source: source === null ? "random" : modelFolder(context, source) });
     },

@@ -1,0 +1,181 @@
+import type { Environment } from "../../envs/environment.ts";
+import type { Config, PpoConfig } from "../config/schema.ts";
+import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
+import { readModelFolder } from "../native/model-folder.ts";
+import { EnvironmentPool } from "../rollout/episode.ts";
+import { LevelStream } from "../rollout/levels.ts";
+import { randomActions } from "../rollout/random-policy.ts";
+import { playScripted, type Script } from "../rollout/scripted.ts";
+import { SeededGenerator } from "../rollout/seeded-generator.ts";
+import { TurnProtocol } from "../rollout/turn-protocol.ts";
+import type { TurnFormat } from "../text/tags.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { type PlannedStage, planStages } from "./plan.ts";
+import { nanoShape } from "./pretrain.ts";
+
+/** What a run will take, roughly: from the lengths of episodes of a random player that replies in full. */
+export interface RunEstimate {
+  parameters: number;
+  stages: StageEstimate[];
+  /** Floating-point operations of the whole run: two a parameter and token forward, six in training. */
+  operations: number;
+  /** Bytes at the same time, at most. */
+  memory: { weights: number; optimizer: number; cache: number; activations: number; total: number };
+}
+
+export interface StageEstimate {
+  id: string;
+  tokensSampled: number;
+  /** Tokens that go through training updates. */
+  tokensTrained: number;
+}
+
+/** Mean lengths of an episode in tokens. */
+interface EpisodeLength {
+  /** All tokens. */
+  total: number;
+  /** Those of the agent's turns. */
+  sampled: number;
+}
+
+/** Episodes that are played to learn their lengths. */
+const PROBED_EPISODES = 40;
+
+/**
+ * Estimates tokens, operations and memory of a run without an engine.
+ *
+ * For a pretrained model every reply counts as `protocol.maxNewTokens`: how much it will say is not known.
+ *
+ * @throws SpaError BAD_CHECKPOINT or UNSUPPORTED for a pretrained model's folder
+ */
+export async function estimateRun(
+  config: Config,
+  tokenizer: Tokenizer,
+  createEnvironment: () => Environment,
+): Promise<RunEstimate> {
+  const shape =
+    config.model.kind === "nano"
+      ? completeModelConfig(nanoShape(config, tokenizer))
+      : (await readModelFolder(config.model.path)).config;
+  const lengths = {
+    plain: await episodeLength(config, tokenizer, createEnvironment, "plain"),
+    "world-model": await episodeLength(config, tokenizer, createEnvironment, "world-model"),
+  };
+  const stages = planStages(config).map((stage) => stageEstimate(stage, config, lengths));
+  const parameters = parameterCount(shape);
+  const sampled = stages.reduce((sum, stage) => sum + stage.tokensSampled, 0);
+  const trained = stages.reduce((sum, stage) => sum + stage.tokensTrained, 0);
+  return {
+    parameters,
+    stages,
+    operations: parameters * (2 * sampled + 6 * trained),
+    memory: memoryEstimate(config, shape, parameters),
+  };
+}
+
+async function episodeLength(
+  config: Config,
+  tokenizer: Tokenizer,
+  createEnvironment: () => Environment,
+  format: TurnFormat,
+): Promise<EpisodeLength> {
+  const protocol = new TurnProtocol(tokenizer, config.protocol, format);
+  const pool = new EnvironmentPool(createEnvironment);
+  const stream = new LevelStream(createEnvironment(), config.levels.trainSeed, { maxDistance: config.levels.maxDistance });
+  const generator = new SeededGenerator("estimate");
+  const script: Script = (episode, random) => {
+    const { maxActionsPerTurn } = config.protocol;
+    const state = protocol.traceState(episode.state);
+    const actions = randomActions(episode.environment, random, config.base.actionCounts, maxActionsPerTurn);
+    return { observation: state, reasoning: format === "plain" ? state : "", prediction: state, actions };
+  };
+  let total = 0;
+  let sampled = 0;
+  const levels = await stream.take(PROBED_EPISODES);
+  for (const [id, level] of levels.entries()) {
+    const { tokens, turns } = await playScripted(protocol, pool, { id, group: id, level }, script, generator);
+    const replies = turns.reduce((sum, turn) => sum + turn.end - turn.begin, 0);
+    const said = config.model.kind === "nano" ? replies : turns.length * config.protocol.maxNewTokens;
+    total += tokens.length - replies + said;
+    sampled += said;
+  }
+  return { total: total / PROBED_EPISODES, sampled: sampled / PROBED_EPISODES };
+}
+
+function stageEstimate(
+  { id, kind, format = "world-model" }: PlannedStage,
+  config: Config,
+  lengths: Record<TurnFormat, EpisodeLength>,
+): StageEstimate {
+  const length = lengths[format];
+  const round = (tokensSampled: number, tokensTrained: number) => ({
+    id,
+    tokensSampled: Math.round(tokensSampled),
+    tokensTrained: Math.round(tokensTrained),
+  });
+  const { base, selfPlay, sft, evaluation, ppo } = config;
+  const perRound = selfPlay.trajectories / selfPlay.rounds;
+  switch (kind) {
+    case "base":
+      return round(0, base.steps * base.batchSize * meanTraceLength(config, length));
+    case "self-play":
+      return round(perRound * length.sampled, 0);
+    case "sft":
+      return round(
+        sft.epochs * sft.validationLevels * length.sampled,
+        perRound * (1 - sft.validationShare) * sft.epochs * length.total,
+      );
+    case "ppo":
+      return round(ppoEpisodes(ppo) * length.sampled, keptEpisodes(ppo) * ppo.epochs * length.total);
+    case "evaluate": {
+      const levels = evaluation.split === "test" ? config.levels.testLevels : config.levels.tuningLevels;
+      return round(id.startsWith("evaluate/random") ? 0 : levels * evaluation.samples * length.sampled, 0);
+    }
+  }
+}
+
+/** Traces have fewer turns than episodes. */
+function meanTraceLength({ base, protocol }: Config, episode: EpisodeLength): number {
+  const weights = Array.from({ length: protocol.maxTurns }, (_, turn) => base.turnDecay ** turn);
+  const turns = weights.reduce((sum, weight, turn) => sum + weight * (turn + 1), 0) / weights.reduce((a, b) => a + b);
+  return Math.min(1, turns / protocol.maxTurns) * episode.total;
+}
+
+function ppoEpisodes(ppo: PpoConfig): number {
+  const validations = ppo.validateEvery > 0 ? Math.floor(ppo.steps / ppo.validateEvery) + 1 : 0;
+  return ppo.steps * ppo.groups * ppo.groupSize + validations * ppo.validationLevels * ppo.validationSamples;
+}
+
+function keptEpisodes({ steps, groups, groupSize, filter }: PpoConfig): number {
+  const share = filter.kind === "none" ? 1 : filter.value;
+  return steps * Math.max(1, Math.floor(share * groups)) * groupSize;
+}
+
+/** Weights of a decoder without value head. */
+export function parameterCount(shape: ModelConfig): number {
+  const { hiddenSize: hidden, intermediateSize, layers, heads, keyValueHeads, headDimension, vocabularySize } = shape;
+  const query = heads * headDimension;
+  const keyValue = keyValueHeads * headDimension;
+  const biases = shape.architecture === "qwen2" || shape.attentionBias ? query + 2 * keyValue : 0;
+  const norms = 2 * hidden + (shape.architecture === "qwen3" ? 2 * headDimension : 0);
+  const layer = 2 * hidden * (query + keyValue) + biases + 3 * hidden * intermediateSize + norms;
+  const embeddings = vocabularySize * hidden * (shape.tiedEmbeddings ? 1 : 2);
+  return layers * layer + embeddings + hidden;
+}
+
+/** Actor and critic in training, a full cache, and the activations of one micro-batch. */
+function memoryEstimate(config: Config, shape: ModelConfig, parameters: number): RunEstimate["memory"] {
+  const { engine, protocol, ppo } = config;
+  const bytes = engine.dtype === "float32" ? 4 : 2;
+  const models = (ppo.critic === "model" ? 2 : 1) + (ppo.loss.klCoefficient > 0 ? 1 : 0);
+  const trained = ppo.critic === "model" ? 2 : 1;
+  const weights = models * parameters * bytes;
+  // A gradient and AdamW's two moments for each trained weight.
+  const optimizer = trained * parameters * (bytes + 8);
+  const perToken = 2 * shape.layers * shape.keyValueHeads * shape.headDimension * bytes;
+  const cache = engine.rolloutSlots * protocol.maxTokens * perToken;
+  // What a layer keeps for its backward pass: about twelve hidden vectors and four of the MLP's width.
+  const activations =
+    engine.microBatchTokens * shape.layers * (12 * shape.hiddenSize + 4 * shape.intermediateSize) * bytes;
+  return { weights, optimizer, cache, activations, total: weights + optimizer + cache + activations };
+}
