@@ -1,15 +1,11 @@
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { defaultPreset, loadConfig, presetFile, presetNames } from "../config/load.ts";
+import { presetSummary } from "../config/document.ts";
+import { defaultPreset, loadConfig, presetNames } from "../config/load.ts";
 import { formatTable } from "./table.ts";
 
-/** The sentence that a preset's file begins with. */
-function summary(name: string): string {
-  const lines = readFileSync(presetFile(name), "utf8").split("\n");
-  const comment = lines.slice(0, lines.findIndex((line) => !line.startsWith("#")));
-  const text = comment.map((line) => line.replace(/^#\s?/, "")).join(" ").trim();
-  return /^.*?[.:](?=\s|$)/.exec(text)?.[0].replace(/:$/, ".") ?? text;
+function firstSentence(text: string): string {
+  return /^.*?\.(?=\s|$)/.exec(text)?.[0] ?? text;
 }
 
 /** `spa presets`. */
@@ -22,7 +18,7 @@ export function addPresetsCommand(program: Command, finish: (code: number) => vo
       if (name !== undefined) {
         process.stdout.write(stringify(loadConfig(name)));
       } else {
-        const rows = presetNames().map((preset) => [preset === defaultPreset ? `${preset} (default)` : preset, summary(preset)]);
+        const rows = presetNames().map((preset) => [preset === defaultPreset ? `${preset} (default)` : preset, firstSentence(presetSummary(preset))]);
         console.log(formatTable(["preset", "what it trains"], rows));
       }
       finish(0);

@@ -1,0 +1,32 @@
+import { stringify } from "yaml";
+import type { Config } from "../config/schema.ts";
+import { environmentFactory } from "../pipeline.ts";
+import { formatFigure } from "../run/progress.ts";
+import { estimateRun } from "../stages/estimate.ts";
+import { nanoTokenizer } from "../text/nano-tokenizer.ts";
+import { loadTokenizer } from "../text/tokenizer.ts";
+import { formatTable } from "./table.ts";
+
+const megabytes = (bytes: number) => `${formatFigure(Math.max(1, Math.round(bytes / 2 ** 20)))} MiB`;
+
+/** The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take. */
+export async function describeRun(config: Config): Promise<string> {
+  const tokenizer = config.model.kind === "nano" ? nanoTokenizer() : loadTokenizer(config.model.path);
+  const estimate = await estimateRun(config, tokenizer, await environmentFactory(config));
+  const rows = estimate.stages.map(({ id, tokensSampled, tokensTrained }) => [
+    id,
+    tokensSampled > 0 ? formatFigure(tokensSampled) : "–",
+    tokensTrained > 0 ? formatFigure(tokensTrained) : "–",
+  ]);
+  const { weights, optimizer, cache, activations, total } = estimate.memory;
+  const parts = `weights ${megabytes(weights)}, optimiser ${megabytes(optimizer)}, KV cache ${megabytes(cache)}, activations ${megabytes(activations)}`;
+  const comments = [
+    "Estimates, from episodes of a random player:",
+    "",
+    ...formatTable(["stage", "tokens sampled", "tokens trained"], rows, ["left", "right", "right"]).split("\n"),
+    "",
+    `parameters ${formatFigure(estimate.parameters)}, work ${formatFigure(estimate.operations / 1e12)} TFLOP`,
+    `memory about ${megabytes(total)}: ${parts}`,
+  ];
+  return `${stringify(config)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
+}

@@ -1,0 +1,69 @@
+import { Command, CommanderError } from "commander";
+import { packageVersion } from "../package-version.ts";
+import { addDoctorCommand } from "./doctor.ts";
+import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { addPresetsCommand } from "./presets.ts";
+import { describeError } from "./report-error.ts";
+import { addStageCommands } from "./stage-commands.ts";
+import { addTrainCommand } from "./train.ts";
+
+const examples = `
+Examples:
+  spa train                                       both arms on FrozenLake 4x4, evaluation, report
+  spa train nano-sokoban seed=2 ppo.steps=20      another preset, some settings changed
+  spa train ./mine.yaml --dry-run                 what would run, and what it would take
+  spa train --resume                              go on with the last run
+  spa show                                        the trajectories of the last run
+  spa doctor                                      is everything installed?
+
+Exit codes:
+${exitCodes.map(([code, meaning]) => `  ${String(code).padEnd(4)} ${meaning}`).join("\n")}
+
+Variables: LIBTORCH (folder of a libtorch to use), SPA_DEBUG=1 (stack traces)`;
+
+function createProgram(finish: (code: number) => void): Command {
+  const program = new Command("spa")
+    .description("Train LLM agents with SPA: self-play data, world-model fine-tuning, PPO.")
+    .version(packageVersion())
+    .addHelpText("after", examples)
+    .showHelpAfterError("(spa --help lists commands and options)")
+    .exitOverride();
+  addTrainCommand(program, finish);
+  addStageCommands(program, finish);
+  addPresetsCommand(program, finish);
+  addDoctorCommand(program, finish);
+  program.command("setup").description("fetch libtorch and build the native addon (in a clone: npm run setup)");
+  return program;
+}
+
+/** A reader that closes the pipe (`spa presets | head`) has seen enough; that is no failure. */
+function tolerateClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+}
+
+/**
+ * Runs one command.
+ *
+ * @param argv the arguments after the program's name
+ * @returns the exit code
+ */
+export async function main(argv: string[]): Promise<number> {
+  tolerateClosedPipes();
+  let code = 0;
+  const program = createProgram((result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander has printed its message; its own code is 1 for wrong usage.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    console.error(describeError(error));
+    return exitCodeOf(error);
+  }
+}

@@ -1,0 +1,99 @@
+import { relative, resolve } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { createEnvironment, loadEnvironmentModule } from "../../envs/index.ts";
+import { defaultPreset, loadConfig } from "../config/load.ts";
+import { parseOverride } from "../config/overrides.ts";
+import type { Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { RunFolder } from "../run/run-folder.ts";
+
+/** Options of every command that works in a run folder. */
+export interface RunOptionValues {
+  run?: string;
+  name?: string;
+  env?: string;
+  seed?: number;
+  quiet?: boolean;
+  log: "auto" | "plain" | "json";
+}
+
+function seed(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError("It must be a whole number, 0 or more.");
+  return value;
+}
+
+/** Adds the arguments and options that all run commands share. */
+export function addRunOptions(command: Command): Command {
+  return command
+    .argument("[settings...]", "a preset or a .yaml file, and key=value settings (docs/configuration.md)")
+    .option("--run <folder>", "work in this run folder")
+    .option("--name <name>", "name of the new run folder (default: preset, date and time)")
+    .option("--env <file>", "JavaScript module with an environment of your own")
+    .option("--seed <number>", "the same as seed=<number>", seed)
+    .option("-q, --quiet", "print nothing but the results")
+    .addOption(
+      new Option("--log <form>", "how progress is told: a line on a terminal or plain lines elsewhere, or JSON lines")
+        .choices(["auto", "plain", "json"])
+        .default("auto"),
+    );
+}
+
+/** What the arguments ask for: a preset or file, and settings over it. */
+export interface Request {
+  source: string | undefined;
+  settings: string[];
+}
+
+/** Splits the arguments: the one that is no key=value comes first and names the preset or file. */
+export function readRequest(args: readonly string[]): Request {
+  const [first, ...rest] = args;
+  const named = first !== undefined && !first.includes("=");
+  const settings = named ? rest : [...args];
+  settings.forEach(parseOverride);
+  return { source: named ? first : undefined, settings };
+}
+
+/**
+ * The configuration that a new run is asked for. The environment is made once, so that an unknown name or option is
+ * found before there is a run folder.
+ *
+ * @throws SpaError BAD_CONFIG, UNKNOWN_NAME, BAD_ENVIRONMENT, BAD_ARGUMENT
+ */
+export async function requestedConfig(request: Request, options: RunOptionValues): Promise<Config> {
+  const settings = [...request.settings];
+  if (options.seed !== undefined) settings.push(`seed=${options.seed}`);
+  if (options.env !== undefined) {
+    const name = await loadEnvironmentModule(options.env);
+    settings.unshift(`environment.name=${name}`, `environment.module=${JSON.stringify(resolve(options.env))}`);
+  }
+  const config = loadConfig(request.source ?? defaultPreset, settings);
+  const { name, module, options: environmentOptions } = config.environment;
+  if (module !== null && options.env === undefined) await loadEnvironmentModule(module);
+  createEnvironment(name, environmentOptions);
+  return config;
+}
+
+/** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */
+export function refuseSettings({ source, settings }: Request, options: RunOptionValues, folder: string): void {
+  const given = [source, ...settings].find((text) => text !== undefined);
+  const option = (["name", "env", "seed"] as const).find((name) => options[name] !== undefined);
+  const what = given ?? (option && `--${option}`);
+  if (what === undefined) return;
+  throw new SpaError("BAD_CONFIG", `${what} cannot be given for the existing run ${showPath(folder)}`, {
+    hint: "a run keeps the configuration that it began with; leave the run folder out to start a new run",
+  });
+}
+
+/** The run folder that was started last. @throws SpaError BAD_ARGUMENT where there is none */
+export function lastRun(): string {
+  const folder = RunFolder.latest();
+  if (folder) return folder;
+  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", { hint: "start one with: spa train" });
+}
+
+/** A path as the user would type it. */
+export function showPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === "" ? "." : near.startsWith("..") ? path : near;
+}

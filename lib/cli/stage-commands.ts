@@ -1,0 +1,108 @@
+import type { Command } from "commander";
+import { Option } from "commander";
+import { overrideConfig } from "../config/load.ts";
+import { type ArmName, armNames, type Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { runStage } from "../pipeline.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import type { StageContext } from "../stages/context.ts";
+import { type PlannedStage, planStages } from "../stages/plan.ts";
+import { forgetStages } from "./forget-stages.ts";
+import {
+  addRunOptions, lastRun, readRequest, refuseSettings, type Request, requestedConfig, type RunOptionValues,
+} from "./run-options.ts"; // biome-ignore format: a list
+import { printResults, workInRun } from "./work.ts";
+
+interface StageOptions extends RunOptionValues {
+  arm?: ArmName;
+  again?: boolean;
+}
+
+type StageKind = PlannedStage["kind"];
+
+const commands: [command: string, kind: StageKind, description: string][] = [
+  ["self-play", "self-play", "let the model play and make training data of it"],
+  ["sft", "sft", "fine-tune on self-play's data"],
+  ["ppo", "ppo", "train by PPO"],
+  ["eval", "evaluate", "evaluate every policy that the run has so far"],
+];
+
+const help = `
+Works in the run folder given by --run, else in the one started last, or, if a preset, a file or settings are given, in
+a new one. Stages that come before and are not done are done first.
+
+Examples:
+  spa self-play nano-frozen-lake seed=2    a new run: base and self-play
+  spa sft                                  go on with it
+  spa ppo --arm control --run runs/first
+  spa eval evaluation.split=tuning         evaluation settings may be changed`;
+
+/** `spa self-play`, `spa sft`, `spa ppo` and `spa eval`. */
+export function addStageCommands(program: Command, finish: (code: number) => void): void {
+  for (const [name, kind, description] of commands) {
+    addRunOptions(program.command(name))
+      .description(`${description}, in a run folder`)
+      .addOption(new Option("--arm <arm>", "only this arm").choices(armNames))
+      .option("--again", "if the stage is done, forget it and what follows from it, and do it again")
+      .addHelpText("after", help)
+      .action(async (args: string[], options: StageOptions) => finish(await stageCommand(kind, args, options)));
+  }
+}
+
+async function stageCommand(kind: StageKind, args: string[], options: StageOptions): Promise<number> {
+  const { folder, settings } = await findRun(kind, readRequest(args), options);
+  return workInRun(folder, options, async (context) => {
+    const config = overrideConfig(context.config, settings);
+    await doStages({ ...context, config }, kind, options);
+    printResults(context.run, options);
+  });
+}
+
+/** The run folder to work in, made if it must be, and settings for this command alone. */
+async function findRun(
+  kind: StageKind,
+  request: Request,
+  options: StageOptions,
+): Promise<{ folder: string; settings: string[] }> {
+  const onlyEvaluation = kind === "evaluate" && request.settings.every((text) => text.startsWith("evaluation."));
+  const isNew = options.run === undefined && (request.source !== undefined || options.seed !== undefined || options.env !== undefined);
+  if (isNew || (options.run === undefined && request.settings.length > 0 && !onlyEvaluation)) {
+    const config = await requestedConfig(request, options);
+    const run = RunFolder.create(config, options.name === undefined ? {} : { name: options.name });
+    return { folder: run.path, settings: [] };
+  }
+  const folder = options.run ?? lastRun();
+  refuseSettings(onlyEvaluation ? { ...request, settings: [] } : request, options, folder);
+  return { folder, settings: request.settings };
+}
+
+/** The planned stages of a kind (and arm), each with those that must be done before it. */
+function stagesOf(config: Config, kind: StageKind, arm: ArmName | undefined): PlannedStage[][] {
+  const plan = planStages(config);
+  return plan
+    .filter((stage) => stage.kind === kind && (arm === undefined || stage.arm === arm))
+    .map((stage) => {
+      const before = plan.slice(0, plan.indexOf(stage));
+      const isNeeded = (other: PlannedStage) => other.arm === undefined || other.arm === stage.arm;
+      return [...before.filter((other) => other.kind !== "evaluate" && isNeeded(other)), stage];
+    });
+}
+
+async function doStages(context: StageContext, kind: StageKind, options: StageOptions): Promise<void> {
+  const { run, config } = context;
+  const isDone = (stage: PlannedStage) => run.stage(stage.id)?.state === "done";
+  const all = stagesOf(config, kind, options.arm);
+  // An evaluation asks no training of a run: what has not been trained is not evaluated.
+  const chosen = kind === "evaluate" ? all.filter((stages) => stages.slice(0, -1).every(isDone)) : all;
+  if (chosen.length === 0) {
+    throw new SpaError("BAD_ARGUMENT", `there is nothing to do: this run's arms are ${config.arms.join(", ")}`, {
+      hint: "the arms of a run are chosen when it begins: arms=all",
+    });
+  }
+  for (const stages of chosen) {
+    const last = stages.at(-1)!;
+    if (isDone(last) && options.again) forgetStages(run, planStages(config), last.id);
+    if (isDone(last)) context.progress.note(`${last.id} is done already; --again does it again`);
+    for (const stage of stages) await runStage(context, stage);
+  }
+}

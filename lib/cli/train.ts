@@ -1,0 +1,82 @@
+import type { Command } from "commander";
+import type { Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { runStage } from "../pipeline.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import { planStages } from "../stages/plan.ts";
+import { describeRun } from "./dry-run.ts";
+import { forgetStages } from "./forget-stages.ts";
+import {
+  addRunOptions, lastRun, readRequest, refuseSettings, requestedConfig, type RunOptionValues,
+} from "./run-options.ts"; // biome-ignore format: a list
+import { printResults, workInRun } from "./work.ts";
+
+interface TrainOptions extends RunOptionValues {
+  resume?: string | true;
+  redo?: string;
+  dryRun?: boolean;
+}
+
+const help = `
+Without arguments: preset nano-frozen-lake, in a new folder under runs/.
+
+Examples:
+  spa train nano-frozen-lake-single-turn seed=3
+  spa train nano-frozen-lake "arms=[spa]" ppo.steps=20 ppo.optimizer.learningRate=1e-4
+  spa train ./mine.yaml --name second-try
+  spa train --env ./my-game.mjs environment.options.size=5
+  spa train --resume                       go on with the last run
+  spa train --resume runs/second-try       go on with that one
+  spa train --resume --redo spa/ppo        do a stage, and what follows from it, again
+  spa train nano-sudoku --dry-run          print the configuration and an estimate of what it takes`;
+
+/** `spa train`. */
+export function addTrainCommand(program: Command, finish: (code: number) => void): void {
+  addRunOptions(program.command("train"))
+    .description("run the whole pipeline: base, self-play, SFT, PPO, the control arm, evaluation, report")
+    .option("--resume [folder]", "go on with a run; without a folder: with the one started last")
+    .option("--redo <stage>", "with --resume: forget this stage and those that follow from it, and do them again")
+    .option("--dry-run", "print the resolved configuration and estimates, and do nothing")
+    .addHelpText("after", help)
+    .action(async (args: string[], options: TrainOptions) => finish(await train(args, options)));
+}
+
+async function train(args: string[], options: TrainOptions): Promise<number> {
+  const request = readRequest(args);
+  const existing = existingRun(options);
+  if (existing !== undefined) {
+    refuseSettings(request, options, existing);
+    return options.dryRun ? dryRun(RunFolder.open(existing).config) : trainIn(existing, options);
+  }
+  if (options.redo !== undefined) {
+    throw new SpaError("BAD_ARGUMENT", "--redo needs the run that it is about", { hint: "add --resume, or --resume <folder>" });
+  }
+  const config = await requestedConfig(request, options);
+  if (options.dryRun) return dryRun(config);
+  const run = RunFolder.create(config, options.name === undefined ? {} : { name: options.name });
+  return trainIn(run.path, options);
+}
+
+/** The run to go on with, if one is asked for. */
+function existingRun({ resume, run }: TrainOptions): string | undefined {
+  if (typeof resume === "string" && resume.includes("=")) {
+    throw new SpaError("BAD_CONFIG", `${resume} cannot be given for an existing run`, {
+      hint: "a run keeps the configuration that it began with; leave --resume out to start a new run",
+    });
+  }
+  return typeof resume === "string" ? resume : (run ?? (resume ? lastRun() : undefined));
+}
+
+async function trainIn(folder: string, options: TrainOptions): Promise<number> {
+  return workInRun(folder, options, async (context) => {
+    const stages = planStages(context.config);
+    if (options.redo !== undefined) forgetStages(context.run, stages, options.redo);
+    for (const stage of stages) await runStage(context, stage);
+    printResults(context.run, options);
+  });
+}
+
+async function dryRun(config: Config): Promise<number> {
+  console.log(await describeRun(config));
+  return 0;
+}

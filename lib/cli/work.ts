@@ -1,0 +1,76 @@
+import { SpaError, type SpaErrorCode } from "../errors.ts";
+import { type Results, withRun, writeResults } from "../pipeline.ts";
+import { createProgress, defaultProgressMode, type Progress, type ProgressMode } from "../run/progress.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import type { StageContext } from "../stages/context.ts";
+import { interruptible } from "./interrupt.ts";
+import { resultsTable } from "./results-table.ts";
+import { type RunOptionValues, showPath } from "./run-options.ts";
+
+function progressMode({ quiet, log }: RunOptionValues): ProgressMode {
+  if (quiet) return "quiet";
+  return log === "auto" ? defaultProgressMode(process.stderr.isTTY === true) : log;
+}
+
+function progressOf(options: RunOptionValues): Progress {
+  const mode = progressMode(options);
+  return createProgress({ mode, stream: mode === "json" ? process.stdout : process.stderr });
+}
+
+/** Failures after which the user wants to know what is left. */
+const namesCheckpoint: ReadonlySet<SpaErrorCode> = new Set(["NOT_FINITE", "DISK_FULL", "OUT_OF_MEMORY"]);
+
+function withLastCheckpoint(error: unknown, folder: string): unknown {
+  if (!(error instanceof SpaError) || !namesCheckpoint.has(error.code) || error.message.includes("checkpoint")) return error;
+  const last = RunFolder.open(folder).checkpoints.at(-1);
+  const kept = last ? `the last good checkpoint is ${showPath(`${folder}/checkpoints/${last.name}`)}` : "there is no checkpoint yet";
+  const hint = error.hint ?? `go on from there: spa train --resume ${showPath(folder)}`;
+  return new SpaError(error.code, `${error.message}; ${kept}`, { hint, cause: error });
+}
+
+/** How a stopped command ended: with code 130, and what to type to go on. */
+function reportInterruption(progress: Progress, options: RunOptionValues, folder: string): number {
+  const text = `stopped. Go on with: spa train --resume ${showPath(folder)}`;
+  if (options.quiet) console.error(text);
+  else progress.note(text);
+  return 130;
+}
+
+/**
+ * Works in a run folder: progress, Ctrl-C, and errors that name the last good checkpoint.
+ *
+ * @param body gets the context of the stages
+ * @returns the exit code
+ */
+export async function workInRun(
+  folder: string,
+  options: RunOptionValues,
+  body: (context: StageContext) => Promise<void>,
+): Promise<number> {
+  const progress = progressOf(options);
+  using interruption = interruptible(
+    () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
+    () => console.error(`\nstopped at once. Go on with: spa train --resume ${showPath(folder)}`),
+  );
+  progress.note(`run folder: ${showPath(folder)}`);
+  try {
+    await withRun(folder, { progress, signal: interruption.signal }, body);
+    return 0;
+  } catch (error) {
+    if (interruption.signal.aborted && error instanceof SpaError && error.code === "ABORTED") {
+      return reportInterruption(progress, options, folder);
+    }
+    throw withLastCheckpoint(error, folder);
+  }
+}
+
+/** Prints what a run has come to: a table, or one JSON line. */
+export function printResults(run: RunFolder, options: RunOptionValues): void {
+  const results: Results = writeResults(run);
+  if (options.log === "json") {
+    console.log(JSON.stringify({ event: "results", folder: run.path, ...results }));
+    return;
+  }
+  if (Object.keys(results.evaluations).length > 0) console.log(`\n${resultsTable(results.evaluations)}\n`);
+  console.log(`results: ${showPath(run.file("results.json"))}`);
+}

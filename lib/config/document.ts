@@ -1,0 +1,104 @@
+// Writes docs/configuration.md from the schema, the presets and the exit codes: `node dist/lib/config/document.js`.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { exitCodes } from "../cli/exit-codes.ts";
+import { packageRoot } from "../native/loader.ts";
+import { allowedValues, alternatives, type SchemaNode, schemaRoot, settings } from "./allowed-values.ts";
+import { defaultPreset, presetFile, presetNames } from "./load.ts";
+import { configSchema } from "./schema.ts";
+
+/** The documentation's path in the package. */
+export const documentFile = () => join(packageRoot(), "docs", "configuration.md");
+
+const introduction = `# Configuration
+
+<!-- Written by lib/config/document.ts from lib/config/schema.ts: \`npm run docs\`. Do not edit by hand. -->
+
+A run is configured by a preset or a YAML file, and by \`key=value\` arguments that lie over it:
+
+    npm run train -- nano-frozen-lake seed=2 ppo.steps=20 "arms=[spa]"
+    npm run train -- ./mine.yaml environment.options.size=6
+
+Values are YAML; nested keys are joined by dots; mappings are merged, lists and plain values replaced. A file holds only
+what differs from the defaults below, or from a preset or file that it names with \`extends\`:
+
+    extends: nano-frozen-lake
+    environment:
+      options: { size: 5 }
+
+Another \`environment.name\` drops the former environment's options, another \`model.kind\` the former model's fields.
+\`spa presets <name>\` prints a preset with all its settings, \`--dry-run\` what a command would run with. The resolved
+configuration is kept in the run folder's config.yaml, and \`--resume\` uses that.
+`;
+
+/** Text in a table's cell. */
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}
+
+function code(value: unknown): string {
+  return `\`${JSON.stringify(value)}\``;
+}
+
+/** The description of a setting that stands in one alternative or several. */
+function description(node: SchemaNode): string {
+  return node.description ?? [...new Set(alternatives(node).map((part) => part.description))].filter(Boolean).join("; ");
+}
+
+function settingRow(path: string, node: SchemaNode, defaults: unknown): string {
+  const value = path.split(".").reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], defaults);
+  const standard = value === undefined ? "" : code(value);
+  return `| \`${path}\` | ${cell(standard)} | ${cell(allowedValues(node))} | ${cell(description(node))} |`;
+}
+
+function table(rows: string[]): string {
+  return ["| Setting | Default | Allowed | Meaning |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+/** Sections by top-level key; plain top-level settings come first, under a heading of their own. */
+function sections(): string {
+  const defaults = configSchema.parse({});
+  const bySection = new Map<string, string[]>([["Run", []]]);
+  for (const [path, node] of settings()) {
+    const section = path.includes(".") ? path.split(".")[0] : "Run";
+    const rows = bySection.get(section) ?? [];
+    rows.push(settingRow(path, node, defaults));
+    bySection.set(section, rows);
+  }
+  const parts = [...bySection].map(([section, rows]) => {
+    const about = schemaRoot.properties?.[section]?.description;
+    return `## ${section}\n${about ? `\n${about}\n` : ""}\n${table(rows)}\n`;
+  });
+  return parts.join("\n");
+}
+
+/** The comment at the beginning of a preset's file, as one paragraph. */
+export function presetSummary(name: string): string {
+  const lines = readFileSync(presetFile(name), "utf8").split("\n");
+  const end = lines.findIndex((line) => !line.startsWith("#"));
+  return lines.slice(0, end).map((line) => line.replace(/^#\s?/, "")).join(" ").trim();
+}
+
+function presets(): string {
+  const rows = presetNames().map((name) => {
+    const mark = name === defaultPreset ? " (default)" : "";
+    return `| \`${name}\`${mark} | ${cell(presetSummary(name))} |`;
+  });
+  return `## Presets\n\n| Preset | What it trains |\n|---|---|\n${rows.join("\n")}\n`;
+}
+
+function exitCodeTable(): string {
+  const rows = exitCodes.map(([number, meaning]) => `| ${number} | ${meaning} |`);
+  return `## Exit codes of \`spa\`\n\n| Code | Meaning |\n|---|---|\n${rows.join("\n")}\n`;
+}
+
+/** The text of docs/configuration.md. */
+export function configurationDocument(): string {
+  return [introduction, presets(), sections(), exitCodeTable()].join("\n");
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  writeFileSync(documentFile(), configurationDocument());
+}
