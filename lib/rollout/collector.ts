@@ -189,10 +189,13 @@ class Collection {
     tokens.appendSampled(sampled, reply.roles, logProbs);
     const { message } = player;
     player.turns.push({ message, begin, end: tokens.length, ...(await episode.act(reply.parsed)) });
-    if (episode.finish === null) this.#continue(player, replies.finish[row] === "stop");
+    if (episode.finish === null) this.#continue(player, sampled[sampled.length - 1] === protocol.chat.endToken);
   }
 
-  /** Appends the environment's answer, or ends the trajectory where the next turn might not fit. */
+  /**
+   * Appends the environment's answer, or ends the trajectory where the next turn might not fit. `ended`: the reply ends
+   * with the chat format's own end token.
+   */
   #continue(player: Player, ended: boolean): void {
     const { protocol } = this.#options;
     if (protocol.settings.context === "turn") {
