@@ -2,6 +2,7 @@
 import type { Environment } from "./environment.ts";
 import { FrozenLakeEnvironment, type FrozenLakeOptions } from "./frozen-lake/environment.ts";
 import { createRegistered, registerEnvironment } from "./registry.ts";
+import { SokobanEnvironment, type SokobanOptions } from "./sokoban/environment.ts";
 
 export type * from "./environment.ts";
 export { FrozenLakeEnvironment, type FrozenLakeOptions, solveFrozenLake } from "./frozen-lake/environment.ts";
@@ -11,13 +12,18 @@ export {
   loadEnvironmentModule,
   registerEnvironment,
 } from "./registry.ts";
+export { SokobanEnvironment, type SokobanOptions, solveSokoban } from "./sokoban/environment.ts";
 export type { Solution } from "./solution.ts";
 
 /** The environments that come with the package: their options and what `createEnvironment` returns for them. */
 export interface BuiltInEnvironments {
+  sokoban: { options: SokobanOptions; environment: SokobanEnvironment };
   "frozen-lake": { options: FrozenLakeOptions; environment: FrozenLakeEnvironment };
 }
 
+registerEnvironment("sokoban", (options) => new SokobanEnvironment(options), {
+  description: "push the boxes onto the targets",
+});
 registerEnvironment("frozen-lake", (options) => new FrozenLakeEnvironment(options), {
   description: "walk over a frozen lake to the goal",
 });

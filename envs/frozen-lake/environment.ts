@@ -34,7 +34,7 @@ import {
   PLAYER_ON_GOAL,
   slippedDirection,
 } from "./map.ts";
-import { describeFrozenLake, printFrozenLake } from "./render.ts";
+import { describeFrozenLake, FrozenLakeText } from "./render.ts";
 import { shortestWay } from "./solver.ts";
 
 const NAME = "frozen-lake";
@@ -57,7 +57,7 @@ export type FrozenLakeOptions = z.input<typeof optionsSchema>;
 
 const stateSchema = z.strictObject({
   environment: z.literal(NAME),
-  map: z.string(),
+  map: z.string().regex(/^[_OG\n]+$/),
   position: z.int().min(0),
   steps: z.int().min(0),
   over: z.boolean(),
@@ -68,8 +68,7 @@ interface Episode {
   map: FrozenLakeMap;
   /** See `moveTable`. */
   moves: Uint16Array;
-  /** The grid's text by the player's cell, made when first needed: steps are many, cells are few. */
-  texts: (string | undefined)[];
+  text: FrozenLakeText;
   position: number;
   steps: number;
   over: boolean;
@@ -121,8 +120,8 @@ export class FrozenLakeEnvironment implements Environment {
       generator = new Pcg64(seed ?? 0);
       generator.random(); // Gymnasium spends the first number on choosing the start.
     }
-    this.episode = newEpisode(map, generator);
-    return this.text(this.episode);
+    this.episode = this.newEpisode(map, generator);
+    return this.episode.text.at(map.start);
   }
 
   private drawnMap(seed: number): FrozenLakeMap {
@@ -137,6 +136,11 @@ export class FrozenLakeEnvironment implements Environment {
     return map;
   }
 
+  private newEpisode(map: FrozenLakeMap, generator: Pcg64 | null): Episode {
+    const text = new FrozenLakeText(map, this.vocabulary.shown);
+    return { map, moves: moveTable(map), text, position: map.start, steps: 0, over: false, generator };
+  }
+
   /** @throws SpaError EPISODE_OVER when the episode is over or none was started */
   step(action: string): StepResult {
     const episode = this.episode;
@@ -146,7 +150,13 @@ export class FrozenLakeEnvironment implements Environment {
     const intended = this.lookup(action);
     if (intended < 0) {
       const info = { valid: false, effective: false, success: false };
-      return { observation: this.text(episode), reward: 0, terminated: false, truncated: false, info };
+      return {
+        observation: episode.text.at(episode.position),
+        reward: 0,
+        terminated: false,
+        truncated: false,
+        info,
+      };
     }
     const { generator } = episode;
     const direction = generator === null ? intended : slippedDirection(intended, generator.random());
@@ -160,7 +170,7 @@ export class FrozenLakeEnvironment implements Environment {
     const truncated = !terminated && episode.steps === this.options.maxSteps;
     episode.over = terminated || truncated;
     return {
-      observation: this.text(episode),
+      observation: episode.text.at(episode.position),
       reward: success ? 1 : 0,
       terminated,
       truncated,
@@ -168,22 +178,10 @@ export class FrozenLakeEnvironment implements Environment {
     };
   }
 
-  private text(episode: Episode): string {
-    const { texts, position } = episode;
-    let text = texts[position];
-    if (text === undefined) {
-      text = printFrozenLake(episode.map, position, this.vocabulary);
-      texts[position] = text;
-    }
-    return text;
-  }
-
   render(mode: RenderMode): string {
-    const episode = this.current();
-    const grid = this.text(episode);
-    return mode === "grid"
-      ? grid
-      : `${grid}\n${describeFrozenLake(episode.map, episode.position, this.vocabulary)}`;
+    const { map, text, position } = this.current();
+    const grid = text.at(position);
+    return mode === "grid" ? grid : `${grid}\n${describeFrozenLake(map, position, this.vocabulary)}`;
   }
 
   private current(): Episode {
@@ -223,7 +221,7 @@ export class FrozenLakeEnvironment implements Environment {
       generator = new Pcg64(0);
       generator.restore(saved.generator);
     }
-    const episode = newEpisode({ ...grid, start: saved.position }, generator);
+    const episode = this.newEpisode({ ...grid, start: saved.position }, generator);
     this.episode = Object.assign(episode, { position: saved.position, steps: saved.steps, over: saved.over });
   }
 
@@ -232,11 +230,6 @@ export class FrozenLakeEnvironment implements Environment {
     const { map, position } = this.current();
     return shortestWay(map, position)?.length ?? null;
   }
-}
-
-function newEpisode(map: FrozenLakeMap, generator: Pcg64 | null): Episode {
-  const texts = new Array<string | undefined>(map.cells.length).fill(undefined);
-  return { map, moves: moveTable(map), texts, position: map.start, steps: 0, over: false, generator };
 }
 
 /**
