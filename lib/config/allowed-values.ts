@@ -14,6 +14,7 @@ export interface SchemaNode {
   minimum?: number;
   exclusiveMinimum?: number;
   maximum?: number;
+  exclusiveMaximum?: number;
   minItems?: number;
   items?: SchemaNode | false;
   prefixItems?: SchemaNode[];
@@ -88,7 +89,7 @@ function listed(words: string[]): string {
 }
 
 function range(node: SchemaNode): string {
-  const { minimum, exclusiveMinimum } = node;
+  const { minimum, exclusiveMinimum, exclusiveMaximum } = node;
   const maximum = node.maximum === Number.MAX_SAFE_INTEGER ? undefined : node.maximum;
   const least = minimum === -Number.MAX_SAFE_INTEGER ? undefined : minimum;
   if (least !== undefined && maximum !== undefined) return ` from ${least} to ${maximum}`;
@@ -96,6 +97,7 @@ function range(node: SchemaNode): string {
     exclusiveMinimum === undefined ? "" : `greater than ${exclusiveMinimum}`,
     least === undefined ? "" : `${least} or more`,
     maximum === undefined ? "" : `at most ${maximum}`,
+    exclusiveMaximum === undefined ? "" : `less than ${exclusiveMaximum}`,
   ].filter((limit) => limit !== "");
   return limits.length > 0 ? `, ${limits.join(", ")}` : "";
 }

@@ -113,9 +113,9 @@ function describeIssue(issue: z.core.$ZodIssue, content: Mapping, layers: readon
     });
   }
   const name = issue.path.join(".");
-  if (issue.code === "custom") return [at(issue.path, name === "" ? issue.message : `${name}: ${issue.message}`)];
-  const node = schemaAt(issue.path, content);
   const value = valueAt(content, issue.path);
+  if (issue.code === "custom") return [at(issue.path, `${name} is ${show(value)}: ${issue.message}`)];
+  const node = schemaAt(issue.path, content);
   const allowed = node ? allowedValues(node) : issue.message;
   const actual = value === undefined ? "is missing" : `is ${show(value)}`;
   const nearest = typeof value === "string" && node?.enum ? nearestName(value, node.enum.map(String)) : undefined;
@@ -128,7 +128,10 @@ function check(written: readonly Layer[]): Config {
   const content = layers.reduce((below, layer) => mergeLayers(below, layer.content), {} as Mapping);
   const result = configSchema.safeParse(content);
   if (result.success) return result.data;
-  const problems = result.error.issues.flatMap((issue) => describeIssue(issue, content, layers));
+  const { issues } = result.error;
+  // A value that is wrong in itself may also break a rule between settings: that is no second mistake.
+  const own = issues.filter((issue) => issue.code !== "custom");
+  const problems = (own.length > 0 ? own : issues).flatMap((issue) => describeIssue(issue, content, layers));
   const message =
     problems.length === 1
       ? problems[0]

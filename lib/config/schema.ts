@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { crossChecks } from "./cross-checks.ts";
 
 // The whole configuration of a run. Every field has a default and a description: docs/configuration.md is generated
 // from this file, `--help` and error messages quote it, and the resolved configuration is written into the run folder.
@@ -6,6 +7,7 @@ import { z } from "zod";
 const positive = () => z.int().positive();
 const fraction = () => z.number().min(0).max(1);
 const probability = fraction;
+const decayRate = () => z.number().min(0).lt(1);
 
 export const aggregations = ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"] as const;
 export const rewardNormalizations = ["none", "mean", "mean-std", "asymmetric-clip"] as const;
@@ -14,7 +16,7 @@ export const rewardGroupings = ["state", "batch", "tag"] as const;
 const optimizer = (learningRate: number, betas: [number, number], weightDecay: number) =>
   z.strictObject({
     learningRate: z.number().positive().default(learningRate).describe("peak learning rate"),
-    betas: z.tuple([fraction(), fraction()]).default(betas).describe("AdamW's moment decay rates"),
+    betas: z.tuple([decayRate(), decayRate()]).default(betas).describe("AdamW's moment decay rates"),
     weightDecay: z.number().min(0).default(weightDecay).describe("decoupled weight decay on all parameters"),
     epsilon: z.number().positive().default(1e-8).describe("AdamW's denominator offset"),
   }).prefault({});
@@ -36,13 +38,13 @@ const engine = z.strictObject({
 
 const nanoModel = z.strictObject({
   kind: z.literal("nano").describe("the embedded model, pre-trained by the base stage"),
-  hidden: positive().default(64),
-  layers: positive().default(4),
-  heads: positive().default(4),
-  keyValueHeads: positive().default(2),
-  headDimension: positive().default(16),
-  intermediate: positive().default(176),
-  ropeTheta: z.number().positive().default(10_000),
+  hidden: positive().default(64).describe("width of the hidden states"),
+  layers: positive().default(4).describe("number of decoder layers"),
+  heads: positive().default(4).describe("attention heads"),
+  keyValueHeads: positive().default(2).describe("heads of keys and values, shared by groups of attention heads"),
+  headDimension: positive().default(16).describe("width of a head"),
+  intermediate: positive().default(176).describe("inner width of the SwiGLU layers"),
+  ropeTheta: z.number().positive().default(10_000).describe("base of the rotary positions' wavelengths"),
 });
 const pretrainedModel = z.strictObject({
   kind: z.literal("pretrained").describe("a folder of Hugging Face files; there is no base stage"),
@@ -90,19 +92,19 @@ const base = z.strictObject({
   tokenDropProbability: probability().default(0.04).describe("share of traces that lose one token"),
   optimizer: optimizer(3e-3, [0.9, 0.98], 0.01),
   schedule: schedule("cosine", 0.025, 0.1),
-  gradientClip: z.number().positive().nullable().default(1),
+  gradientClip: z.number().positive().nullable().default(1).describe("largest global norm of the gradient; null: no clipping"),
 }).prefault({});
 
 const selfPlay = z.strictObject({
   trajectories: positive().default(4096).describe("episodes that the model plays in world-model format"),
   groupSize: positive().default(1).describe("episodes on the same level"),
-  temperature: z.number().positive().default(1),
+  temperature: z.number().positive().default(1).describe("sampling temperature"),
   rounds: positive().default(1).describe("self-play and SFT alternate this often; trajectories are split over the rounds"),
   policy: z.enum(["model", "random"]).default("model").describe("random: actions are replaced by random ones (ablation)"),
 }).prefault({});
 
 const sft = z.strictObject({
-  epochs: positive().default(8),
+  epochs: positive().default(8).describe("passes over the data of a round"),
   batchSize: positive().default(16).describe("trajectories in an update"),
   mask: z.enum(["full", "answer", "response", "no-state", "state-only"]).default("full").describe("tokens that carry the loss"),
   states: z.enum(["true", "sampled", "random-coordinates"]).default("true").describe("what stands in observation and prediction (others are ablations)"),
@@ -110,7 +112,7 @@ const sft = z.strictObject({
   validationLevels: z.int().min(0).default(32).describe("tuning levels played after each epoch to count right observations and predictions; 0: none"),
   optimizer: optimizer(2e-3, [0.9, 0.95], 0.01),
   schedule: schedule("cosine", 0.1, 0),
-  gradientClip: z.number().positive().nullable().default(1),
+  gradientClip: z.number().positive().nullable().default(1).describe("largest global norm of the gradient; null: no clipping"),
 }).prefault({});
 
 const rewards = z.strictObject({
@@ -127,22 +129,22 @@ const filter = z.strictObject({
 
 const advantage = z.strictObject({
   estimator: z.enum(["gae", "bi-level"]).default("gae").describe("generalised advantage estimation, flat or over turns"),
-  gamma: fraction().default(1),
-  lambda: fraction().default(1),
+  gamma: fraction().default(1).describe("discount between tokens"),
+  lambda: fraction().default(1).describe("weight of longer returns against the critic: 1 is Monte Carlo, 0 one step"),
   highLevelGamma: fraction().default(0.95).describe("discount between turns (bi-level)"),
   whiten: z.boolean().default(true).describe("centre and scale advantages over the batch's trained tokens"),
 }).prefault({});
 
 const policyLoss = z.strictObject({
-  clipLow: z.number().positive().default(0.2),
-  clipHigh: z.number().positive().default(0.28),
+  clipLow: z.number().positive().default(0.2).describe("the probability ratio is clipped below at 1 minus this"),
+  clipHigh: z.number().positive().default(0.28).describe("and above at 1 plus this"),
   dualClip: z.number().gt(1).nullable().default(3).describe("lower bound of the ratio's effect for negative advantages"),
-  valueClip: z.number().positive().nullable().default(0.5),
-  valueCoefficient: z.number().positive().default(0.5),
-  entropyCoefficient: z.number().min(0).default(0.001),
+  valueClip: z.number().positive().nullable().default(0.5).describe("most that a value may move from its old one in the value loss; null: any"),
+  valueCoefficient: z.number().positive().default(0.5).describe("weight of the value loss"),
+  entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
   klCoefficient: z.number().min(0).default(0).describe("weight of the KL penalty to the model at PPO's start"),
-  klEstimator: z.enum(["k1", "abs", "k2", "k3"]).default("k3"),
-  aggregation: z.enum(aggregations).default("token-mean"),
+  klEstimator: z.enum(["k1", "abs", "k2", "k3"]).default("k3").describe("how the KL penalty is estimated from sampled tokens (Schulman 2020)"),
+  aggregation: z.enum(aggregations).default("token-mean").describe("how token losses become one: mean over all tokens, or over sequences of each one's mean or sum"),
   supervisedCoefficient: z.number().min(0).default(0).describe("weight of a cross-entropy on the true states of the same rollouts (not in the paper)"),
 }).prefault({});
 
@@ -150,7 +152,7 @@ export const ppoSchema = z.strictObject({
   steps: positive().default(50).describe("PPO steps: one collection and its updates each"),
   groups: positive().default(32).describe("levels per step"),
   groupSize: positive().default(8).describe("trajectories per level"),
-  temperature: z.number().positive().default(1),
+  temperature: z.number().positive().default(1).describe("sampling temperature"),
   mask: z.enum(["answer", "response"]).default("response").describe("tokens that carry the policy loss"),
   epochs: positive().default(1).describe("passes over the collected batch"),
   minibatch: positive().default(32).describe("trajectories in an update"),
@@ -160,7 +162,7 @@ export const ppoSchema = z.strictObject({
   optimizer: optimizer(3e-4, [0.9, 0.99], 0),
   criticOptimizer: optimizer(1e-3, [0.9, 0.99], 0),
   schedule: schedule("constant", 0, 1),
-  gradientClip: z.number().positive().nullable().default(1),
+  gradientClip: z.number().positive().nullable().default(1).describe("largest global norm of the gradient; null: no clipping"),
   loss: policyLoss,
   advantage,
   rewards,
@@ -172,7 +174,7 @@ export const ppoSchema = z.strictObject({
 
 const evaluation = z.strictObject({
   samples: positive().default(8).describe("episodes per level; Pass@k is reported for k up to this"),
-  temperature: z.number().min(0).default(1),
+  temperature: z.number().min(0).default(1).describe("sampling temperature; 0: the likeliest token"),
   split: z.enum(["test", "tuning"]).default("test").describe("tuning: for choosing settings; reports use test"),
   bootstrap: positive().default(1000).describe("resamples of levels for the 95 % intervals"),
 }).prefault({});
@@ -185,7 +187,7 @@ const checkpoints = z.strictObject({
 
 export const armNames = ["spa", "control", "format-only"] as const;
 
-export const configSchema = z.strictObject({
+const settings = z.strictObject({
   preset: z.string().default("custom").describe("name of the preset that this started from"),
   seed: z.int().min(0).default(1).describe("every random choice follows from it"),
   arms: z.union([z.literal("all").transform(() => [...armNames]), z.array(z.enum(armNames)).min(1)]).default(["spa", "control"])
@@ -202,13 +204,19 @@ export const configSchema = z.strictObject({
   control: z.strictObject({
     optimizer: optimizer(3e-4, [0.9, 0.99], 0),
     criticOptimizer: optimizer(1e-3, [0.9, 0.99], 0),
-    mask: z.enum(["answer", "response"]).default("response"),
-    entropyCoefficient: z.number().min(0).default(0.001),
+    mask: z.enum(["answer", "response"]).default("response").describe("tokens that carry the policy loss"),
+    entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
   }).prefault({}).describe("the control's own tuned PPO settings; everything else is the same as SPA's"),
   evaluation,
   checkpoints,
 });
 
-export type Config = z.infer<typeof configSchema>;
+export const configSchema = settings.superRefine((config, context) => {
+  for (const { path, message, isBroken } of crossChecks) {
+    if (isBroken(config)) context.addIssue({ code: "custom", path, message, input: config });
+  }
+});
+
+export type Config = z.infer<typeof settings>;
 export type PpoConfig = z.infer<typeof ppoSchema>;
 export type ArmName = (typeof armNames)[number];

@@ -1,0 +1,58 @@
+import type { Config } from "./schema.ts";
+
+/** A rule between settings that are right each on its own. */
+export interface CrossCheck {
+  /** The setting that the message is about. */
+  path: string[];
+  message: string;
+  isBroken(config: Config): boolean;
+}
+
+/** What must hold between settings; the schema reports the ones that do not. */
+export const crossChecks: readonly CrossCheck[] = [
+  {
+    path: ["arms"],
+    message: "an arm is named twice",
+    isBroken: ({ arms }) => new Set(arms).size < arms.length,
+  },
+  {
+    path: ["model", "keyValueHeads"],
+    message: "it must divide model.heads",
+    isBroken: ({ model }) => model.kind === "nano" && model.heads % model.keyValueHeads !== 0,
+  },
+  {
+    path: ["model", "headDimension"],
+    message: "it must be even, for rotary positions turn pairs of numbers",
+    isBroken: ({ model }) => model.kind === "nano" && model.headDimension % 2 !== 0,
+  },
+  {
+    path: ["protocol", "maxNewTokens"],
+    message: "it must be less than protocol.maxTokens, or no reply fits the context",
+    isBroken: ({ protocol }) => protocol.maxNewTokens >= protocol.maxTokens,
+  },
+  {
+    path: ["base", "actionCounts"],
+    message: "one weight must be greater than 0",
+    isBroken: ({ base }) => base.actionCounts.every((weight) => weight === 0),
+  },
+  {
+    path: ["selfPlay", "rounds"],
+    message: "there must be a trajectory for each round (selfPlay.trajectories)",
+    isBroken: ({ selfPlay }) => selfPlay.rounds > selfPlay.trajectories,
+  },
+  {
+    path: ["ppo", "criticWarmup"],
+    message: "it must be less than ppo.steps, or the policy is never trained",
+    isBroken: ({ ppo }) => ppo.criticWarmup >= ppo.steps,
+  },
+  {
+    path: ["ppo", "validationLevels"],
+    message: "there are fewer tuning levels (levels.tuningLevels)",
+    isBroken: ({ ppo, levels }) => ppo.validateEvery > 0 && ppo.validationLevels > levels.tuningLevels,
+  },
+  {
+    path: ["sft", "validationLevels"],
+    message: "there are fewer tuning levels (levels.tuningLevels)",
+    isBroken: ({ sft, levels }) => sft.validationLevels > levels.tuningLevels,
+  },
+];
