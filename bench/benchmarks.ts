@@ -1,0 +1,45 @@
+import { benchAdvantages } from "./advantages.ts";
+import { type BenchRow, benchEnvironmentSteps } from "./environment-steps.ts";
+import { benchEventLoop } from "./event-loop.ts";
+import type { BenchContext, Measurement } from "./measurement.ts";
+import { benchSampling } from "./sampling.ts";
+import { benchPpo, benchScoring, benchSft } from "./training.ts";
+
+export interface Benchmark {
+  run: (context: BenchContext) => Promise<Measurement[]> | Measurement[];
+  /** One line for --help. */
+  about: string;
+  /** Uses no engine thread: measured once, with the first number of threads. */
+  singleThreaded?: boolean;
+}
+
+/** Every benchmark by its name on the command line, in the order in which they run. */
+export const benchmarks: Readonly<Record<string, Benchmark>> = {
+  sampling: {
+    run: async (context) => [
+      await benchSampling(context, false),
+      ...(context.peer ? [await benchSampling(context, true)] : []),
+    ],
+    about: "batch 256, 30 prompt tokens, 70 new ones",
+  },
+  "log-probs": {
+    run: async (context) => [await benchScoring(context)],
+    about: "scoring of 32 trajectories of 100 to 500 tokens",
+  },
+  sft: { run: async (context) => [await benchSft(context)], about: "SFT updates on the same trajectories" },
+  ppo: {
+    run: async (context) => [await benchPpo(context)],
+    about: "PPO updates of actor and critic on the same trajectories",
+  },
+  "event-loop": { run: benchEventLoop, about: "how late timers fire while PPO steps run" },
+  advantages: { run: benchAdvantages, about: "GAE, bi-level GAE, whitening", singleThreaded: true },
+  environments: {
+    run: async () => (await benchEnvironmentSteps()).map(withDetail),
+    about: "environment steps with the observation's text",
+    singleThreaded: true,
+  },
+};
+
+function withDetail({ name, unit, value, detail }: BenchRow): Measurement {
+  return { name: detail ? `${name} (${detail})` : name, unit, value };
+}

@@ -1,0 +1,85 @@
+// The process that measures: one for each number of threads, which is a process-wide setting. Its parent sends one
+// request; it answers with one report.
+
+import type { Dtype } from "../lib/native/addon.ts";
+import { Engine } from "../lib/native/engine.ts";
+import { addonInfo } from "../lib/native/loader.ts";
+import type { ModelConfig } from "../lib/native/model-config.ts";
+import { benchmarks } from "./benchmarks.ts";
+import type { Measurement } from "./measurement.ts";
+import { Peer, type PeerVersions } from "./peer.ts";
+import type { ClockName } from "./timing.ts";
+import { fullSizes, nanoShape, quickSizes } from "./workload.ts";
+
+/** What the parent asks for. */
+export interface WorkerRequest {
+  threads: number;
+  dtype: Dtype;
+  names: string[];
+  quick: boolean;
+  peers: boolean;
+  rounds: number;
+  clock: ClockName;
+}
+
+/** What the worker answers. */
+export interface WorkerReport {
+  threads: number;
+  dtype: Dtype;
+  /** Instruction set of the package's kernels, and version of libtorch. */
+  isa: string;
+  libtorch: string;
+  measurements: Measurement[];
+  peer?: PeerVersions;
+  /** Why there is no peer, though one was wanted. */
+  peerMissing?: string;
+}
+
+export type WorkerMessage = { progress: string } | { report: WorkerReport } | { error: string };
+
+async function measure(
+  request: WorkerRequest,
+  tell: (message: WorkerMessage) => void,
+): Promise<WorkerReport> {
+  const { threads, dtype, quick, rounds, clock } = request;
+  await using engine = await Engine.create({ device: "cpu", threads, seed: 1 });
+  const model = await engine.createModel(nanoShape(), { dtype, initialization: "nano" });
+  const { isa, libtorch } = addonInfo();
+  const report: WorkerReport = { threads, dtype, isa, libtorch, measurements: [] };
+  const peer = request.peers ? await startPeer(model.config, request, report) : undefined;
+  const sizes = quick ? quickSizes : fullSizes;
+  try {
+    for (const name of request.names) {
+      tell({ progress: `${threads} thread${threads > 1 ? "s" : ""}: ${name}` });
+      const context = { engine, model, dtype, sizes, quick, rounds, peer, clock };
+      report.measurements.push(...(await benchmarks[name].run(context)));
+    }
+    const { peak } = await engine.memory();
+    report.measurements.push({ name: "peak memory of the process", unit: "B", value: peak });
+  } finally {
+    await peer?.stop();
+  }
+  return report;
+}
+
+async function startPeer(
+  config: ModelConfig,
+  { threads, clock }: WorkerRequest,
+  report: WorkerReport,
+): Promise<Peer | undefined> {
+  const peer = await Peer.start(config, threads, clock);
+  if (typeof peer === "string") {
+    report.peerMissing = peer;
+    return undefined;
+  }
+  report.peer = peer.versions;
+  return peer;
+}
+
+process.once("message", (request: WorkerRequest) => {
+  const tell = (message: WorkerMessage) => process.send!(message);
+  measure(request, tell)
+    .then((report) => tell({ report }))
+    .catch((error: Error) => tell({ error: error.stack ?? error.message }))
+    .finally(() => process.disconnect());
+});
