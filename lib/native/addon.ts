@@ -299,6 +299,8 @@ export interface NativeTrainer {
   /** Learning rate of the first update. */
   readonly initialLearningRate: number;
   step(batch: NativeTrainBatch, loss: NativeLoss, progress: NativeProgress): NativeCall<NativeStepMetrics>;
+  /** The tensors of the optimisers' states in file order; `critic` is empty without a critic of its own. */
+  describe(): NativeCall<{ actor: NativeTensorInfo[]; critic: NativeTensorInfo[] }>;
   /** Writes the optimisers as they are between two updates, and syncs the files; resolves to the number of updates. */
   saveState(actor: NativeFile, critic: NativeFile | null): NativeCall<number>;
   /** Takes over everything or, should anything not fit, nothing; resolves to the next learning rate. */
@@ -306,11 +308,10 @@ export interface NativeTrainer {
   dispose(): NativeCall<void>;
 }
 
-/** A safetensors file to write: its header (length and JSON), then the named tensors in this order. */
+/** A safetensors file to write: its header (length and JSON); the tensors follow. */
 export interface NativeFile {
   path: string;
   header: Uint8Array;
-  names: string[];
 }
 
 export interface NativeAdvantageBatch {

@@ -59,3 +59,11 @@ export async function run<T>(
     signal?.removeEventListener("abort", abort);
   }
 }
+
+/** Adds where a broken file lies to an error that native code has found in it; other errors stay as they are. */
+export function locate(error: unknown, path: string): unknown {
+  if (!(error instanceof SpaError) || error.code !== "BAD_CHECKPOINT" || error.message.includes(path))
+    return error;
+  const hint = error.hint === undefined ? {} : { hint: error.hint };
+  return new SpaError("BAD_CHECKPOINT", `${path}: ${error.message}`, { ...hint, cause: error });
+}

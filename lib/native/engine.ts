@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { SpaError } from "../errors.ts";
 import type { Device, Dtype, Initialization, NativeEngine, NativeModel } from "./addon.ts";
 import { checkBoolean, checkInteger, checkObject, checkOneOf, checkText } from "./arguments.ts";
-import { type LongCall, longCallKeys, run } from "./call.ts";
+import { type LongCall, locate, longCallKeys, run } from "./call.ts";
 import { loadAddon } from "./loader.ts";
 import { Model } from "./model.ts";
 import {
@@ -118,10 +118,12 @@ export class Engine {
     void this.native;
     const { config, tensors } = await readModelFolder(folder);
     const { native } = this;
-    const model = await run(
-      (progress) => native.loadModel(nativeModelConfig(config), tensors, { dtype }, progress),
-      options,
-    );
+    const load = run((progress) => {
+      return native.loadModel(nativeModelConfig(config), tensors, { dtype }, progress);
+    }, options);
+    const model = await load.catch((error) => {
+      throw locate(error, folder);
+    });
     return this.#wrap(model, config, dtype);
   }
 

@@ -123,7 +123,7 @@ export class Session {
    * Samples new tokens for slots that hold at least one. Afterwards each slot holds its new tokens, the stop token
    * included. Progress counts finished rows.
    *
-   * @throws SpaError `BAD_ARGUMENT`, `STALE_CACHE`, `ABORTED`, `NOT_FINITE` (logits that are NaN).
+   * @throws SpaError `BAD_ARGUMENT`, `CAPACITY` (a slot that is full), `STALE_CACHE`, `ABORTED`.
    */
   async generate(slots: ArrayLike<number>, options: GenerateOptions): Promise<Generated> {
     checkObject(options, "options", [
@@ -136,8 +136,7 @@ export class Session {
       ...longCallKeys,
     ]);
     const named = this.#checkSlots(slots);
-    const empty = this.#pending === 0 ? named.find((slot) => this.#lengths[slot] === 0) : undefined;
-    if (empty !== undefined) throw badArgument(`slot ${empty} is empty`, "extend it with a prompt first");
+    if (this.#pending === 0) this.#checkRoom(named);
     const settings = this.#checkGenerate(named.length, options);
     if (named.length === 0) {
       return {
@@ -150,6 +149,20 @@ export class Session {
     const result = await this.#run((native, progress) => native.generate(named, settings, progress), options);
     for (const [i, slot] of named.entries()) this.#lengths[slot] += result.offsets[i + 1] - result.offsets[i];
     return { ...result, finish: Array.from(result.finish, (code) => finishes[code]) };
+  }
+
+  /** Sampling needs at least one token to go on from, and room for one more. */
+  #checkRoom(slots: Int32Array): void {
+    for (const slot of slots) {
+      const length = this.#lengths[slot];
+      if (length === 0) throw badArgument(`slot ${slot} is empty`, "extend it with a prompt first");
+      if (length === this.maxTokens) {
+        throw new SpaError(
+          "CAPACITY",
+          `slot ${slot} is full: it holds ${length} tokens of at most ${this.maxTokens}`,
+        );
+      }
+    }
   }
 
   #checkGenerate(rows: number, options: GenerateOptions) {

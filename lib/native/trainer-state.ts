@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { SpaError } from "../errors.ts";
 import type { NativeFile, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { replaceFiles, writeSynced } from "./atomic-file.ts";
-import type { Model } from "./model.ts";
 import { makeFolder } from "./model-folder.ts";
 import { matchTensors, readSafetensorsHeader, safetensorsHeader } from "./safetensors.ts";
 
@@ -12,20 +11,10 @@ const formatVersion = 1;
 const actorFile = "optimizer.safetensors";
 const criticFile = "critic-optimizer.safetensors";
 
-/** The state of AdamW for each parameter of a model, in file order: moments, and the float32 weights of bfloat16 models. */
-function stateTensors(model: Model): NativeTensorInfo[] {
-  const prefixes = ["exp_avg.", "exp_avg_sq.", ...(model.dtype === "bfloat16" ? ["master."] : [])];
-  return prefixes.flatMap((prefix) =>
-    model.native.tensors.map(({ name, shape }) => ({ name: prefix + name, dtype: "F32" as const, shape })),
-  );
-}
-
-function nativeFile(path: string, tensors: NativeTensorInfo[]): NativeFile {
-  return {
-    path,
-    header: safetensorsHeader(tensors, { format: "pt" }),
-    names: tensors.map(({ name }) => name),
-  };
+/** The tensors of a trainer's optimisers in file order; `critic` is empty without a critic of its own. */
+export interface StateTensors {
+  actor: NativeTensorInfo[];
+  critic: NativeTensorInfo[];
 }
 
 /**
@@ -34,17 +23,23 @@ function nativeFile(path: string, tensors: NativeTensorInfo[]): NativeFile {
  */
 export async function writeTrainerState(
   folder: string,
-  model: Model,
-  critic: Model | null,
+  tensors: StateTensors,
   save: (actor: NativeFile, critic: NativeFile | null) => Promise<number>,
 ): Promise<void> {
   makeFolder(folder);
-  const names = ["trainer.json", actorFile, ...(critic ? [criticFile] : [])];
+  const hasCritic = tensors.critic.length > 0;
+  const names = ["trainer.json", actorFile, ...(hasCritic ? [criticFile] : [])];
   const files = names.map((name) => join(folder, name));
   await replaceFiles(files, async ([json, actorPath, criticPath]) => {
-    const actor = nativeFile(actorPath, stateTensors(model));
-    const stepCount = await save(actor, critic && nativeFile(criticPath, stateTensors(critic)));
-    const state = { version: formatVersion, stepCount, critic: critic !== null };
+    const fileOf = (path: string, infos: NativeTensorInfo[]) => ({
+      path,
+      header: safetensorsHeader(infos, {}),
+    });
+    const stepCount = await save(
+      fileOf(actorPath, tensors.actor),
+      hasCritic ? fileOf(criticPath, tensors.critic) : null,
+    );
+    const state = { version: formatVersion, stepCount, critic: hasCritic };
     await writeSynced(json, `${JSON.stringify(state, null, 2)}\n`);
   });
 }
@@ -56,24 +51,23 @@ export async function writeTrainerState(
  */
 export async function readTrainerState(
   folder: string,
-  model: Model,
-  critic: Model | null,
+  tensors: StateTensors,
 ): Promise<{ stepCount: number; actorTensors: NativeTensorSource[]; criticTensors: NativeTensorSource[] }> {
   const file = join(folder, "trainer.json");
   const { stepCount, hasCritic } = parseState(file, await readText(file));
-  if (hasCritic !== (critic !== null)) {
+  if (hasCritic !== tensors.critic.length > 0) {
     const [saved, present] = hasCritic ? ["with", "has none"] : ["without", "has one"];
     throw new SpaError(
       "BAD_CHECKPOINT",
       `${file}: the state was saved ${saved} a critic of its own, this trainer ${present}`,
     );
   }
-  const read = async (name: string, of: Model) => {
+  const read = async (name: string, infos: NativeTensorInfo[]) => {
     const path = join(folder, name);
-    return matchTensors((await readSafetensorsHeader(path)).tensors, stateTensors(of), path);
+    return matchTensors((await readSafetensorsHeader(path)).tensors, infos, path);
   };
-  const actorTensors = await read(actorFile, model);
-  return { stepCount, actorTensors, criticTensors: critic ? await read(criticFile, critic) : [] };
+  const actorTensors = await read(actorFile, tensors.actor);
+  return { stepCount, actorTensors, criticTensors: hasCritic ? await read(criticFile, tensors.critic) : [] };
 }
 
 async function readText(file: string): Promise<string> {

@@ -15,10 +15,10 @@ import {
   checkText,
   show,
 } from "./arguments.ts";
-import { type LongCall, longCallKeys, run } from "./call.ts";
+import { type LongCall, locate, longCallKeys, run } from "./call.ts";
 import { checkSameEngine, Model } from "./model.ts";
 import { checkLoss, checkTrainBatch, type Loss, type TrainBatch } from "./train-batch.ts";
-import { readTrainerState, writeTrainerState } from "./trainer-state.ts";
+import { readTrainerState, type StateTensors, writeTrainerState } from "./trainer-state.ts";
 
 /** AdamW (Loshchilov & Hutter 2019), with decoupled weight decay on all parameters. */
 export interface OptimizerOptions {
@@ -97,6 +97,8 @@ export class Trainer {
   readonly #native: NativeTrainer;
   #stepCount = 0;
   #learningRate: number;
+  /** Known soon after creation. */
+  #stateTensors: StateTensors | undefined;
   #disposal: Promise<void> | undefined;
 
   /** @internal */
@@ -108,6 +110,12 @@ export class Trainer {
     this.model = model;
     this.#native = model.engine.native.createTrainer(model.native, critic, settings);
     this.#learningRate = this.#native.initialLearningRate;
+    this.#native.describe().promise.then(
+      (tensors) => {
+        this.#stateTensors = tensors;
+      },
+      () => {}, // The first call says why the trainer could not be made.
+    );
   }
 
   /** Updates made so far. */
@@ -153,15 +161,16 @@ export class Trainer {
 
   /**
    * Writes optimizer.safetensors, with a critic of its own critic-optimizer.safetensors, and trainer.json into
-   * `folder`: the state at the time of the call, without the models' weights.
+   * `folder`, without the models' weights. Await the trainer's first call before this one, or this one before the next
+   * step: then it is the state at the time of the call.
    *
    * @throws SpaError `DISK_FULL`; the old files are unchanged then.
    */
   async saveState(folder: string): Promise<void> {
     checkText(folder, "folder");
     const native = this.#alive();
-    const critic = this.critic instanceof Model ? this.critic : null;
-    await writeTrainerState(folder, this.model, critic, (...files) => run(() => native.saveState(...files)));
+    const tensors = this.#stateTensors ?? (await run(() => native.describe()));
+    await writeTrainerState(folder, tensors, (...files) => run(() => native.saveState(...files)));
   }
 
   /**
@@ -172,11 +181,14 @@ export class Trainer {
    */
   async loadState(folder: string): Promise<void> {
     checkText(folder, "folder");
-    void this.#alive();
-    const critic = this.critic instanceof Model ? this.critic : null;
-    const { stepCount, actorTensors, criticTensors } = await readTrainerState(folder, this.model, critic);
     const native = this.#alive();
-    this.#learningRate = await run(() => native.loadState(stepCount, actorTensors, criticTensors));
+    const tensors = await run(() => native.describe());
+    const { stepCount, actorTensors, criticTensors } = await readTrainerState(folder, tensors);
+    void this.#alive();
+    const load = run(() => native.loadState(stepCount, actorTensors, criticTensors));
+    this.#learningRate = await load.catch((error) => {
+      throw locate(error, folder);
+    });
     this.#stepCount = stepCount;
   }
 

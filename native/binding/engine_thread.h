@@ -62,8 +62,8 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
     Kind kind;
     uint64_t id = 0;
     int64_t done = 0, total = 0;
-    Deliver deliver;
-    Failure failure;
+    Deliver deliver = {};
+    Failure failure = {};
   };
 
   struct Pending {

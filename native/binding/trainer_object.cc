@@ -1,6 +1,5 @@
 #include "binding/trainer_object.h"
 
-#include <algorithm>
 #include <array>
 #include <exception>
 #include <utility>
@@ -8,7 +7,6 @@
 #include "binding/convert.h"
 #include "binding/environment.h"
 #include "binding/errors.h"
-#include "engine/error.h"
 
 namespace spa::binding {
 namespace {
@@ -37,30 +35,22 @@ constexpr std::array<std::pair<const char*, double StepMetrics::*>, 18> metric_n
 /// A safetensors file to write: NativeFile.
 struct StateFile {
   std::string path, header;
-  std::vector<std::string> names;
 };
 
 StateFile state_file(const Napi::Value& value) {
-  StateFile file;
-  if (!value.IsObject()) return file;
+  if (!value.IsObject()) return {};
   const auto object = value.As<Napi::Object>();
   const auto header = numbers<uint8_t>(object.Get("header"));
-  file.path = text(object, "path");
-  file.header.assign(header.begin(), header.end());
-  const auto names = object.Get("names").As<Napi::Array>();
-  for (uint32_t i = 0; i < names.Length(); ++i) file.names.push_back(names.Get(i).As<Napi::String>().Utf8Value());
-  return file;
+  return {text(object, "path"), std::string(header.begin(), header.end())};
 }
 
-/// Writes the tensors in the order in which the header names them.
-void write_state(const StateFile& file, const std::vector<NamedTensor>& tensors) {
-  std::vector<NamedTensor> ordered;
-  for (const auto& name : file.names) {
-    const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
-    if (found == tensors.end()) throw Error("INTERNAL", "the optimiser has no state " + name);
-    ordered.push_back(*found);
+Napi::Value tensor_infos(Napi::Env env, const std::vector<NamedTensor>& tensors) {
+  auto infos = Napi::Array::New(env, tensors.size());
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    const auto& [name, tensor] = tensors[i];
+    infos.Set(i, tensor_info(env, name, tensor.scalar_type(), tensor.sizes()));
   }
-  write_tensors(file.path, file.header, ordered);
+  return infos;
 }
 
 }  // namespace
@@ -68,6 +58,7 @@ void write_state(const StateFile& file, const std::vector<NamedTensor>& tensors)
 Napi::Function TrainerObject::define(Napi::Env env) {
   return DefineClass(env, "Trainer",
                      {InstanceMethod<&TrainerObject::step>("step"),
+                      InstanceMethod<&TrainerObject::describe>("describe"),
                       InstanceMethod<&TrainerObject::save_state>("saveState"),
                       InstanceMethod<&TrainerObject::load_state>("loadState"),
                       InstanceMethod<&TrainerObject::dispose>("dispose")});
@@ -123,11 +114,23 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value TrainerObject::describe(const Napi::CallbackInfo& info) {
+  auto work = [resident = contents_.trainer](const LongCall&) {
+    return [state = resident->get()->export_state()](Napi::Env env) -> Napi::Value {
+      auto result = Napi::Object::New(env);
+      result.Set("actor", tensor_infos(env, state.actor));
+      result.Set("critic", tensor_infos(env, state.critic));
+      return result;
+    };
+  };
+  return contents_.engine.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
 Napi::Value TrainerObject::save_state(const Napi::CallbackInfo& info) {
   auto work = [resident = contents_.trainer, actor = state_file(info[0]), critic = state_file(info[1])](const LongCall&) {
     const TrainerState state = resident->get()->export_state();
-    write_state(actor, state.actor);
-    if (!critic.path.empty()) write_state(critic, state.critic);
+    write_tensors(actor.path, actor.header, state.actor);
+    if (!critic.path.empty()) write_tensors(critic.path, critic.header, state.critic);
     return [steps = static_cast<double>(state.step_count)](Napi::Env env) -> Napi::Value {
       return Napi::Number::New(env, steps);
     };

@@ -31,6 +31,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   };
 
   Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value save_state(const Napi::CallbackInfo& info);
   Napi::Value load_state(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
