@@ -46,7 +46,7 @@ export const tinySettings = {
 export function tinyConfig(changes: Record<string, unknown> = {}): Config {
   const merged = Object.entries(changes).map(([section, value]) => {
     const known = (tinySettings as Record<string, unknown>)[section];
-    const mergeable = typeof known === "object" && !Array.isArray(known) && typeof value === "object";
+    const mergeable = typeof known === "object" && !Array.isArray(known) && section !== "model";
     return [section, mergeable ? { ...(known as object), ...(value as object) } : value];
   });
   return configSchema.parse({ ...tinySettings, ...Object.fromEntries(merged) });

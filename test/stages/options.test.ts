@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { train } from "../../lib/pipeline.ts";
+import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
+import type { MetricsRow } from "../../lib/run/metrics.ts";
+import { RunFolder } from "../../lib/run/run-folder.ts";
+import { tinyConfig, tinySettings } from "./tiny-run.ts";
+
+const root = mkdtempSync(join(tmpdir(), "spa-options-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** The folder of a base model that answers in form. */
+let base: string;
+beforeAll(async () => {
+  const settings = { arms: ["format-only"], ppo: { steps: 1, validateEvery: 0 } };
+  const { folder } = await train(tinyConfig(settings), { root, name: "base" });
+  base = latestCheckpoint(RunFolder.open(folder), "base")?.folder ?? "";
+});
+
+let runs = 0;
+
+/** Runs the format-only arm from the base with the given settings; returns what its PPO stage logged, step by step. */
+async function ppoRows(ppo: Record<string, unknown>, others: Record<string, unknown> = {}): Promise<MetricsRow[]> {
+  const settings = {
+    arms: ["format-only"],
+    model: { kind: "pretrained", path: base },
+    levels: { testLevels: 2, tuningLevels: 2 },
+    ppo: { ...tinySettings.ppo, steps: 2, validateEvery: 0, ...ppo },
+    ...others,
+  };
+  const { folder } = await train(tinyConfig(settings), { root, name: `run-${++runs}` });
+  const rows = RunFolder.open(folder).metrics.read();
+  return rows.filter(({ stage }) => stage === "format-only/ppo");
+}
+
+const number = (value: unknown): number => {
+  expect(typeof value).toBe("number");
+  return value as number;
+};
+
+describe("PPO's settings", () => {
+  it("starts with ratios of one and log-probs that agree with the rollout's", async () => {
+    const [first] = await ppoRows({ minibatch: 1000 });
+    expect(number(first.updates)).toBe(1);
+    expect(number(first.ratio_mean)).toBeCloseTo(1, 4);
+    expect(Math.abs(number(first.approx_kl))).toBeLessThan(1e-4);
+    expect(number(first.clip_fraction)).toBe(0);
+    expect(number(first.logprob_difference_max)).toBeLessThan(1e-4);
+    expect(number(first.entropy)).toBeGreaterThan(0);
+    expect(number(first.grad_norm)).toBeGreaterThan(0);
+    expect(number(first.critic_grad_norm)).toBeGreaterThan(0);
+    expect(number(first.groups_kept)).toBe(2);
+  });
+
+  it("makes epochs over minibatches", async () => {
+    const [first] = await ppoRows({ epochs: 3, minibatch: 3, filter: { kind: "none" } });
+    expect(number(first.updates)).toBe(3 * 4);
+    expect(number(first.tokens_trained)).toBe(3 * number((await ppoRows({ filter: { kind: "none" } }))[0].tokens_trained));
+  });
+
+  it("stops a step's updates at the target KL", async () => {
+    const eager = { learningRate: 3e-2 };
+    const [first] = await ppoRows({ epochs: 5, minibatch: 3, targetKl: 1e-6, optimizer: eager });
+    expect(number(first.updates)).toBeLessThan(5 * 2);
+  });
+
+  it("trains the critic alone while it warms up", async () => {
+    const [first, second] = await ppoRows({ criticWarmup: 1 });
+    expect(first.policy_loss).toBeUndefined();
+    expect(number(first.value_loss)).toBeGreaterThan(0);
+    expect(number(second.ratio_mean)).toBeCloseTo(1, 1);
+  });
+
+  it("works with a shared critic and without any", async () => {
+    const [shared] = await ppoRows({ critic: "shared" });
+    expect(number(shared.value_loss)).toBeGreaterThan(0);
+    expect(shared.critic_grad_norm).toBeUndefined();
+    const [none] = await ppoRows({ critic: "none" });
+    expect(none.value_loss).toBeUndefined();
+    expect(number(none.policy_loss)).not.toBeNaN();
+  });
+
+  it("takes a KL penalty to the policy at the start", async () => {
+    const rows = await ppoRows({ loss: { klCoefficient: 0.1 }, optimizer: { learningRate: 1e-2 }, steps: 3 });
+    expect(number(rows[0].kl)).toBeLessThan(number(rows[2].kl));
+  });
+
+  it("supervises the true states of its own rollouts", async () => {
+    const [first] = await ppoRows({ loss: { supervisedCoefficient: 0.3 } });
+    expect(number(first.supervised_loss)).toBeGreaterThan(0);
+  });
+
+  it("takes bi-level advantages, turn rewards, normalisation and top-p", async () => {
+    const [first] = await ppoRows({
+      advantage: { estimator: "bi-level", gamma: 0.99, lambda: 0.95 },
+      rewards: { placement: "turn", normalization: "mean-std", grouping: "batch" },
+      filter: { kind: "top-p", value: 0.9 },
+      mask: "answer",
+    });
+    expect(number(first.updates)).toBeGreaterThan(0);
+  });
+
+  it("goes through a step in which all groups fare alike", async () => {
+    // No action is carried out, no format penalty taken: every reward is 0.
+    const rows = await ppoRows(
+      { filter: { kind: "top-p", value: 0.9 } },
+      { protocol: { ...tinySettings.protocol, formatPenalty: 0, maxNewTokens: 1 } },
+    );
+    expect(rows.map(({ groups_kept: kept }) => kept)).toEqual([0, 0]);
+    expect(rows[0].policy_loss).toBeUndefined();
+  });
+
+  it("gives each turn a prompt of its own", async () => {
+    const [first] = await ppoRows({}, { protocol: { ...tinySettings.protocol, context: "turn", maxTokens: 200 } });
+    expect(number(first.logprob_difference_max)).toBeLessThan(1e-4);
+    expect(number(first.turns_mean)).toBeGreaterThan(1);
+  });
+
+  it("trains under full prompts with a forced <think>", async () => {
+    const protocol = { ...tinySettings.protocol, style: "full", forceThink: true, maxTokens: 2000, maxNewTokens: 20 };
+    const [first] = await ppoRows({}, { protocol });
+    expect(number(first.updates)).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,216 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parquetReadObjects } from "hyparquet";
+import { asyncBufferFromFile } from "hyparquet";
+import { parquetWriteFile } from "hyparquet-writer";
+import { describe, expect, it } from "vitest";
+import { createEnvironment } from "../../envs/index.ts";
+import { configSchema } from "../../lib/config/schema.ts";
+import { EnvironmentPool } from "../../lib/rollout/episode.ts";
+import { LevelStream } from "../../lib/rollout/levels.ts";
+import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
+import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
+import type { Trajectory } from "../../lib/rollout/trajectory.ts";
+import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
+import { packExamples, rewriteTrajectory } from "../../lib/stages/sft-examples.ts";
+import { readExamples, readSftFile, type SftRow, writeExamples, writeSftRows } from "../../lib/stages/sft-files.ts";
+import { StateNoise } from "../../lib/stages/state-noise.ts";
+import { lossMask } from "../../lib/text/masks.ts";
+import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
+import { Role } from "../../lib/text/roles.ts";
+import { scratchFolder } from "./tiny-run.ts";
+
+const tokenizer = nanoTokenizer();
+const lake = () => createEnvironment("frozen-lake", { slippery: false });
+
+function protocolWith(settings: Record<string, unknown> = {}): TurnProtocol {
+  const { protocol } = configSchema.parse({ protocol: { maxTurns: 3, ...settings } });
+  return new TurnProtocol(tokenizer, protocol, "world-model");
+}
+
+/** An agent that sees nothing and predicts nothing, in a form that is right. */
+const blind: Script = (_, generator) => ({
+  observation: "P",
+  reasoning: " So I move closer.",
+  prediction: "G",
+  actions: [generator.choice(["Up", "Down", "Left", "Right"])],
+});
+
+async function trajectories(protocol: TurnProtocol, count = 6): Promise<Trajectory[]> {
+  const levels = await new LevelStream(lake(), 10_000).take(count);
+  const pool = new EnvironmentPool(lake);
+  const generator = new SeededGenerator("blind");
+  const played: Trajectory[] = [];
+  for (const [id, level] of levels.entries()) {
+    played.push(await playScripted(protocol, pool, { id, group: id, level }, blind, generator));
+  }
+  return played;
+}
+
+const textOf = (tokens: Int32Array, roles: Uint8Array, role: Role) =>
+  tokenizer.decode(tokens.filter((_, index) => roles[index] === role));
+
+describe("rewriteTrajectory", () => {
+  for (const context of ["episode", "turn"] as const) {
+    for (const forceThink of [false, true]) {
+      it(`puts the true states in, context ${context}${forceThink ? ", <think> forced" : ""}`, async () => {
+        const protocol = protocolWith({ context, forceThink });
+        for (const trajectory of await trajectories(protocol)) {
+          const { example, turns } = rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!;
+          const { tokens, roles, trainable } = example;
+          const observed = trajectory.turns.map(({ stateBefore }) => stateBefore.structured).join("");
+          const predicted = trajectory.turns.map(({ stateAfter }) => stateAfter.structured).join("");
+          expect(textOf(tokens, roles, Role.observation)).toBe(observed);
+          expect(textOf(tokens, roles, Role.prediction)).toBe(predicted);
+          for (const role of [Role.prompt, Role.environment, Role.template, Role.answer, Role.reasoning] as const) {
+            expect(textOf(tokens, roles, role)).toBe(textOf(trajectory.tokens, trajectory.roles, role));
+          }
+          expect(example.segments).toHaveLength(trajectory.segments.length);
+          for (const segment of example.segments) expect(tokens[segment]).toBe(tokenizer.tokenId("<|im_start|>"));
+          for (const [index, role] of roles.entries()) {
+            if (trainable[index]) expect(role).toBeGreaterThanOrEqual(Role.tag);
+            else expect([Role.prompt, Role.environment, Role.template, Role.tag]).toContain(role);
+          }
+          expect(turns.map(({ response }) => response).join("")).toContain("<think><observation>");
+        }
+      });
+    }
+  }
+
+  it("keeps an invalid turn as context without loss, and cuts it off at the end", async () => {
+    const protocol = protocolWith();
+    const [trajectory] = (await trajectories(protocol, 20)).filter(({ turns }) => turns.length === 3);
+    trajectory.turns[0].valid = false;
+    trajectory.turns[2].valid = false;
+    const { example } = rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!;
+    const [first, second] = trajectory.turns;
+    expect(example.tokens.slice(0, second.begin)).toEqual(trajectory.tokens.slice(0, second.begin));
+    expect(example.trainable.slice(0, second.begin).includes(1)).toBe(false);
+    expect(tokenizer.decode(example.tokens.subarray(first.begin, first.end))).toContain("<observation>P<");
+    const trained = example.tokens.filter((_, index) => example.trainable[index] === 1);
+    expect(tokenizer.decode(trained)).toContain(second.stateAfter.structured);
+    expect(example.tokens[example.tokens.length - 1]).toBe(protocol.chat.endToken);
+    expect(example.trainable[example.trainable.length - 1]).toBe(1);
+  });
+
+  it("gives nothing where no turn is valid", async () => {
+    const protocol = protocolWith();
+    const [trajectory] = await trajectories(protocol, 1);
+    for (const turn of trajectory.turns) turn.valid = false;
+    expect(rewriteTrajectory(trajectory, "train", protocol, { states: "true" })).toBeUndefined();
+  });
+
+  it("leaves the agent's own states, or random coordinates, for ablations", async () => {
+    const protocol = protocolWith();
+    const [trajectory] = await trajectories(protocol, 1);
+    const sampled = rewriteTrajectory(trajectory, "train", protocol, { states: "sampled" })!;
+    expect(sampled.example.tokens).toEqual(trajectory.tokens);
+    const noise = new StateNoise(trajectory.turns.map(({ stateBefore }) => stateBefore));
+    const generator = new SeededGenerator("coordinates");
+    const random = rewriteTrajectory(trajectory, "train", protocol, { states: "random-coordinates", noise, generator })!;
+    const text = textOf(random.example.tokens, random.example.roles, Role.observation);
+    expect(text).toContain(trajectory.turns[0].stateBefore.grid);
+    expect(text).not.toContain(trajectory.turns[0].stateBefore.structured);
+  });
+
+  it("packs into masks that hold each kind of loss", async () => {
+    const protocol = protocolWith();
+    const examples = (await trajectories(protocol)).map(
+      (trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!.example,
+    );
+    const { tokens, roles, sampled } = packExamples(examples);
+    const full = lossMask("full", roles, sampled);
+    const states = lossMask("state-only", roles, sampled);
+    const rest = lossMask("no-state", roles, sampled);
+    expect(tokens.length).toBe(examples.reduce((sum, example) => sum + example.tokens.length, 0));
+    for (let index = 0; index < full.length; index++) expect(full[index]).toBe(states[index] + rest[index]);
+  });
+});
+
+describe("SFT files", () => {
+  it("hold examples token by token", async () => {
+    const protocol = protocolWith({ context: "turn" });
+    const examples = (await trajectories(protocol)).map(
+      (trajectory, index) =>
+        rewriteTrajectory(trajectory, index % 3 ? "train" : "validation", protocol, { states: "true" })!.example,
+    );
+    const file = join(scratchFolder(), "tokens.parquet");
+    writeExamples(file, examples);
+    expect(await readExamples(file)).toEqual(examples);
+  });
+
+  it("hold rows in SPA's columns, which train on the same tokens when they are read back", async () => {
+    const protocol = protocolWith({ maxTurns: 1 });
+    const played = await trajectories(protocol);
+    const rewritten = played.map((trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!);
+    const rows: SftRow[] = rewritten.map(({ turns, seed }, index) => ({
+      data_source: "frozen-lake",
+      prompt: [{ role: "user", content: turns[0].turn.message }],
+      response: turns[0].response,
+      ability: "world-model",
+      reward_model: { style: "rule", ground_truth: turns[0].turn.stateAfter.structured },
+      extra_info: { split: index === 0 ? "validation" : "train", trajectory: index, turn: 0, seed },
+    }));
+    const file = join(scratchFolder(), "rows.parquet");
+    writeSftRows(file, rows);
+    const stored = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
+    expect(Object.keys(stored[0])).toEqual([
+      "data_source", "prompt", "response", "ability", "reward_model", "extra_info",
+    ]); // biome-ignore format: a list
+    expect(stored[1]).toMatchObject({ ...rows[1], extra_info: { split: "train", trajectory: 1n, turn: 0n } });
+    const read = await readSftFile(file, tokenizer, { format: "world-model", validationShare: 0.5, seed: 1 });
+    expect(read.map(({ split }) => split)).toEqual(["validation", ...new Array(5).fill("train")]);
+    for (const [index, example] of read.entries()) {
+      expect(example.tokens).toEqual(rewritten[index].example.tokens);
+      expect(example.roles).toEqual(rewritten[index].example.roles);
+      expect(example.trainable).toEqual(rewritten[index].example.trainable);
+    }
+  });
+
+  it("reads other people's files: longer conversations, no split, other columns", async () => {
+    const file = join(scratchFolder(), "other.parquet");
+    const conversation = [
+      { role: "system", content: "You play." },
+      { role: "user", content: "State:\n_P" },
+      { role: "assistant", content: "<think>I go.</think><answer>Left</answer>" },
+      { role: "user", content: "Reward:\n0\nState:\nP_" },
+    ];
+    const response = "<think><observation>P_</observation><prediction>_P</prediction></think><answer>Right</answer>";
+    parquetWriteFile({
+      filename: file,
+      columnData: [
+        { name: "prompt", data: [conversation, conversation.slice(0, 2)], type: "JSON" },
+        { name: "response", data: [response, response] },
+      ],
+    });
+    const read = await readSftFile(file, tokenizer, { format: "world-model", validationShare: 0.5, seed: 1 });
+    expect(tokenizer.decode(read[0].tokens)).toBe(
+      "<|im_start|>system\nYou play.<|im_end|>\n<|im_start|>user\nState:\n_P<|im_end|>\n" +
+        "<|im_start|>assistant\n<think>I go.</think><answer>Left</answer><|im_end|>\n" +
+        "<|im_start|>user\nReward:\n0\nState:\nP_<|im_end|>\n" +
+        `<|im_start|>assistant\n${response}<|im_end|>`,
+    );
+    const trained = read[0].tokens.filter((_, index) => read[0].trainable[index] === 1);
+    expect(tokenizer.decode(trained)).toBe(`${response}<|im_end|>`);
+    // The same first user message: one trajectory, one side of the split.
+    expect(read[0].split).toBe(read[1].split);
+    expect(read[0].trajectory).toBe(read[1].trajectory);
+  });
+
+  it("names what is wrong with a file", async () => {
+    const folder = scratchFolder();
+    const options = { format: "world-model" as const, validationShare: 0, seed: 1 };
+    const noFile = join(folder, "none.parquet");
+    await expect(readSftFile(noFile, tokenizer, options)).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
+    const text = join(folder, "text.parquet");
+    writeFileSync(text, "this is no Parquet file, only text of some length");
+    await expect(readSftFile(text, tokenizer, options)).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
+    await expect(readExamples(text)).rejects.toMatchObject({ code: "BAD_CHECKPOINT" });
+    const columns = join(folder, "columns.parquet");
+    parquetWriteFile({ filename: columns, columnData: [{ name: "prompt", data: ["a text"] }] });
+    await expect(readSftFile(columns, tokenizer, options)).rejects.toMatchObject({
+      code: "BAD_ARGUMENT",
+      message: expect.stringContaining("row 0: prompt"),
+    });
+  });
+});
