@@ -44,6 +44,7 @@ export interface Environment {
   /** The task in words: goal, meaning of the symbols, form of an action. For prompts. */
   instructions(): string;
   reset(options: ResetOptions): string | Promise<string>;
+  /** Never fails on odd action text (`valid` is false then); fails when the episode is over or was never started. */
   step(action: string): StepResult | Promise<StepResult>;
   render(mode: RenderMode): string;
   /** Everything that `restore` needs to go on at the same point, slips included. */
@@ -51,7 +52,7 @@ export interface Environment {
   restore(state: Json): void;
   /** Optional: the canonical spelling of what an agent wrote, or null if it names no action (default: case-insensitive look-up in `actions`). */
   parseAction?(text: string): string | null;
-  /** Optional: the length of a shortest solution of the current state in actions, null if there is none. For reports. */
+  /** Optional: the length of a shortest solution of the current state in actions, null if none was found (there is none, or the search gave up). For reports. */
   shortestSolution?(): number | null;
 }
 

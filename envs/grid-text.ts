@@ -84,8 +84,10 @@ export function badLevel(
   problem: string,
   hint: string,
 ): SpaError {
-  const words = ({ line, column }: TextPlace): string => `line ${line}, column ${column}`;
-  const where = "line" in place ? words(place) : `${words(place[0])} to ${words(place[1])}`;
+  const [from, to] = ("line" in place ? [place, place] : place).map(
+    ({ line, column }) => `line ${line}, column ${column}`,
+  );
+  const where = from === to ? from : `${from} to ${to}`;
   return new SpaError("BAD_LEVEL", `${environment} level, ${where}: ${problem}`, { hint });
 }
 

@@ -1,9 +1,15 @@
 /** The environments: text games with one interface, made by name. Importing this module registers those below. */
+
+import { BanditEnvironment, type BanditOptions } from "./bandit/environment.ts";
+import { CountdownEnvironment, type CountdownOptions } from "./countdown/environment.ts";
 import type { Environment } from "./environment.ts";
 import { FrozenLakeEnvironment, type FrozenLakeOptions } from "./frozen-lake/environment.ts";
 import { createRegistered, registerEnvironment } from "./registry.ts";
 import { SokobanEnvironment, type SokobanOptions } from "./sokoban/environment.ts";
+import { SudokuEnvironment, type SudokuOptions } from "./sudoku/environment.ts";
 
+export { BanditEnvironment, type BanditOptions } from "./bandit/environment.ts";
+export { CountdownEnvironment, type CountdownOptions } from "./countdown/environment.ts";
 export type * from "./environment.ts";
 export { FrozenLakeEnvironment, type FrozenLakeOptions, solveFrozenLake } from "./frozen-lake/environment.ts";
 export {
@@ -14,11 +20,15 @@ export {
 } from "./registry.ts";
 export { SokobanEnvironment, type SokobanOptions, solveSokoban } from "./sokoban/environment.ts";
 export type { Solution } from "./solution.ts";
+export { SudokuEnvironment, type SudokuOptions } from "./sudoku/environment.ts";
 
 /** The environments that come with the package: their options and what `createEnvironment` returns for them. */
 export interface BuiltInEnvironments {
   sokoban: { options: SokobanOptions; environment: SokobanEnvironment };
   "frozen-lake": { options: FrozenLakeOptions; environment: FrozenLakeEnvironment };
+  sudoku: { options: SudokuOptions; environment: SudokuEnvironment };
+  bandit: { options: BanditOptions; environment: BanditEnvironment };
+  countdown: { options: CountdownOptions; environment: CountdownEnvironment };
 }
 
 registerEnvironment("sokoban", (options) => new SokobanEnvironment(options), {
@@ -26,6 +36,15 @@ registerEnvironment("sokoban", (options) => new SokobanEnvironment(options), {
 });
 registerEnvironment("frozen-lake", (options) => new FrozenLakeEnvironment(options), {
   description: "walk over a frozen lake to the goal",
+});
+registerEnvironment("sudoku", (options) => new SudokuEnvironment(options), {
+  description: "fill the empty cells of a Sudoku, one digit an action",
+});
+registerEnvironment("bandit", (options) => new BanditEnvironment(options), {
+  description: "choose one of two arms by what their names hint at (one turn)",
+});
+registerEnvironment("countdown", (options) => new CountdownEnvironment(options), {
+  description: "make a target number of given numbers (one turn)",
 });
 
 /**

@@ -10,6 +10,7 @@ import {
   type FrozenLakeStep,
   fixture,
 } from "./fixtures.ts";
+import { playAll } from "./play.ts";
 
 const { actions, maps } = fixture<FrozenLakeFixture>("frozen-lake.json");
 const mapsBySeed = fixture<FrozenLakeMapsFixture>("frozen-lake-maps.json");
@@ -201,19 +202,11 @@ describe("episodes", () => {
       fc.property(fc.nat(), fc.boolean(), moves, moves, (seed, slippery, before, after) => {
         const original = new FrozenLakeEnvironment({ slippery, maxSteps: 40 });
         original.reset({ seed });
-        const play = (environment: FrozenLakeEnvironment, list: string[]): Json[] =>
-          list.map((move) => {
-            try {
-              return JSON.parse(JSON.stringify(environment.step(move)));
-            } catch (error) {
-              return String(error);
-            }
-          });
-        play(original, before);
+        playAll(original, before);
         const copy = new FrozenLakeEnvironment({ slippery, maxSteps: 40 });
         copy.restore(JSON.parse(JSON.stringify(original.state())));
         expect(copy.render("structured")).toBe(original.render("structured"));
-        expect(play(copy, after)).toEqual(play(original, after));
+        expect(playAll(copy, after)).toEqual(playAll(original, after));
         expect(copy.state()).toEqual(original.state());
       }),
     );

@@ -4,6 +4,7 @@ import type { Json } from "../../envs/environment.ts";
 import { SokobanEnvironment, solveSokoban } from "../../envs/sokoban/environment.ts";
 import { caught } from "./errors.ts";
 import { fixture, type SokobanFixture } from "./fixtures.ts";
+import { playAll } from "./play.ts";
 
 const { actions, rooms } = fixture<SokobanFixture>("sokoban.json");
 const DIRECTIONS = ["Up", "Down", "Left", "Right"];
@@ -196,19 +197,11 @@ describe("episodes", () => {
           const options = { boxes, searchDepth: 20, maxSteps: 60 };
           const original = new SokobanEnvironment(options);
           original.reset({ seed });
-          const play = (environment: SokobanEnvironment, list: string[]): Json[] =>
-            list.map((move) => {
-              try {
-                return JSON.parse(JSON.stringify(environment.step(move)));
-              } catch (error) {
-                return String(error);
-              }
-            });
-          play(original, before);
+          playAll(original, before);
           const copy = new SokobanEnvironment(options);
           copy.restore(JSON.parse(JSON.stringify(original.state())));
           expect(copy.render("structured")).toBe(original.render("structured"));
-          expect(play(copy, after)).toEqual(play(original, after));
+          expect(playAll(copy, after)).toEqual(playAll(original, after));
           expect(copy.state()).toEqual(original.state());
           expect((copy.state() as { room: string }).room).toBe(copy.render("grid"));
         },
