@@ -1,4 +1,8 @@
 /** The public API of spa-ai. */
+
+// Configuration, runs and stages: what the command line does.
+export { loadConfig, overrideConfig, presetNames } from "./config/load.ts";
+export { type Config, configSchema } from "./config/schema.ts";
 export { SpaError, type SpaErrorCode } from "./errors.ts";
 export type {
   AddonInfo,
@@ -52,3 +56,45 @@ export {
   Trainer,
   type TrainerOptions,
 } from "./native/trainer.ts";
+export {
+  environmentFactory,
+  type Results,
+  type RunOptions,
+  type RunOutcome,
+  resume,
+  runStage,
+  train,
+  withRun,
+} from "./pipeline.ts";
+// Rollouts.
+export { type CollectOptions, collect, type Play } from "./rollout/collector.ts";
+export { EnvironmentPool } from "./rollout/episode.ts";
+export { drawLevel, type Level, LevelStream } from "./rollout/levels.ts";
+export type { Trajectory, Turn } from "./rollout/trajectory.ts";
+export { TurnProtocol } from "./rollout/turn-protocol.ts";
+export { bestCheckpoint, type Checkpoint, latestCheckpoint } from "./run/checkpoint.ts";
+export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
+export { RunFolder } from "./run/run-folder.ts";
+export type { StageContext } from "./stages/context.ts";
+export { estimateRun, type RunEstimate } from "./stages/estimate.ts";
+export { type Evaluation, evaluate } from "./stages/evaluate.ts";
+export { passAtK } from "./stages/pass-rates.ts";
+export { planStages } from "./stages/plan.ts";
+export { ppo } from "./stages/ppo.ts";
+export { pretrain } from "./stages/pretrain.ts";
+export { selfPlay } from "./stages/self-play.ts";
+export { sft } from "./stages/sft.ts";
+// Text: tokenizers and the turn protocol.
+export { type ChatFormat, chatFormatOf } from "./text/chat-format.ts";
+export { lossMask, type MaskKind, maskKinds } from "./text/masks.ts";
+export { nanoTokenizer, writeNanoTokenizer } from "./text/nano-tokenizer.ts";
+export {
+  type InvalidReason,
+  invalidReasons,
+  type ParsedTurn,
+  type ParseOptions,
+  parseTurn,
+} from "./text/parse.ts";
+export { Role, type RoleName, roleNames } from "./text/roles.ts";
+export { assignRoles, type Span, spansOf } from "./text/spans.ts";
+export { checkTokenizerFits, loadTokenizer, Tokenizer } from "./text/tokenizer.ts";
