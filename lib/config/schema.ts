@@ -104,6 +104,7 @@ const selfPlay = z.strictObject({
 }).prefault({});
 
 const sft = z.strictObject({
+  data: z.string().min(1).nullable().default(null).describe("Parquet file in SPA's columns to train on in place of self-play (prompt, response)"),
   epochs: positive().default(8).describe("passes over the data of a round"),
   batchSize: positive().default(16).describe("trajectories in an update"),
   mask: z.enum(["full", "answer", "response", "no-state", "state-only"]).default("full").describe("tokens that carry the loss"),

@@ -8,7 +8,7 @@ import { ppo } from "./ppo.ts";
 import { BASE_STAGE, pretrain } from "./pretrain.ts";
 import { examplesFile, selfPlay } from "./self-play.ts";
 import { sft } from "./sft.ts";
-import { readExamples } from "./sft-files.ts";
+import { readExamples, readSftFile } from "./sft-files.ts";
 
 /** A stage of a run's schedule. */
 export interface PlannedStage {
@@ -34,41 +34,58 @@ export function planStages(config: Config): PlannedStage[] {
   return [...stages, ...config.arms.flatMap((arm) => arms[arm](config))];
 }
 
-/** Self-play and SFT in rounds, then PPO in world-model format. */
+/** World-model fine-tuning, then PPO in world-model format. */
 function spaArm(config: Config): PlannedStage[] {
-  const stages: PlannedStage[] = [];
   const arm = "spa";
-  let source = BASE_STAGE;
-  for (let round = 1; round <= config.selfPlay.rounds; round++) {
-    const suffix = round === 1 ? "" : `-${round}`;
-    const [selfPlayId, sftId, from] = [`spa/self-play${suffix}`, `spa/sft${suffix}`, source];
-    stages.push(
-      {
-        id: selfPlayId,
-        kind: "self-play",
-        arm,
-        format: "world-model",
-        run: (context) => selfPlay(context, { id: selfPlayId, round, source: modelFolder(context, from) }),
-      },
-      {
-        id: sftId,
-        kind: "sft",
-        arm,
-        format: "world-model",
-        run: async (context) => {
-          const examples = await readExamples(examplesFile(context, selfPlayId));
-          await sft(context, { id: sftId, source: modelFolder(context, from), examples });
-        },
-      },
-    );
-    source = sftId;
-  }
+  const tuning = config.sft.data === null ? selfPlayRounds(config) : [sftStage("spa/sft", BASE_STAGE, null)];
+  const { id: source } = tuning[tuning.length - 1];
   return [
-    ...stages,
+    ...tuning,
     evaluation("sft", "world-model", source, config, arm),
     ppoStage(arm, source, "world-model", config.ppo),
     evaluation("spa", "world-model", "spa/ppo", config, arm),
   ];
+}
+
+/** Self-play and SFT by turns: each round plays with the model of the one before, and trains it further. */
+function selfPlayRounds(config: Config): PlannedStage[] {
+  const stages: PlannedStage[] = [];
+  let source = BASE_STAGE;
+  for (let round = 1; round <= config.selfPlay.rounds; round++) {
+    const suffix = round === 1 ? "" : `-${round}`;
+    const [id, sftId, from] = [`spa/self-play${suffix}`, `spa/sft${suffix}`, source];
+    stages.push(
+      {
+        id,
+        kind: "self-play",
+        arm: "spa",
+        format: "world-model",
+        run: (context) => selfPlay(context, { id, round, source: modelFolder(context, from) }),
+      },
+      sftStage(sftId, from, id),
+    );
+    source = sftId;
+  }
+  return stages;
+}
+
+/** SFT on the data of a self-play stage, or on the configured file. */
+function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
+  const examplesOf = ({ config, run, tokenizer }: StageContext) => {
+    if (selfPlayId !== null) return readExamples(examplesFile(run, selfPlayId));
+    const { data, validationShare } = config.sft;
+    return readSftFile(data ?? "", tokenizer, { format: "world-model", validationShare, seed: config.seed });
+  };
+  return {
+    id,
+    kind: "sft",
+    arm: "spa",
+    format: "world-model",
+    run: async (context) => {
+      const examples = await examplesOf(context);
+      await sft(context, { id, source: modelFolder(context, source), examples });
+    },
+  };
 }
 
 /** PPO from the base with the plain prompt: the same steps, its own tuned settings. */

@@ -5,7 +5,7 @@ import { playScripted, type Script } from "../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
-import { stageFileName } from "../run/run-folder.ts";
+import { type RunFolder, stageFileName } from "../run/run-folder.ts";
 import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import { type RewrittenTrajectory, rewriteTrajectory, type SftExample, type StateTargets } from "./sft-examples.ts";
@@ -30,13 +30,13 @@ export interface SelfPlayTask {
 }
 
 /** The token-level training data of a self-play stage, within the run folder. */
-export function examplesFile(context: StageContext, id: string): string {
-  return context.run.file("data", `${stageFileName(id)}-tokens.parquet`);
+export function examplesFile(run: RunFolder, id: string): string {
+  return run.file("data", `${stageFileName(id)}-tokens.parquet`);
 }
 
 /** The same data as text, in the columns of SPA's own files. */
-export function rowsFile(context: StageContext, id: string): string {
-  return context.run.file("data", `${stageFileName(id)}.parquet`);
+export function rowsFile(run: RunFolder, id: string): string {
+  return run.file("data", `${stageFileName(id)}.parquet`);
 }
 
 /**
@@ -60,10 +60,10 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
   const rewritten = await rewriteAll(context, protocol, trajectories, task);
   const examples = rewritten.map(({ example }) => example);
   writeSftRows(
-    rowsFile(context, task.id),
+    rowsFile(context.run, task.id),
     rewritten.flatMap((item, index) => rowsOf(item, config.environment.name, protocol, index)),
   );
-  writeExamples(examplesFile(context, task.id), examples);
+  writeExamples(examplesFile(context.run, task.id), examples);
   run.log(0, {
     ...playMetrics(statistics),
     examples: examples.length,
