@@ -10,7 +10,7 @@ import {
 } from "./board.ts";
 
 /** States that a search may look at before it gives up, unless told otherwise. */
-export const DEFAULT_SEARCH_STATES = 1_000_000;
+export const DEFAULT_SEARCH_STATES = 500_000;
 
 /** A room's open cells, numbered from 0. */
 interface Room {
