@@ -1,6 +1,9 @@
 /** Signals that mean "stop": Ctrl-C, `kill`, a closed terminal. */
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
+/** Milliseconds in which a second signal is the same key press: npm passes on what the terminal has sent as well. */
+const samePress = 500;
+
 export interface Interruption extends Disposable {
   /** Fires at the first signal. */
   readonly signal: AbortSignal;
@@ -15,11 +18,14 @@ export interface Interruption extends Disposable {
  */
 export function interruptible(onFirst: (name: string) => void, onSecond: () => void): Interruption {
   const controller = new AbortController();
+  let pressed = 0;
   const handler = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) {
+      if (performance.now() - pressed < samePress) return;
       onSecond();
       process.exit(130);
     }
+    pressed = performance.now();
     controller.abort(new Error(`interrupted by ${name}`));
     onFirst(name);
   };

@@ -5,7 +5,10 @@ import { defaultPreset, loadConfig } from "../config/load.ts";
 import { parseOverride } from "../config/overrides.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { loadAddon } from "../native/loader.ts";
+import { readModelFolder } from "../native/model-folder.ts";
 import { RunFolder } from "../run/run-folder.ts";
+import { checkTokenizerFits, loadTokenizer } from "../text/tokenizer.ts";
 
 /** Options of every command that works in a run folder. */
 export interface RunOptionValues {
@@ -72,6 +75,21 @@ export async function requestedConfig(request: Request, options: RunOptionValues
   if (module !== null && options.env === undefined) await loadEnvironmentModule(module);
   createEnvironment(name, environmentOptions);
   return config;
+}
+
+/**
+ * Makes a run folder, after what can be checked before there is one: that the native addon loads, and a pretrained
+ * model's files.
+ *
+ * @throws SpaError ADDON_MISSING, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER
+ */
+export async function createRun(config: Config, { name }: RunOptionValues): Promise<RunFolder> {
+  loadAddon();
+  if (config.model.kind === "pretrained") {
+    const { config: shape } = await readModelFolder(config.model.path);
+    checkTokenizerFits(loadTokenizer(config.model.path), shape.vocabularySize);
+  }
+  return RunFolder.create(config, name === undefined ? {} : { name });
 }
 
 /** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */

@@ -4,12 +4,11 @@ import { overrideConfig } from "../config/load.ts";
 import { type ArmName, armNames, type Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { runStage } from "../pipeline.ts";
-import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { type PlannedStage, planStages } from "../stages/plan.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, lastRun, readRequest, refuseSettings, type Request, requestedConfig, type RunOptionValues,
+  addRunOptions, createRun, lastRun, readRequest, refuseSettings, type Request, requestedConfig, type RunOptionValues,
 } from "./run-options.ts"; // biome-ignore format: a list
 import { printResults, workInRun } from "./work.ts";
 
@@ -68,7 +67,7 @@ async function findRun(
   const isNew = options.run === undefined && (request.source !== undefined || options.seed !== undefined || options.env !== undefined);
   if (isNew || (options.run === undefined && request.settings.length > 0 && !onlyEvaluation)) {
     const config = await requestedConfig(request, options);
-    const run = RunFolder.create(config, options.name === undefined ? {} : { name: options.name });
+    const run = await createRun(config, options);
     return { folder: run.path, settings: [] };
   }
   const folder = options.run ?? lastRun();

@@ -7,7 +7,7 @@ import { planStages } from "../stages/plan.ts";
 import { describeRun } from "./dry-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, lastRun, readRequest, refuseSettings, requestedConfig, type RunOptionValues,
+  addRunOptions, createRun, lastRun, readRequest, refuseSettings, requestedConfig, type RunOptionValues,
 } from "./run-options.ts"; // biome-ignore format: a list
 import { printResults, workInRun } from "./work.ts";
 
@@ -53,7 +53,7 @@ async function train(args: string[], options: TrainOptions): Promise<number> {
   }
   const config = await requestedConfig(request, options);
   if (options.dryRun) return dryRun(config);
-  const run = RunFolder.create(config, options.name === undefined ? {} : { name: options.name });
+  const run = await createRun(config, options);
   return trainIn(run.path, options);
 }
 

@@ -1,6 +1,6 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
-import { createProgress, defaultProgressMode, type Progress, type ProgressMode } from "../run/progress.ts";
+import { createProgress, defaultProgressMode, formatDuration, type Progress, type ProgressMode } from "../run/progress.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { interruptible } from "./interrupt.ts";
@@ -52,9 +52,12 @@ export async function workInRun(
     () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
     () => console.error(`\nstopped at once. Go on with: spa train --resume ${showPath(folder)}`),
   );
-  progress.note(`run folder: ${showPath(folder)}`);
+  const work = (context: StageContext) => {
+    progress.note(`run folder: ${showPath(folder)}`);
+    return body(context);
+  };
   try {
-    await withRun(folder, { progress, signal: interruption.signal }, body);
+    await withRun(folder, { progress, signal: interruption.signal }, work);
     return 0;
   } catch (error) {
     if (interruption.signal.aborted && error instanceof SpaError && error.code === "ABORTED") {
@@ -72,5 +75,6 @@ export function printResults(run: RunFolder, options: RunOptionValues): void {
     return;
   }
   if (Object.keys(results.evaluations).length > 0) console.log(`\n${resultsTable(results.evaluations)}\n`);
-  console.log(`results: ${showPath(run.file("results.json"))}`);
+  const seconds = run.stages.reduce((sum, stage) => sum + stage.seconds, 0);
+  console.log(`worked ${formatDuration(seconds)}; results: ${showPath(run.file("results.json"))}`);
 }

@@ -59,6 +59,9 @@ function readText(path: string): string {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const reason = code === "ENOENT" ? "there is no such file" : (error as Error).message;
-    throw new SpaError("BAD_CONFIG", `${path} cannot be read: ${reason}`, { cause: error });
+    throw new SpaError("BAD_CONFIG", `${path} cannot be read: ${reason}`, {
+      hint: "give the name of a preset (spa presets) or the path of a YAML file",
+      cause: error,
+    });
   }
 }
