@@ -1,8 +1,7 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
@@ -30,6 +29,39 @@ async function interrupted(name: string, stage: string, at: number): Promise<Rec
   await resume(folder);
   return outcomeOf(folder);
 }
+
+/** Copies the run folder as it is during a step: what a process that is killed at that moment leaves behind. */
+function snapshot(from: string, to: string): void {
+  cpSync(from, to, { recursive: true });
+  for (const name of readdirSync(to)) if (name.startsWith("lock.")) rmSync(join(to, name));
+}
+
+describe("a run that was killed and goes on", () => {
+  const kills: [stage: string, step: number][] = [
+    ["base", 40],
+    ["spa/sft", 3],
+    ["spa/ppo", 1],
+    ["spa/ppo", 5],
+    ["control/ppo", 4],
+  ];
+  it("comes to the same numbers from what stood on the disk at any step", async () => {
+    const folder = join(root, "killed");
+    const copies: string[] = [];
+    const progress = watchingProgress((stage, done) => {
+      if (!kills.some(([id, step]) => id === stage && step === done)) return;
+      const copy = join(root, `killed-${stage.replace("/", "-")}-${done}`);
+      snapshot(folder, copy);
+      copies.push(copy);
+    });
+    await train(tinyConfig(), { root, name: "killed", progress });
+    expect(outcomeOf(folder)).toEqual(whole);
+    expect(copies).toHaveLength(kills.length);
+    for (const copy of copies) {
+      await resume(copy);
+      expect(outcomeOf(copy)).toEqual(whole);
+    }
+  });
+});
 
 describe("a run that was stopped and goes on", () => {
   const stops: [stage: string, step: number][] = [
