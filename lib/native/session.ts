@@ -103,8 +103,8 @@ export class Session {
 
   /** Makes empty slots copies of `slot`; the cache of what they have in common is shared. */
   async fork(slot: number, targets: ArrayLike<number>): Promise<void> {
-    const source = checkInteger(slot, "slot", 0, this.slots - 1);
     const named = this.#checkSlots(targets, "targets");
+    const source = checkInteger(slot, "slot", 0, this.slots - 1);
     if (named.includes(source)) throw badArgument(`slot ${source} cannot be forked onto itself`);
     if (this.#pending === 0) {
       if (this.#lengths[source] === 0) throw badArgument(`slot ${source} is empty, there is nothing to fork`);
@@ -136,8 +136,8 @@ export class Session {
       ...longCallKeys,
     ]);
     const named = this.#checkSlots(slots);
-    if (this.#pending === 0) this.#checkRoom(named);
     const settings = this.#checkGenerate(named.length, options);
+    if (this.#pending === 0) this.#checkRoom(named);
     if (named.length === 0) {
       return {
         tokens: new Int32Array(),
@@ -198,6 +198,7 @@ export class Session {
 
   /** Empties all slots and lets the session follow the model's present weights. */
   async releaseAll(): Promise<void> {
+    this.#checkAlive();
     await this.#run((native) => native.releaseAll());
     this.#lengths.fill(0);
   }
@@ -213,6 +214,7 @@ export class Session {
   }
 
   #checkSlots(slots: ArrayLike<number>, name = "slots"): Int32Array {
+    this.#checkAlive();
     const named = toInt32(slots, name, 0, this.slots - 1);
     const seen = new Set<number>();
     for (const [i, slot] of named.entries()) {
@@ -222,11 +224,14 @@ export class Session {
     return named;
   }
 
+  #checkAlive(): void {
+    if (this.disposed) throw new SpaError("DISPOSED", "the session was disposed");
+  }
+
   async #run<T>(
     start: (native: NativeSession, progress: NativeProgress) => NativeCall<T>,
     options: LongCall = {},
   ): Promise<T> {
-    if (this.disposed) throw new SpaError("DISPOSED", "the session was disposed");
     this.#pending++;
     try {
       return await run((progress) => start(this.#native, progress), options);
