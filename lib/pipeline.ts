@@ -6,8 +6,8 @@ import { Engine } from "./native/engine.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
-import type { Evaluation } from "./stages/evaluate.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
+import type { Evaluation } from "./stages/evaluate.ts";
 import { type PlannedStage, planStages } from "./stages/plan.ts";
 import { nanoTokenizer } from "./text/nano-tokenizer.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -49,7 +49,10 @@ export async function train(
   options: RunOptions & { name?: string; root?: string } = {},
 ): Promise<RunOutcome> {
   const { name, root } = options;
-  const run = RunFolder.create(config, { ...(name !== undefined && { name }), ...(root !== undefined && { root }) });
+  const run = RunFolder.create(config, {
+    ...(name !== undefined && { name }),
+    ...(root !== undefined && { root }),
+  });
   return resume(run.path, options);
 }
 
@@ -127,7 +130,8 @@ export function writeResults(run: RunFolder): Results {
   for (const { id, state, result } of run.stages) {
     const policy = /^evaluate\/(\w+)$/.exec(id)?.[1];
     const evaluation = (result as { evaluation?: Json } | undefined)?.evaluation;
-    if (policy !== undefined && state === "done" && evaluation) evaluations[policy] = evaluation as unknown as Evaluation;
+    if (policy !== undefined && state === "done" && evaluation)
+      evaluations[policy] = evaluation as unknown as Evaluation;
   }
   const stages = run.stages.map(({ id, seconds, tokensSampled, tokensTrained }) => ({
     name: id,

@@ -70,7 +70,10 @@ export function selectTrajectories(batch: TrajectoryBatch, indices: ArrayLike<nu
     let begin = 0;
     for (let place = 0; place < indices.length; place++) {
       const trajectory = indices[place];
-      const slice = array.subarray(batch.trajectoryOffsets[trajectory], batch.trajectoryOffsets[trajectory + 1]);
+      const slice = array.subarray(
+        batch.trajectoryOffsets[trajectory],
+        batch.trajectoryOffsets[trajectory + 1],
+      );
       result.set(slice, begin);
       begin += slice.length;
     }

@@ -104,8 +104,15 @@ class Collection {
       const slot = this.#free[this.#free.length - 1 - offset];
       const episode = await Episode.start(environments.acquire(), play.level, protocol.settings);
       const player: Player = {
-        play, index, slot, episode, tokens: new TrajectoryTokens(), turns: [], message: "", pending: new Int32Array(),
-      }; // biome-ignore format: one line says it
+        play,
+        index,
+        slot,
+        episode,
+        tokens: new TrajectoryTokens(),
+        turns: [],
+        message: "",
+        pending: new Int32Array(),
+      };
       this.#openSegment(player);
       return player;
     });
@@ -135,7 +142,9 @@ class Collection {
   #promptTooLong(length: number, level: Level): SpaError {
     const { maxNewTokens, maxTokens } = this.#options.protocol.settings;
     const message = `the prompt of level seed ${level.seed} has ${length} tokens; with ${maxNewTokens} new tokens it passes the context limit of ${maxTokens}`;
-    return new SpaError("CAPACITY", message, { hint: "raise protocol.maxTokens or lower protocol.maxNewTokens" });
+    return new SpaError("CAPACITY", message, {
+      hint: "raise protocol.maxTokens or lower protocol.maxNewTokens",
+    });
   }
 
   /** Brings every slot up to date; equal prompts of a group on empty slots are computed once and forked. */
@@ -155,7 +164,11 @@ class Collection {
     }
     const batch = packRows(rows.map(({ pending }) => pending));
     const { signal } = this.#options;
-    await this.#session.extend(rows.map(({ slot }) => slot), batch, { signal });
+    await this.#session.extend(
+      rows.map(({ slot }) => slot),
+      batch,
+      { signal },
+    );
     const forks = [...leaders.values()].filter(({ targets }) => targets.length > 0);
     await Promise.all(forks.map(({ leader, targets }) => this.#session.fork(leader.slot, targets)));
   }
@@ -189,7 +202,8 @@ class Collection {
     tokens.appendSampled(sampled, reply.roles, logProbs);
     const { message } = player;
     player.turns.push({ message, begin, end: tokens.length, ...(await episode.act(reply.parsed)) });
-    if (episode.finish === null) this.#continue(player, sampled[sampled.length - 1] === protocol.chat.endToken);
+    if (episode.finish === null)
+      this.#continue(player, sampled[sampled.length - 1] === protocol.chat.endToken);
   }
 
   /**

@@ -42,8 +42,11 @@ export function groupsOf(trajectories: readonly Trajectory[]): Group[] {
  */
 export function filterGroups(groups: readonly Group[], filter: GroupFilter): Group[] {
   if (filter.kind === "none") return [...groups];
-  const order = groups.map((_, index) => index).sort((a, b) => groups[b].deviation - groups[a].deviation || a - b);
-  const count = filter.kind === "ratio" ? ratioCount(groups, filter.value) : topPCount(groups, order, filter.value);
+  const order = groups
+    .map((_, index) => index)
+    .sort((a, b) => groups[b].deviation - groups[a].deviation || a - b);
+  const count =
+    filter.kind === "ratio" ? ratioCount(groups, filter.value) : topPCount(groups, order, filter.value);
   return order
     .slice(0, count)
     .sort((a, b) => a - b)

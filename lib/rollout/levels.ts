@@ -94,7 +94,10 @@ export async function splitLevels(environment: Environment, options: SplitOption
   const { maxDistance } = options;
   const test = await new LevelStream(environment, options.testSeed, { maxDistance }).take(options.testLevels);
   const testContents = new Set(options.disjoint ? test.map(({ grid }) => grid) : []);
-  const tuningStream = new LevelStream(environment, options.tuningSeed, { excluded: testContents, maxDistance });
+  const tuningStream = new LevelStream(environment, options.tuningSeed, {
+    excluded: testContents,
+    maxDistance,
+  });
   const tuning = await tuningStream.take(options.tuningLevels);
   const held = new Set(options.disjoint ? [...test, ...tuning].map(({ grid }) => grid) : []);
   return { test, tuning, held };

@@ -49,7 +49,10 @@ export function normalizeRewards(
   if (places.size === rewards.length) return [...rewards];
   const result = [...rewards];
   for (const members of places.values()) {
-    const normalized = normalize(members.map((index) => rewards[index]), method);
+    const normalized = normalize(
+      members.map((index) => rewards[index]),
+      method,
+    );
     for (const [place, index] of members.entries()) result[index] = normalized[place];
   }
   return result;

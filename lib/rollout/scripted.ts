@@ -68,7 +68,10 @@ export async function playScripted(
 }
 
 /** A reply as tokens, without the forced beginning that the prompt holds already. */
-function encodeReply(protocol: TurnProtocol, reply: ScriptedReply): { tokens: Int32Array; roles: Uint8Array } {
+function encodeReply(
+  protocol: TurnProtocol,
+  reply: ScriptedReply,
+): { tokens: Int32Array; roles: Uint8Array } {
   const spans = writeTurn({ format: protocol.format, ...reply });
   if (protocol.forced !== "" && spans[0].text === protocol.forced) spans.shift();
   return protocol.encodeReply(spans);

@@ -95,7 +95,9 @@ export class TurnProtocol {
 
   /** A written reply with its end token: every span encoded by itself, as `encodeSpans` does. */
   encodeReply(spans: readonly Span[]): TokenPiece {
-    const parts = spans.map(({ text }) => this.#remember(`span\0${text}`, () => this.#encodeText(text)).tokens);
+    const parts = spans.map(
+      ({ text }) => this.#remember(`span\0${text}`, () => this.#encodeText(text)).tokens,
+    );
     const length = parts.reduce((sum, part) => sum + part.length, 1);
     const tokens = new Int32Array(length).fill(this.chat.endToken);
     const roles = new Uint8Array(length).fill(Role.end);

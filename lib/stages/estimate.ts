@@ -81,7 +81,9 @@ async function episodeLength(
 ): Promise<EpisodeLength> {
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
   const pool = new EnvironmentPool(createEnvironment);
-  const stream = new LevelStream(createEnvironment(), config.levels.trainSeed, { maxDistance: config.levels.maxDistance });
+  const stream = new LevelStream(createEnvironment(), config.levels.trainSeed, {
+    maxDistance: config.levels.maxDistance,
+  });
   const generator = new SeededGenerator("estimate");
   const script: Script = (episode, random) => {
     const { maxActionsPerTurn } = config.protocol;
@@ -137,7 +139,8 @@ function stageEstimate(
 /** Traces have fewer turns than episodes. */
 function meanTraceLength({ base, protocol }: Config, episode: EpisodeLength): number {
   const weights = Array.from({ length: protocol.maxTurns }, (_, turn) => base.turnDecay ** turn);
-  const turns = weights.reduce((sum, weight, turn) => sum + weight * (turn + 1), 0) / weights.reduce((a, b) => a + b);
+  const turns =
+    weights.reduce((sum, weight, turn) => sum + weight * (turn + 1), 0) / weights.reduce((a, b) => a + b);
   return Math.min(1, turns / protocol.maxTurns) * episode.total;
 }
 
@@ -153,7 +156,15 @@ function keptEpisodes({ steps, groups, groupSize, filter }: PpoConfig): number {
 
 /** Weights of a decoder without value head. */
 export function parameterCount(shape: ModelConfig): number {
-  const { hiddenSize: hidden, intermediateSize, layers, heads, keyValueHeads, headDimension, vocabularySize } = shape;
+  const {
+    hiddenSize: hidden,
+    intermediateSize,
+    layers,
+    heads,
+    keyValueHeads,
+    headDimension,
+    vocabularySize,
+  } = shape;
   const query = heads * headDimension;
   const keyValue = keyValueHeads * headDimension;
   const biases = shape.architecture === "qwen2" || shape.attentionBias ? query + 2 * keyValue : 0;

@@ -85,7 +85,10 @@ export async function playLevels(
 }
 
 /** Pass@1 and the unbiased Pass@8 of trajectories that come in runs of `samples` a level. */
-export function passRates(trajectories: readonly Trajectory[], samples: number): PassRates & { levels: PassRates[] } {
+export function passRates(
+  trajectories: readonly Trajectory[],
+  samples: number,
+): PassRates & { levels: PassRates[] } {
   const levels: PassRates[] = [];
   for (let begin = 0; begin < trajectories.length; begin += samples) {
     const successes = trajectories.slice(begin, begin + samples).filter(({ success }) => success).length;
@@ -120,14 +123,22 @@ export function summarizeEvaluation(
     observationAccuracy: statistics.observationAccuracy,
     predictionAccuracy: statistics.predictionAccuracy,
     predictionAccuracyChanged: statistics.predictionAccuracyChanged,
-    byDistance: byDistance(levels, levels.map((_, index) => trajectories[index * samples].distance)),
+    byDistance: byDistance(
+      levels,
+      levels.map((_, index) => trajectories[index * samples].distance),
+    ),
     levels: levels.length,
     samples,
   };
 }
 
-function byDistance(levels: readonly PassRates[], distances: readonly (number | null)[]): Evaluation["byDistance"] {
-  const known = [...new Set(distances)].sort((a, b) => (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY));
+function byDistance(
+  levels: readonly PassRates[],
+  distances: readonly (number | null)[],
+): Evaluation["byDistance"] {
+  const known = [...new Set(distances)].sort(
+    (a, b) => (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY),
+  );
   return Object.fromEntries(
     known.map((distance) => {
       const rates = levels.filter((_, index) => distances[index] === distance);
@@ -173,14 +184,20 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     });
     const statistics = playStatistics(trajectories, protocol);
     const generator = new SeededGenerator(config.seed, "evaluate", "bootstrap");
-    const evaluation = summarizeEvaluation(trajectories, samples, statistics, { resamples: bootstrap, generator });
+    const evaluation = summarizeEvaluation(trajectories, samples, statistics, {
+      resamples: bootstrap,
+      generator,
+    });
     run.cost.tokensSampled = sampledTokens(trajectories);
     run.log(0, { pass_at_1: evaluation.passAt1, pass_at_8: evaluation.passAt8, ...playMetrics(statistics) });
     context.run.trajectories(id).append(0, trajectories, {
       decode: (ids) => tokenizer.decode(ids),
       limit: LOGGED_TRAJECTORIES,
     });
-    context.progress.tick(trajectories.length, { pass_at_1: evaluation.passAt1, pass_at_8: evaluation.passAt8 });
+    context.progress.tick(trajectories.length, {
+      pass_at_1: evaluation.passAt1,
+      pass_at_8: evaluation.passAt8,
+    });
     run.complete({ evaluation: evaluation as unknown as Json });
     return evaluation;
   } finally {

@@ -133,7 +133,11 @@ function evaluation(
     ...(arm && { arm }),
     format,
     run: async (context) => {
-      await evaluate(context, { policy, format, source: source === null ? "random" : modelFolder(context, source) });
+      await evaluate(context, {
+        policy,
+        format,
+        source: source === null ? "random" : modelFolder(context, source),
+      });
     },
   };
 }
@@ -146,7 +150,8 @@ function evaluation(
 export function modelFolder(context: StageContext, stage: string): string {
   const { model } = context.config;
   if (stage === BASE_STAGE && model.kind === "pretrained") return model.path;
-  const checkpoint = context.run.stage(stage)?.state === "done" ? latestCheckpoint(context.run, stage) : undefined;
+  const checkpoint =
+    context.run.stage(stage)?.state === "done" ? latestCheckpoint(context.run, stage) : undefined;
   if (checkpoint) return checkpoint.folder;
   throw new SpaError("BAD_ARGUMENT", `${context.run.path} has not finished the stage ${stage}`, {
     hint: "do the stages in order, or go on with the whole run: spa train --resume",

@@ -71,7 +71,9 @@ export async function preparePpoData(
   const { tokens, offsets, sampled, trajectoryOffsets } = batch;
   const placement = { placement: config.rewards.placement, scale: config.rewards.scale };
   const { rewards, turnEnds } = placeRewards(trajectories, batch, totals, placement);
-  const oldValues = models.critic ? await models.critic.values({ tokens, offsets }) : new Float32Array(tokens.length);
+  const oldValues = models.critic
+    ? await models.critic.values({ tokens, offsets })
+    : new Float32Array(tokens.length);
   const { estimator, gamma, lambda, highLevelGamma } = config.advantage;
   const rows = { rewards, values: oldValues, mask: sampled, offsets: trajectoryOffsets, gamma, lambda };
   const { advantages, returns } =
@@ -99,7 +101,11 @@ export function minibatches(count: number, size: number, generator: SeededGenera
 }
 
 /** What the trainer takes of some of the trajectories. */
-export function trainBatch(data: PpoData, indices: Uint32Array, hasCritic: boolean): PpoBatch & { mask: Uint8Array } {
+export function trainBatch(
+  data: PpoData,
+  indices: Uint32Array,
+  hasCritic: boolean,
+): PpoBatch & { mask: Uint8Array } {
   const { tokens, offsets, gather } = selectTrajectories(data.batch, indices);
   return {
     tokens,
@@ -124,7 +130,10 @@ export async function logProbDifference(
   { batch, trajectories }: PpoData,
   temperature: number,
 ): Promise<{ mean: number; max: number }> {
-  const compared = Uint32Array.from({ length: Math.min(COMPARED_TRAJECTORIES, trajectories.length) }, (_, i) => i);
+  const compared = Uint32Array.from(
+    { length: Math.min(COMPARED_TRAJECTORIES, trajectories.length) },
+    (_, i) => i,
+  );
   const { tokens, offsets, gather } = selectTrajectories(batch, compared);
   const trained = await actor.logProbs({ tokens, offsets, temperature });
   const sampled = gather(batch.sampled);

@@ -24,7 +24,8 @@ export function updateMeans(updates: readonly StepMetrics[]): Record<string, num
   const means: Record<string, number | undefined> = {};
   for (const [key, name] of Object.entries(names)) {
     const values = updates.flatMap((update) => update[key as keyof StepMetrics] ?? []);
-    means[name] = values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+    means[name] =
+      values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
   }
   const ratios = updates.flatMap(({ ratioMax }) => ratioMax ?? []);
   return {

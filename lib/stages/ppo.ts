@@ -11,8 +11,14 @@ import { loadModel, protocolOf, type StageContext, trainingLevels } from "./cont
 import { passRates, playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
-  chooseTrajectories, logProbDifference, minibatches, type PpoData, type PpoModels, preparePpoData, trainBatch,
-} from "./ppo-batch.ts"; // biome-ignore format: a list
+  chooseTrajectories,
+  logProbDifference,
+  minibatches,
+  type PpoData,
+  type PpoModels,
+  preparePpoData,
+  trainBatch,
+} from "./ppo-batch.ts";
 import { updateMeans } from "./ppo-metrics.ts";
 import { StageRun } from "./stage-run.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
@@ -53,7 +59,8 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
   levels.nextSeed = (run.state as { nextSeed: number } | undefined)?.nextSeed ?? levels.nextSeed;
   const models = await loadModels(context, run, task);
   try {
-    const critic = settings.critic === "model" ? models.critic : settings.critic === "shared" ? "shared" : null;
+    const critic =
+      settings.critic === "model" ? models.critic : settings.critic === "shared" ? "shared" : null;
     await using trainer = createTrainer(models.actor, {
       optimizer: settings.optimizer,
       criticOptimizer: settings.criticOptimizer,
@@ -155,7 +162,10 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   });
 }
 
-function collectStep({ context, task, protocol, levels, models }: PpoStage, step: number): Promise<Trajectory[]> {
+function collectStep(
+  { context, task, protocol, levels, models }: PpoStage,
+  step: number,
+): Promise<Trajectory[]> {
   const { settings, id } = task;
   const { groups, groupSize, temperature } = settings;
   const firstGroup = (step - 1) * groups;

@@ -8,11 +8,16 @@ import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../run/run-folder.ts";
 import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
-import { type RewrittenTrajectory, rewriteTrajectory, type SftExample, type StateTargets } from "./sft-examples.ts";
+import {
+  type RewrittenTrajectory,
+  rewriteTrajectory,
+  type SftExample,
+  type StateTargets,
+} from "./sft-examples.ts";
 import { type SftRow, writeExamples, writeSftRows } from "./sft-files.ts";
 import { StageRun } from "./stage-run.ts";
-import { tokensPerSecond } from "./training.ts";
 import { learnNoise, randomPolicyActions } from "./traces.ts";
+import { tokensPerSecond } from "./training.ts";
 
 /** Trajectories of self-play that are logged. */
 const LOGGED_TRAJECTORIES = 32;
@@ -104,7 +109,17 @@ async function play(
   const { temperature } = config.selfPlay;
   const slots = config.engine.rolloutSlots;
   const onProgress = (done: number) => progress.tick(done);
-  return await collect({ model, protocol, environments, plays, temperature, slots, seed, signal, onProgress });
+  return await collect({
+    model,
+    protocol,
+    environments,
+    plays,
+    temperature,
+    slots,
+    seed,
+    signal,
+    onProgress,
+  });
 }
 
 /** The ablation: well-formed turns with random actions in place of the model's. */

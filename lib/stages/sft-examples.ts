@@ -1,5 +1,5 @@
-import type { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { packTrajectories, type TrajectoryBatch } from "../rollout/batch.ts";
+import type { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { type Trajectory, TrajectoryTokens, type Turn } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { type Span, spansOf } from "../text/spans.ts";
@@ -81,14 +81,23 @@ export function rewriteTrajectory(
     }
   }
   const { tokens: ids, roles, segments } = tokens.finish();
-  const example = { trajectory: trajectory.id, split, tokens: ids, roles, trainable: joined(trainable), segments };
+  const example = {
+    trajectory: trajectory.id,
+    split,
+    tokens: ids,
+    roles,
+    trainable: joined(trainable),
+    segments,
+  };
   return { example, seed: trajectory.seed, turns };
 }
 
 /** The spans of a sampled turn, without its forced beginning and its end token. */
 function replySpans(trajectory: Trajectory, turn: Turn, protocol: TurnProtocol): Span[] {
   const { tokenizer, chat, format, forced } = protocol;
-  const content = trajectory.tokens.subarray(turn.begin, turn.end).filter((id) => !chat.stopTokens.includes(id));
+  const content = trajectory.tokens
+    .subarray(turn.begin, turn.end)
+    .filter((id) => !chat.stopTokens.includes(id));
   const spans = spansOf(forced + tokenizer.decode(content), format);
   return forced === "" ? spans : spans.slice(1);
 }

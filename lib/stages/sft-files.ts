@@ -206,14 +206,22 @@ async function readParquet(
 ): Promise<Record<string, unknown>[]> {
   try {
     const content = readFileSync(file);
-    const buffer = content.buffer.slice(content.byteOffset, content.byteOffset + content.byteLength) as ArrayBuffer;
+    const buffer = content.buffer.slice(
+      content.byteOffset,
+      content.byteOffset + content.byteLength,
+    ) as ArrayBuffer;
     return await parquetReadObjects({ file: buffer, utf8 });
   } catch (error) {
     throw badFile(code, file, (error as Error).message, error);
   }
 }
 
-function badFile(code: "BAD_ARGUMENT" | "BAD_CHECKPOINT", file: string, why: string, cause?: unknown): SpaError {
+function badFile(
+  code: "BAD_ARGUMENT" | "BAD_CHECKPOINT",
+  file: string,
+  why: string,
+  cause?: unknown,
+): SpaError {
   const hint =
     code === "BAD_ARGUMENT"
       ? "an SFT file is Parquet with the columns prompt (list of {role, content}) and response"

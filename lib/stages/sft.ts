@@ -70,7 +70,10 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
       });
     }
     context.progress.tick(step, { loss: metrics.loss });
-    await run.endStep(step, step === total || step % config.checkpoints.everyUpdates === 0, { model, trainer });
+    await run.endStep(step, step === total || step % config.checkpoints.everyUpdates === 0, {
+      model,
+      trainer,
+    });
   }
   run.complete();
 }
@@ -99,15 +102,23 @@ async function validate(
   if (levels.length === 0) return { validation_loss: loss };
   const protocol = protocolOf(context, "world-model");
   // A validation belongs to its step: a user who wants to stop waits for it.
-  const trajectories = await playLevels({ ...context, signal: undefined }, { model, format: "world-model" }, protocol, {
-    levels,
-    samples: 1,
-    temperature: 1,
-    seed: seedOf(config.seed, "validate"),
-  });
+  const trajectories = await playLevels(
+    { ...context, signal: undefined },
+    { model, format: "world-model" },
+    protocol,
+    {
+      levels,
+      samples: 1,
+      temperature: 1,
+      seed: seedOf(config.seed, "validate"),
+    },
+  );
   const statistics = playStatistics(trajectories, protocol);
   run.cost.tokensSampled += sampledTokens(trajectories);
-  const played = Object.entries(playMetrics(statistics)).map(([name, value]) => [`validation_${name}`, value]);
+  const played = Object.entries(playMetrics(statistics)).map(([name, value]) => [
+    `validation_${name}`,
+    value,
+  ]);
   return { validation_loss: loss, ...Object.fromEntries(played) };
 }
 

@@ -13,7 +13,9 @@ export function supervisedRows(
   protocol: TurnProtocol,
 ): (SftExample | undefined)[] | undefined {
   if (protocol.format !== "world-model") return undefined;
-  return trajectories.map((trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })?.example);
+  return trajectories.map(
+    (trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })?.example,
+  );
 }
 
 /** A batch with the supervised rows of its trajectories behind it; these carry no policy and no value loss. */
@@ -31,10 +33,13 @@ export function withSupervision(
   }
   const added = examples.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const zeros = new Float32Array(added);
-  const float = (array: ArrayLike<number> | undefined) => Float32Array.from([...Array.from(array ?? []), ...zeros]);
+  const float = (array: ArrayLike<number> | undefined) =>
+    Float32Array.from([...Array.from(array ?? []), ...zeros]);
   const none = (mask: ArrayLike<number>) => Uint8Array.from([...Array.from(mask), ...zeros]);
   return {
-    tokens: Int32Array.from([batch.tokens, ...examples.map(({ tokens }) => tokens)].flatMap((part) => Array.from(part))),
+    tokens: Int32Array.from(
+      [batch.tokens, ...examples.map(({ tokens }) => tokens)].flatMap((part) => Array.from(part)),
+    ),
     offsets: Uint32Array.from(offsets),
     mask: none(batch.mask),
     oldLogProbs: float(batch.oldLogProbs),

@@ -109,7 +109,13 @@ export async function learnNoise(context: StageContext, levels: readonly Level[]
     actions: randomPolicyActions(context, episode, generator),
   });
   for (const [id, level] of levels.slice(0, EXPLORED_LEVELS).entries()) {
-    const { turns } = await playScripted(protocol, context.environments, { id, group: id, level }, script, generator);
+    const { turns } = await playScripted(
+      protocol,
+      context.environments,
+      { id, group: id, level },
+      script,
+      generator,
+    );
     for (const turn of turns) states.push(turn.stateBefore, turn.stateAfter);
   }
   return new StateNoise(states);

@@ -5,7 +5,10 @@ import { TrajectoryTokens } from "../../lib/rollout/trajectory.ts";
 
 /** Trajectories as lists of segments, each a list of token ids. */
 const segmentLists = fc.array(
-  fc.array(fc.array(fc.integer({ min: 0, max: 500 }), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 4 }),
+  fc.array(fc.array(fc.integer({ min: 0, max: 500 }), { minLength: 1, maxLength: 12 }), {
+    minLength: 1,
+    maxLength: 4,
+  }),
   { minLength: 1, maxLength: 8 },
 );
 
@@ -15,7 +18,11 @@ function build(segments: number[][]) {
     tokens.beginSegment();
     tokens.appendText(segment.slice(0, 1), 1);
     const rest = Int32Array.from(segment.slice(1));
-    tokens.appendSampled(rest, new Uint8Array(rest.length).fill(7), Float32Array.from(rest, (id) => -id));
+    tokens.appendSampled(
+      rest,
+      new Uint8Array(rest.length).fill(7),
+      Float32Array.from(rest, (id) => -id),
+    );
   }
   return tokens.finish();
 }

@@ -18,7 +18,13 @@ describe("Episode", () => {
     expect(first.stateAfter.structured).toContain("Player (P) at (1,1)");
     const second = await episode.act(valid("Right", "Down", "Left"));
     expect(second).toMatchObject({ reward: 1, executed: 2 });
-    expect(episode).toMatchObject({ finish: "terminated", success: true, totalReward: 1, turns: 2, actions: 4 });
+    expect(episode).toMatchObject({
+      finish: "terminated",
+      success: true,
+      totalReward: 1,
+      turns: 2,
+      actions: 4,
+    });
   });
 
   it("ends when the actions are used up, and does no more than are left", async () => {
@@ -33,7 +39,12 @@ describe("Episode", () => {
     const episode = await Episode.start(lake(), level, limits);
     for (let turn = 0; turn < 3; turn++) {
       const outcome = await episode.act({ valid: false, reason: "missing-answer", actions: [] });
-      expect(outcome).toMatchObject({ reward: -0.1, executed: 0, effective: false, invalidReason: "missing-answer" });
+      expect(outcome).toMatchObject({
+        reward: -0.1,
+        executed: 0,
+        effective: false,
+        invalidReason: "missing-answer",
+      });
     }
     expect(episode.finish).toBe("turns");
     expect(episode.totalReward).toBeCloseTo(-0.3, 12);
@@ -53,7 +64,12 @@ describe("Episode", () => {
   });
 
   it("names level, turn and action when the environment fails", async () => {
-    const broken = { ...bare(), step: () => { throw new Error("no"); } }; // biome-ignore format: one line says it
+    const broken = {
+      ...bare(),
+      step: () => {
+        throw new Error("no");
+      },
+    };
     const episode = await Episode.start(broken, level, limits);
     await expect(episode.act(valid("Right"))).rejects.toMatchObject({
       code: "BAD_ENVIRONMENT",

@@ -7,7 +7,13 @@ const group = (id: number, deviation: number): Group => ({ id, members: [], devi
 
 describe("groupsOf", () => {
   it("collects members in order and takes the deviation with Bessel's correction", () => {
-    const groups = groupsOf([trajectory(7, 1), trajectory(7, 0), trajectory(9, 2), trajectory(7, 1), trajectory(9, 2)]);
+    const groups = groupsOf([
+      trajectory(7, 1),
+      trajectory(7, 0),
+      trajectory(9, 2),
+      trajectory(7, 1),
+      trajectory(9, 2),
+    ]);
     expect(groups.map(({ id, members }) => [id, members])).toEqual([
       [7, [0, 1, 3]],
       [9, [2, 4]],

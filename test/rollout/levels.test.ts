@@ -4,7 +4,14 @@ import { SpaError } from "../../lib/errors.ts";
 import { LevelStream, splitLevels } from "../../lib/rollout/levels.ts";
 
 const lake = (size: number) => createEnvironment("frozen-lake", { size, slippery: false });
-const split = { testSeed: 123, tuningSeed: 5000, testLevels: 30, tuningLevels: 20, disjoint: true, maxDistance: null };
+const split = {
+  testSeed: 123,
+  tuningSeed: 5000,
+  testLevels: 30,
+  tuningLevels: 20,
+  disjoint: true,
+  maxDistance: null,
+};
 
 describe("LevelStream", () => {
   it("draws levels of consecutive seeds with their distance", async () => {

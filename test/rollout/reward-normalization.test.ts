@@ -23,14 +23,23 @@ describe("normalizeRewards", () => {
     // Deviations: sqrt(2) of 1, 3; of 0, 0, 6 sqrt((4 + 4 + 16) / 2) = sqrt(12).
     const first = 1 / (Math.SQRT2 + 1e-6);
     const second = Math.sqrt(12) + 1e-6;
-    close(normalizeRewards(rewards, sources, "mean-std", "state"), [-first, first, -2 / second, -2 / second, 4 / second]);
+    close(normalizeRewards(rewards, sources, "mean-std", "state"), [
+      -first,
+      first,
+      -2 / second,
+      -2 / second,
+      4 / second,
+    ]);
   });
 
   it("takes the whole batch together", () => {
     close(normalizeRewards(rewards, sources, "mean", "batch"), [-1, 1, -2, -2, 4]);
     // Mean 2, squares 1 + 1 + 4 + 4 + 16 = 26, over 4 is 6.5.
     const scale = Math.sqrt(6.5) + 1e-6;
-    close(normalizeRewards(rewards, sources, "mean-std", "batch"), [-1, 1, -2, -2, 4].map((x) => x / scale));
+    close(
+      normalizeRewards(rewards, sources, "mean-std", "batch"),
+      [-1, 1, -2, -2, 4].map((x) => x / scale),
+    );
   });
 
   it("groups by environment", () => {

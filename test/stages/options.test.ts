@@ -22,7 +22,10 @@ beforeAll(async () => {
 let runs = 0;
 
 /** Runs the format-only arm from the base with the given settings; returns what its PPO stage logged, step by step. */
-async function ppoRows(ppo: Record<string, unknown>, others: Record<string, unknown> = {}): Promise<MetricsRow[]> {
+async function ppoRows(
+  ppo: Record<string, unknown>,
+  others: Record<string, unknown> = {},
+): Promise<MetricsRow[]> {
   const settings = {
     arms: ["format-only"],
     model: { kind: "pretrained", path: base },
@@ -57,7 +60,9 @@ describe("PPO's settings", () => {
   it("makes epochs over minibatches", async () => {
     const [first] = await ppoRows({ epochs: 3, minibatch: 3, filter: { kind: "none" } });
     expect(number(first.updates)).toBe(3 * 4);
-    expect(number(first.tokens_trained)).toBe(3 * number((await ppoRows({ filter: { kind: "none" } }))[0].tokens_trained));
+    expect(number(first.tokens_trained)).toBe(
+      3 * number((await ppoRows({ filter: { kind: "none" } }))[0].tokens_trained),
+    );
   });
 
   it("stops a step's updates at the target KL", async () => {
@@ -113,13 +118,22 @@ describe("PPO's settings", () => {
   });
 
   it("gives each turn a prompt of its own", async () => {
-    const [first] = await ppoRows({}, { protocol: { ...tinySettings.protocol, context: "turn", maxTokens: 200 } });
+    const [first] = await ppoRows(
+      {},
+      { protocol: { ...tinySettings.protocol, context: "turn", maxTokens: 200 } },
+    );
     expect(number(first.logprob_difference_max)).toBeLessThan(1e-4);
     expect(number(first.turns_mean)).toBeGreaterThan(1);
   });
 
   it("trains under full prompts with a forced <think>", async () => {
-    const protocol = { ...tinySettings.protocol, style: "full", forceThink: true, maxTokens: 2000, maxNewTokens: 20 };
+    const protocol = {
+      ...tinySettings.protocol,
+      style: "full",
+      forceThink: true,
+      maxTokens: 2000,
+      maxNewTokens: 20,
+    };
     const [first] = await ppoRows({}, { protocol });
     expect(number(first.updates)).toBeGreaterThan(0);
   });

@@ -46,14 +46,28 @@ describe("a whole run", () => {
 
   it("writes results.json in its published form", () => {
     expect(Object.keys(results)).toEqual(["preset", "seed", "evaluations", "stages"]);
-    expect(Object.keys(results.evaluations).sort()).toEqual(
-      ["base", "baseWorldModel", "control", "formatOnly", "random", "sft", "spa"],
-    ); // biome-ignore format: a list
+    expect(Object.keys(results.evaluations).sort()).toEqual([
+      "base",
+      "baseWorldModel",
+      "control",
+      "formatOnly",
+      "random",
+      "sft",
+      "spa",
+    ]);
     for (const evaluation of Object.values(results.evaluations)) {
       expect(Object.keys(evaluation)).toEqual([
-        "passAt1", "passAt8", "ci95", "formatRate", "observationAccuracy", "predictionAccuracy",
-        "predictionAccuracyChanged", "byDistance", "levels", "samples",
-      ]); // biome-ignore format: a list
+        "passAt1",
+        "passAt8",
+        "ci95",
+        "formatRate",
+        "observationAccuracy",
+        "predictionAccuracy",
+        "predictionAccuracyChanged",
+        "byDistance",
+        "levels",
+        "samples",
+      ]);
       expect(evaluation).toMatchObject({ levels: 4, samples: 2 });
       for (const name of ["passAt1", "passAt8"] as const) {
         const [low, high] = evaluation.ci95[name];
@@ -79,10 +93,14 @@ describe("a whole run", () => {
   });
 
   it("counts what was sampled and trained", () => {
-    const cost = new Map(run.stages.map(({ id, tokensSampled, tokensTrained }) => [id, [tokensSampled, tokensTrained]]));
+    const cost = new Map(
+      run.stages.map(({ id, tokensSampled, tokensTrained }) => [id, [tokensSampled, tokensTrained]]),
+    );
     const rows = run.metrics.read();
     for (const arm of ["spa", "control", "format-only"]) {
-      const trained = rows.filter(({ stage }) => stage === `${arm}/ppo`).map((row) => Number(row.tokens_trained ?? 0));
+      const trained = rows
+        .filter(({ stage }) => stage === `${arm}/ppo`)
+        .map((row) => Number(row.tokens_trained ?? 0));
       expect(cost.get(`${arm}/ppo`)?.[1]).toBe(trained.reduce((sum, tokens) => sum + tokens, 0));
     }
     expect(cost.get("base")?.[0]).toBe(0);
@@ -90,7 +108,11 @@ describe("a whole run", () => {
   });
 
   it("gives every arm's PPO the same levels, in the same order", () => {
-    const seeds = (stage: string) => run.trajectories(stage).read().map(({ step, seed }) => [step, seed]);
+    const seeds = (stage: string) =>
+      run
+        .trajectories(stage)
+        .read()
+        .map(({ step, seed }) => [step, seed]);
     expect(seeds("control/ppo").length).toBeGreaterThan(0);
     expect(seeds("control/ppo")).toEqual(seeds("spa/ppo"));
   });
@@ -98,7 +120,9 @@ describe("a whole run", () => {
   it("writes self-play twice: token by token, and in SPA's columns", async () => {
     const examples = await readExamples(examplesFile(run, "spa/self-play"));
     expect(examples.length).toBeGreaterThan(0);
-    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(rowsFile(run, "spa/self-play")) });
+    const rows = await parquetReadObjects({
+      file: await asyncBufferFromFile(rowsFile(run, "spa/self-play")),
+    });
     expect(rows.length).toBeGreaterThanOrEqual(examples.length);
     for (const row of rows) {
       expect(row.data_source).toBe("frozen-lake");
@@ -144,8 +168,15 @@ describe("ablations", () => {
     const selfPlay = { policy: "random" };
     const config = tinyConfig({ arms: ["spa"], model, selfPlay, sft: { epochs: 1 }, ppo: { steps: 1 } });
     const { folder } = await train(config, { root, name: "random" });
-    const [row] = RunFolder.open(folder).metrics.read().filter(({ stage }) => stage === "spa/self-play");
-    expect(row).toMatchObject({ format_rate: 1, observation_accuracy: 1, prediction_accuracy: 0, examples: 24 });
+    const [row] = RunFolder.open(folder)
+      .metrics.read()
+      .filter(({ stage }) => stage === "spa/self-play");
+    expect(row).toMatchObject({
+      format_rate: 1,
+      observation_accuracy: 1,
+      prediction_accuracy: 0,
+      examples: 24,
+    });
   });
 });
 

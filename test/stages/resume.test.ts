@@ -95,7 +95,9 @@ describe("a run that was stopped and goes on", () => {
       if (id === "base" && done === 9) controller.abort();
     });
     const name = "saved";
-    await expect(train(tinyConfig(), { root, name, progress, signal: controller.signal })).rejects.toMatchObject({
+    await expect(
+      train(tinyConfig(), { root, name, progress, signal: controller.signal }),
+    ).rejects.toMatchObject({
       code: "ABORTED",
       message: "stopped after step 9 of base, which is saved",
     });

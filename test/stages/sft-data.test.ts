@@ -1,7 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parquetReadObjects } from "hyparquet";
-import { asyncBufferFromFile } from "hyparquet";
+import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { parquetWriteFile } from "hyparquet-writer";
 import { describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
@@ -13,7 +12,13 @@ import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { packExamples, rewriteTrajectory } from "../../lib/stages/sft-examples.ts";
-import { readExamples, readSftFile, type SftRow, writeExamples, writeSftRows } from "../../lib/stages/sft-files.ts";
+import {
+  readExamples,
+  readSftFile,
+  type SftRow,
+  writeExamples,
+  writeSftRows,
+} from "../../lib/stages/sft-files.ts";
 import { StateNoise } from "../../lib/stages/state-noise.ts";
 import { lossMask } from "../../lib/text/masks.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
@@ -62,11 +67,18 @@ describe("rewriteTrajectory", () => {
           const predicted = trajectory.turns.map(({ stateAfter }) => stateAfter.structured).join("");
           expect(textOf(tokens, roles, Role.observation)).toBe(observed);
           expect(textOf(tokens, roles, Role.prediction)).toBe(predicted);
-          for (const role of [Role.prompt, Role.environment, Role.template, Role.answer, Role.reasoning] as const) {
+          for (const role of [
+            Role.prompt,
+            Role.environment,
+            Role.template,
+            Role.answer,
+            Role.reasoning,
+          ] as const) {
             expect(textOf(tokens, roles, role)).toBe(textOf(trajectory.tokens, trajectory.roles, role));
           }
           expect(example.segments).toHaveLength(trajectory.segments.length);
-          for (const segment of example.segments) expect(tokens[segment]).toBe(tokenizer.tokenId("<|im_start|>"));
+          for (const segment of example.segments)
+            expect(tokens[segment]).toBe(tokenizer.tokenId("<|im_start|>"));
           for (const [index, role] of roles.entries()) {
             if (trainable[index]) expect(role).toBeGreaterThanOrEqual(Role.tag);
             else expect([Role.prompt, Role.environment, Role.template, Role.tag]).toContain(role);
@@ -107,7 +119,11 @@ describe("rewriteTrajectory", () => {
     expect(sampled.example.tokens).toEqual(trajectory.tokens);
     const noise = new StateNoise(trajectory.turns.map(({ stateBefore }) => stateBefore));
     const generator = new SeededGenerator("coordinates");
-    const random = rewriteTrajectory(trajectory, "train", protocol, { states: "random-coordinates", noise, generator })!;
+    const random = rewriteTrajectory(trajectory, "train", protocol, {
+      states: "random-coordinates",
+      noise,
+      generator,
+    })!;
     const text = textOf(random.example.tokens, random.example.roles, Role.observation);
     expect(text).toContain(trajectory.turns[0].stateBefore.grid);
     expect(text).not.toContain(trajectory.turns[0].stateBefore.structured);
@@ -132,7 +148,8 @@ describe("SFT files", () => {
     const protocol = protocolWith({ context: "turn" });
     const examples = (await trajectories(protocol)).map(
       (trajectory, index) =>
-        rewriteTrajectory(trajectory, index % 3 ? "train" : "validation", protocol, { states: "true" })!.example,
+        rewriteTrajectory(trajectory, index % 3 ? "train" : "validation", protocol, { states: "true" })!
+          .example,
     );
     const file = join(scratchFolder(), "tokens.parquet");
     writeExamples(file, examples);
@@ -142,7 +159,9 @@ describe("SFT files", () => {
   it("hold rows in SPA's columns, which train on the same tokens when they are read back", async () => {
     const protocol = protocolWith({ maxTurns: 1 });
     const played = await trajectories(protocol);
-    const rewritten = played.map((trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!);
+    const rewritten = played.map(
+      (trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!,
+    );
     const rows: SftRow[] = rewritten.map(({ turns, seed }, index) => ({
       data_source: "frozen-lake",
       prompt: [{ role: "user", content: turns[0].turn.message }],
@@ -155,8 +174,13 @@ describe("SFT files", () => {
     writeSftRows(file, rows);
     const stored = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
     expect(Object.keys(stored[0])).toEqual([
-      "data_source", "prompt", "response", "ability", "reward_model", "extra_info",
-    ]); // biome-ignore format: a list
+      "data_source",
+      "prompt",
+      "response",
+      "ability",
+      "reward_model",
+      "extra_info",
+    ]);
     expect(stored[1]).toMatchObject({ ...rows[1], extra_info: { split: "train", trajectory: 1n, turn: 0n } });
     const read = await readSftFile(file, tokenizer, { format: "world-model", validationShare: 0.5, seed: 1 });
     expect(read.map(({ split }) => split)).toEqual(["validation", ...new Array(5).fill("train")]);
@@ -175,7 +199,8 @@ describe("SFT files", () => {
       { role: "assistant", content: "<think>I go.</think><answer>Left</answer>" },
       { role: "user", content: "Reward:\n0\nState:\nP_" },
     ];
-    const response = "<think><observation>P_</observation><prediction>_P</prediction></think><answer>Right</answer>";
+    const response =
+      "<think><observation>P_</observation><prediction>_P</prediction></think><answer>Right</answer>";
     parquetWriteFile({
       filename: file,
       columnData: [

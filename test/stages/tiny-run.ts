@@ -12,7 +12,15 @@ export const tinySettings = {
   seed: 5,
   arms: ["spa", "control"],
   engine: { device: "cpu", threads: 1, rolloutSlots: 16 },
-  model: { kind: "nano", hidden: 32, layers: 2, heads: 2, keyValueHeads: 1, headDimension: 16, intermediate: 48 },
+  model: {
+    kind: "nano",
+    hidden: 32,
+    layers: 2,
+    heads: 2,
+    keyValueHeads: 1,
+    headDimension: 16,
+    intermediate: 48,
+  },
   environment: { name: "frozen-lake", options: { size: 3, slippery: false } },
   protocol: { maxTurns: 2, maxActionsPerTurn: 3, maxActions: 5, maxNewTokens: 100, maxTokens: 400 },
   levels: { testLevels: 4, tuningLevels: 3 },
@@ -77,7 +85,10 @@ const timings = ["tokens_per_second", "rollout_seconds", "train_seconds"];
 /** Everything that a run came to, times apart: metrics, evaluations, trajectories and the digests of all weights. */
 export function outcomeOf(folder: string): Record<string, unknown> {
   const run = RunFolder.open(folder);
-  const digest = (file: string) => createHash("sha256").update(readFileSync(run.file(file))).digest("hex");
+  const digest = (file: string) =>
+    createHash("sha256")
+      .update(readFileSync(run.file(file)))
+      .digest("hex");
   const results = JSON.parse(readFileSync(run.file("results.json"), "utf8"));
   return {
     metrics: run.metrics

@@ -36,7 +36,8 @@ async function traces(context: StageContext, batches: number): Promise<Trajector
 const share = (items: boolean[]) => items.filter(Boolean).length / items.length;
 const replyText = (trace: Trajectory, turn: Turn) =>
   tokenizer.decode(trace.tokens.subarray(turn.begin, turn.end)).replace("<|im_end|>", "");
-const worldModelTurns = (all: Trajectory[]) => all.flatMap(({ turns }) => turns).filter((turn) => turn.prediction);
+const worldModelTurns = (all: Trajectory[]) =>
+  all.flatMap(({ turns }) => turns).filter((turn) => turn.prediction);
 
 describe("traces of the base", () => {
   it("are the same for the same step and others for others", async () => {
@@ -44,11 +45,16 @@ describe("traces of the base", () => {
     const source = await TraceSource.create(context);
     const first = await source.batch(3);
     expect(await (await TraceSource.create(context)).batch(3)).toEqual(first);
-    expect((await source.batch(4)).map(({ tokens }) => tokens)).not.toEqual(first.map(({ tokens }) => tokens));
+    expect((await source.batch(4)).map(({ tokens }) => tokens)).not.toEqual(
+      first.map(({ tokens }) => tokens),
+    );
   });
 
   it("are well-formed in both formats, in the wanted shares", async () => {
-    const all = await traces(await contextOf(lake, { base: { batchSize: 100, tokenDropProbability: 0 } }), 10);
+    const all = await traces(
+      await contextOf(lake, { base: { batchSize: 100, tokenDropProbability: 0 } }),
+      10,
+    );
     const formats = all.map((trace) => {
       const text = replyText(trace, trace.turns[0]);
       const format = text.includes("<observation>") ? "world-model" : "plain";
@@ -64,7 +70,8 @@ describe("traces of the base", () => {
   it("hold no policy: actions are uniform and independent of the state", async () => {
     const all = await traces(await contextOf(lake), 20);
     const actions = all.flatMap(({ turns }) => turns.flatMap((turn) => turn.actions));
-    for (const name of lake().actions) expect(share(actions.map((action) => action === name))).toBeCloseTo(0.25, 1);
+    for (const name of lake().actions)
+      expect(share(actions.map((action) => action === name))).toBeCloseTo(0.25, 1);
     const random = share(all.filter(({ turns }) => turns.length === 1).map(({ success }) => success));
     expect(random).toBeLessThan(0.2);
   });
@@ -75,7 +82,9 @@ describe("traces of the base", () => {
     const right = turns.map((turn) => sameState(turn.prediction ?? "", turn.stateAfter.structured));
     const changed = turns.filter(({ effective }) => effective);
     expect(share(right)).toBeLessThan(0.05);
-    expect(share(changed.map((turn) => sameState(turn.prediction ?? "", turn.stateAfter.structured)))).toBeLessThan(0.05);
+    expect(
+      share(changed.map((turn) => sameState(turn.prediction ?? "", turn.stateAfter.structured))),
+    ).toBeLessThan(0.05);
   });
 
   it("describe states roughly: some observations are right, most are not", async () => {
@@ -90,7 +99,8 @@ describe("traces of the base", () => {
     const plain = all.flatMap((trace) => trace.turns.map((turn) => replyText(trace, turn)));
     const thoughts = plain.filter((text) => !text.includes("<observation>"));
     expect(thoughts.length).toBeGreaterThan(10);
-    for (const text of thoughts) expect(text).toMatch(/^<think>\nPlayer \(P\) at \(\d,\d\).*goal \(G\) at \(\d,\d\)\./);
+    for (const text of thoughts)
+      expect(text).toMatch(/^<think>\nPlayer \(P\) at \(\d,\d\).*goal \(G\) at \(\d,\d\)\./);
   });
 
   it("never show a test or tuning level", async () => {
@@ -103,7 +113,10 @@ describe("traces of the base", () => {
     const sokoban = () => createEnvironment("sokoban", { rows: 6, columns: 6, boxes: 1, searchDepth: 30 });
     const room = await traces(await contextOf(sokoban), 2);
     expect(worldModelTurns(room)[0].prediction).toContain("#");
-    const corridor = await traces(await contextOf(corridorEnvironment, { levels: { testLevels: 2, tuningLevels: 2 } }), 2);
+    const corridor = await traces(
+      await contextOf(corridorEnvironment, { levels: { testLevels: 2, tuningLevels: 2 } }),
+      2,
+    );
     const predictions = worldModelTurns(corridor).map(({ prediction }) => prediction ?? "");
     for (const prediction of predictions) expect(prediction).toMatch(/^[A.#]{12}$/);
     expect(new Set(predictions).size).toBeGreaterThan(5);
@@ -118,7 +131,10 @@ function corridorEnvironment(): Environment {
     actions: ["Back", "Forth"],
     instructions: () => "Walk.",
     reset: ({ seed = 0, level }) => {
-      cells = [...(level ?? Array.from({ length: 12 }, (_, index) => (((seed * 7919) >> index) & 1 ? "#" : ".")).join(""))];
+      cells = [
+        ...(level ??
+          Array.from({ length: 12 }, (_, index) => (((seed * 7919) >> index) & 1 ? "#" : ".")).join("")),
+      ];
       if (level === undefined) cells[seed % 11] = "A";
       return cells.join("");
     },
