@@ -94,10 +94,10 @@ interface Column {
 /** Grids side by side, longer lines (coordinates) under them with the name of their column. */
 function formatStates(before: StateComparison, after: StateComparison, paint: Paint): string[] {
   const columns: Column[] = [
-    { title: "before", lines: before.difference?.truth ?? plainLines(before.truth) },
+    { title: "before", lines: plainLines(before.truth) },
     ...(before.difference ? [{ title: "observed", lines: before.difference.written }] : []),
     ...(after.difference ? [{ title: "predicted", lines: after.difference.written }] : []),
-    { title: "after", lines: after.difference?.truth ?? plainLines(after.truth) },
+    { title: "after", lines: plainLines(after.truth) },
   ];
   const isShort = (line: readonly Fragment[]) => lengthOf(line) <= columnWidth;
   const rows = Math.max(...columns.map(({ lines }) => lines.filter(isShort).length));
@@ -125,7 +125,7 @@ function lengthOf(line: readonly Fragment[]): number {
   return line.reduce((sum, { text }) => sum + Array.from(text).length, 0);
 }
 
-/** A line padded to a width; ≠ marks one that differs, for terminals without colour too. */
+/** A line padded to a width; ≠ marks one that is wrong, for terminals without colour too. */
 function formatLine(line: readonly Fragment[], width: number, paint: Paint): string {
   const differs = line.some(({ same }) => !same);
   const text = line
