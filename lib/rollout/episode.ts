@@ -48,8 +48,12 @@ export class Episode {
   /** Resets `environment` to `level`; the environment belongs to the episode until it ends. */
   static async start(environment: Environment, level: Level, limits: EpisodeLimits): Promise<Episode> {
     const episode = new Episode(environment, level, limits);
-    await environment.reset({ seed: level.seed, level: level.grid });
-    episode.state = episode.#render();
+    try {
+      await environment.reset({ seed: level.seed, level: level.grid });
+      episode.state = episode.#render();
+    } catch (error) {
+      throw environmentError(error, environment, `level seed ${level.seed}, reset`);
+    }
     return episode;
   }
 
@@ -102,19 +106,27 @@ export class Episode {
       if (!Number.isFinite(result.reward)) throw new TypeError(`its reward is ${result.reward}`);
       return result;
     } catch (error) {
-      if (error instanceof SpaError) throw error;
       const where = `level seed ${this.level.seed}, turn ${this.turns + 1}, action "${action}"`;
-      throw new SpaError(
-        "BAD_ENVIRONMENT",
-        `${this.environment.name} failed at ${where}: ${(error as Error).message}`,
-        { hint: "step() must return { observation, reward, terminated, truncated, info }", cause: error },
-      );
+      throw environmentError(error, this.environment, where);
     }
   }
 
   #render(): StateText {
     return { grid: this.environment.render("grid"), structured: this.environment.render("structured") };
   }
+}
+
+/** What an environment threw, with the place where it did. */
+function environmentError(error: unknown, environment: Environment, where: string): unknown {
+  if (error instanceof SpaError) return error;
+  return new SpaError(
+    "BAD_ENVIRONMENT",
+    `${environment.name} failed at ${where}: ${(error as Error).message}`,
+    {
+      hint: "reset() takes a seed, a level text, or both; step() returns observation, reward, terminated, truncated, info",
+      cause: error,
+    },
+  );
 }
 
 /** Environment objects for episodes, made when needed and used again. */
