@@ -34,7 +34,9 @@ struct Rows {
   std::vector<float> advantages, returns;
 };
 
-double argument(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().DoubleValue(); }
+double argument(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::Number>().DoubleValue();
+}
 
 }  // namespace
 
@@ -51,7 +53,8 @@ Napi::Value bi_level_gae_function(const Napi::CallbackInfo& info) {
     const auto batch = info[0].As<Napi::Object>();
     Rows rows(batch);
     const auto turn_ends = numbers<uint32_t>(batch.Get("turnEnds"));
-    bi_level_gae(rows.input(), turn_ends, argument(info, 1), argument(info, 2), argument(info, 3), rows.output());
+    bi_level_gae(rows.input(), turn_ends, argument(info, 1), argument(info, 2), argument(info, 3),
+                 rows.output());
     return rows.results(info.Env());
   });
 }

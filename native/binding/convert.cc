@@ -54,16 +54,32 @@ Schedule schedule_of(const Napi::Object& object) {
 
 }  // namespace
 
-Napi::Value typed_array(Napi::Env env, const std::vector<float>& values) { return copied<Napi::Float32Array>(env, values); }
-Napi::Value typed_array(Napi::Env env, const std::vector<int32_t>& values) { return copied<Napi::Int32Array>(env, values); }
-Napi::Value typed_array(Napi::Env env, const std::vector<uint32_t>& values) { return copied<Napi::Uint32Array>(env, values); }
-Napi::Value typed_array(Napi::Env env, const std::vector<uint8_t>& values) { return copied<Napi::Uint8Array>(env, values); }
+Napi::Value typed_array(Napi::Env env, const std::vector<float>& values) {
+  return copied<Napi::Float32Array>(env, values);
+}
+Napi::Value typed_array(Napi::Env env, const std::vector<int32_t>& values) {
+  return copied<Napi::Int32Array>(env, values);
+}
+Napi::Value typed_array(Napi::Env env, const std::vector<uint32_t>& values) {
+  return copied<Napi::Uint32Array>(env, values);
+}
+Napi::Value typed_array(Napi::Env env, const std::vector<uint8_t>& values) {
+  return copied<Napi::Uint8Array>(env, values);
+}
 
-double number(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>().DoubleValue(); }
-int64_t integer(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>().Int64Value(); }
+double number(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::Number>().DoubleValue();
+}
+int64_t integer(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::Number>().Int64Value();
+}
 bool flag(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Boolean>().Value(); }
-std::string text(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::String>().Utf8Value(); }
-Napi::Object object_at(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Object>(); }
+std::string text(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::String>().Utf8Value();
+}
+Napi::Object object_at(const Napi::Object& object, const char* key) {
+  return object.Get(key).As<Napi::Object>();
+}
 
 at::ScalarType dtype_of(const std::string& name) {
   if (name == "float32") return at::kFloat;
@@ -158,12 +174,14 @@ std::vector<TensorEntry> tensor_entries(const Napi::Value& value) {
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const auto object = array.Get(i).As<Napi::Object>();
     entries.push_back({text(object, "name"), text(object, "dtype"), shape_of(object), text(object, "file"),
-                       static_cast<uint64_t>(integer(object, "begin")), static_cast<uint64_t>(integer(object, "end"))});
+                       static_cast<uint64_t>(integer(object, "begin")),
+                       static_cast<uint64_t>(integer(object, "end"))});
   }
   return entries;
 }
 
-Napi::Object tensor_info(Napi::Env env, const std::string& name, at::ScalarType dtype, at::IntArrayRef shape) {
+Napi::Object tensor_info(Napi::Env env, const std::string& name, at::ScalarType dtype,
+                         at::IntArrayRef shape) {
   auto sizes = Napi::Array::New(env, shape.size());
   for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
   auto object = Napi::Object::New(env);

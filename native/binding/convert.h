@@ -1,5 +1,6 @@
-// From JavaScript values to plain structs and back. The TypeScript side has checked and completed everything, so that these only copy;
-// each call's data leaves the JavaScript thread as a copy, which later changes of a typed array cannot reach.
+// From JavaScript values to plain structs and back. The TypeScript side has checked and completed everything,
+// so that these only copy; each call's data leaves the JavaScript thread as a copy, which later changes of a
+// typed array cannot reach.
 #pragma once
 
 #include <napi.h>
@@ -21,7 +22,8 @@ std::vector<T> numbers(const Napi::Value& array) {
   const auto typed = array.As<Napi::TypedArray>();
   const auto* data = static_cast<const T*>(nullptr);
   if (typed.ByteLength() > 0) {
-    data = reinterpret_cast<const T*>(static_cast<const uint8_t*>(typed.ArrayBuffer().Data()) + typed.ByteOffset());
+    data = reinterpret_cast<const T*>(static_cast<const uint8_t*>(typed.ArrayBuffer().Data()) +
+                                      typed.ByteOffset());
   }
   return data == nullptr ? std::vector<T>() : std::vector<T>(data, data + typed.ByteLength() / sizeof(T));
 }

@@ -9,13 +9,13 @@
 namespace spa::binding {
 
 Napi::Function EngineObject::define(Napi::Env env) {
-  return DefineClass(env, "Engine",
-                     {InstanceMethod<&EngineObject::start>("start"),
-                      InstanceMethod<&EngineObject::create_model>("createModel"),
-                      InstanceMethod<&EngineObject::load_model>("loadModel"),
-                      InstanceMethod<&EngineObject::create_trainer>("createTrainer"),
-                      InstanceMethod<&EngineObject::memory>("memory"),
-                      InstanceMethod<&EngineObject::dispose>("dispose")});
+  return DefineClass(
+      env, "Engine",
+      {InstanceMethod<&EngineObject::start>("start"),
+       InstanceMethod<&EngineObject::create_model>("createModel"),
+       InstanceMethod<&EngineObject::load_model>("loadModel"),
+       InstanceMethod<&EngineObject::create_trainer>("createTrainer"),
+       InstanceMethod<&EngineObject::memory>("memory"), InstanceMethod<&EngineObject::dispose>("dispose")});
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineObject>(info) {
@@ -54,7 +54,8 @@ Napi::Value EngineObject::create_model(const Napi::CallbackInfo& info) {
     settings.initialization =
         text(options, "initialization") == "nano" ? Initialization::nano : Initialization::standard;
     settings.value_head = flag(options, "valueHead");
-    auto work = [engine = engine_, settings, config = model_config(info[0].As<Napi::Object>())](const LongCall&) mutable {
+    auto work = [engine = engine_, settings,
+                 config = model_config(info[0].As<Napi::Object>())](const LongCall&) mutable {
       settings.device = engine.runtime->get()->device;
       return ModelObject::deliver(engine, Model::create(config, settings));
     };
@@ -84,7 +85,8 @@ Napi::Value EngineObject::create_trainer(const Napi::CallbackInfo& info) {
     } else if (info[1].IsObject()) {
       critic = ModelObject::Unwrap(info[1].As<Napi::Object>())->resident();
     }
-    return TrainerObject::create(info.Env(), engine_, model, critic, trainer_options(info[2].As<Napi::Object>()));
+    return TrainerObject::create(info.Env(), engine_, model, critic,
+                                 trainer_options(info[2].As<Napi::Object>()));
   });
 }
 

@@ -3,7 +3,8 @@
 namespace spa::binding {
 namespace {
 
-const Failure disposed{"DISPOSED", "the engine was disposed before this call was its turn", "create a new engine"};
+const Failure disposed{"DISPOSED", "the engine was disposed before this call was its turn",
+                       "create a new engine"};
 const Failure aborted{"ABORTED", "the operation was aborted", ""};
 
 }  // namespace
@@ -13,9 +14,11 @@ std::shared_ptr<EngineThread> EngineThread::start(Napi::Env env) {
   auto* context = new std::shared_ptr<EngineThread>(self);
   self->signal_ = Signal::New(
       env, "spa engine", 0, 1, context,
-      [](Napi::Env, void*, std::shared_ptr<EngineThread>* owned) { delete owned; }, static_cast<void*>(nullptr));
+      [](Napi::Env, void*, std::shared_ptr<EngineThread>* owned) { delete owned; },
+      static_cast<void*>(nullptr));
   self->signal_.Unref(env);
-  // Hooks run last come first served: this one before the thread-safe function's own, so that nobody calls it when it is gone.
+  // Hooks run last come first served: this one before the thread-safe function's own, so that nobody calls it
+  // when it is gone.
   self->cleanup_ = env.AddCleanupHook(+[](EngineThread* thread) { thread->join(); }, self.get());
   self->thread_ = std::thread([raw = self.get()] { raw->loop(); });
   return self;
@@ -156,8 +159,8 @@ EngineThread::Event EngineThread::execute(const Job& job) {
 void EngineThread::notify(Event event) {
   const std::lock_guard lock(mutex_);
   // Progress that nobody has looked at yet is overtaken by newer progress.
-  if (event.kind == Event::Kind::progress && !events_.empty() && events_.back().kind == Event::Kind::progress &&
-      events_.back().id == event.id) {
+  if (event.kind == Event::Kind::progress && !events_.empty() &&
+      events_.back().kind == Event::Kind::progress && events_.back().id == event.id) {
     events_.back() = std::move(event);
     return;
   }

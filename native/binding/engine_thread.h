@@ -1,4 +1,5 @@
-// The thread of one engine: a queue of jobs, run one after the other, and the way of their results back to JavaScript.
+// The thread of one engine: a queue of jobs, run one after the other, and the way of their results back to
+// JavaScript.
 #pragma once
 
 #include <napi.h>
@@ -23,9 +24,10 @@ namespace spa::binding {
 
 /// Members are called on the JavaScript thread unless they say otherwise.
 ///
-/// Everything that belongs to JavaScript (promises, callbacks) stays in `pending_`, on its thread; jobs carry plain data. One
-/// thread-safe function an engine carries "something has happened" to the event loop, and keeps the process alive while
-/// jobs are pending. When the environment ends, a cleanup hook aborts the running job and joins the thread.
+/// Everything that belongs to JavaScript (promises, callbacks) stays in `pending_`, on its thread; jobs carry
+/// plain data. One thread-safe function an engine carries "something has happened" to the event loop, and
+/// keeps the process alive while jobs are pending. When the environment ends, a cleanup hook aborts the
+/// running job and joins the thread.
 class EngineThread : public std::enable_shared_from_this<EngineThread> {
  public:
   /// Makes the value that a promise resolves to. Called on the JavaScript thread.
@@ -36,12 +38,14 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
   static std::shared_ptr<EngineThread> start(Napi::Env env);
   ~EngineThread();
 
-  /// Queues a job. Returns { promise, abort() }, lib/native/addon.ts's NativeCall. `progress` is a function or undefined.
+  /// Queues a job. Returns { promise, abort() }, lib/native/addon.ts's NativeCall. `progress` is a function
+  /// or undefined.
   Napi::Object submit(Napi::Env env, Work work, Napi::Value progress);
   /// Queues a job without result; what it throws is lost.
   void post(std::function<void()> work);
 
-  /// Lets the running job finish, rejects those that wait with DISPOSED, frees the residents and ends the thread.
+  /// Lets the running job finish, rejects those that wait with DISPOSED, frees the residents and ends the
+  /// thread.
   Napi::Value stop(Napi::Env env);
   /// The same without a promise, for an engine that was forgotten.
   void abandon();
@@ -75,9 +79,9 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
   using Signal = Napi::TypedThreadSafeFunction<std::shared_ptr<EngineThread>, void, on_events>;
 
   EngineThread() = default;
-  void loop();                                           // engine's thread
-  Event execute(const Job& job);                         // engine's thread
-  void notify(Event event);                              // any thread
+  void loop();                    // engine's thread
+  Event execute(const Job& job);  // engine's thread
+  void notify(Event event);       // any thread
   void drain(Napi::Env env);
   void settle(Napi::Env env, Event& event);
   void finish(Napi::Env env);

@@ -15,8 +15,8 @@ struct Failure {
   std::string hint;
 };
 
-/// spa::Error keeps its code. Errors of libtorch and of the standard library become OUT_OF_MEMORY or INTERNAL with the first line of
-/// their message: the rest is a C++ backtrace.
+/// spa::Error keeps its code. Errors of libtorch and of the standard library become OUT_OF_MEMORY or INTERNAL
+/// with the first line of their message: the rest is a C++ backtrace.
 Failure failure_of(std::exception_ptr exception);
 
 /// A new SpaError. JavaScript thread only.

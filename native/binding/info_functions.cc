@@ -47,7 +47,8 @@ Napi::Value addon_info(const Napi::CallbackInfo& info) {
 Napi::Value parameters(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto env = info.Env();
-    const auto specs = parameter_specs(model_config(info[0].As<Napi::Object>()), info[1].As<Napi::Boolean>().Value());
+    const auto specs =
+        parameter_specs(model_config(info[0].As<Napi::Object>()), info[1].As<Napi::Boolean>().Value());
     auto result = Napi::Array::New(env, specs.size());
     for (uint32_t i = 0; i < specs.size(); ++i) {
       result.Set(i, tensor_info(env, specs[i].name, at::kFloat, specs[i].shape));

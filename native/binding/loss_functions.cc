@@ -19,8 +19,8 @@ Napi::Value policy_loss_function(const Napi::CallbackInfo& info) {
     const auto offsets = numbers<uint32_t>(batch.Get("offsets"));
     const auto weights = aggregation_weights(mask, offsets, aggregation_of(text(options, "aggregation")));
     std::vector<float> gradient(log_probs.size());
-    const PolicyLossSums sums =
-        policy_loss(log_probs, old_log_probs, advantages, mask, weights, policy_loss_options(options), gradient);
+    const PolicyLossSums sums = policy_loss(log_probs, old_log_probs, advantages, mask, weights,
+                                            policy_loss_options(options), gradient);
     auto result = Napi::Object::New(info.Env());
     result.Set("loss", sums.loss);
     result.Set("clipFraction", sums.clipped / sums.tokens);

@@ -18,12 +18,12 @@ struct ModelObject::Contents {
 };
 
 Napi::Function ModelObject::define(Napi::Env env) {
-  return DefineClass(env, "Model",
-                     {InstanceMethod<&ModelObject::save>("save"), InstanceMethod<&ModelObject::clone>("clone"),
-                      InstanceMethod<&ModelObject::copy_from>("copyFrom"),
-                      InstanceMethod<&ModelObject::score>("score"),
-                      InstanceMethod<&ModelObject::open_session>("openSession"),
-                      InstanceMethod<&ModelObject::dispose>("dispose")});
+  return DefineClass(
+      env, "Model",
+      {InstanceMethod<&ModelObject::save>("save"), InstanceMethod<&ModelObject::clone>("clone"),
+       InstanceMethod<&ModelObject::copy_from>("copyFrom"), InstanceMethod<&ModelObject::score>("score"),
+       InstanceMethod<&ModelObject::open_session>("openSession"),
+       InstanceMethod<&ModelObject::dispose>("dispose")});
 }
 
 EngineThread::Deliver ModelObject::deliver(const EngineHandle& engine, std::shared_ptr<Model> model) {
@@ -69,10 +69,8 @@ Napi::Value ModelObject::save(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelObject::clone(const Napi::CallbackInfo& info) {
-  auto work = [engine = engine_, model = model_,
-               value_head = flag(info[0].As<Napi::Object>(), "valueHead")](const LongCall&) {
-    return deliver(engine, model->get()->clone(value_head));
-  };
+  auto work = [engine = engine_, model = model_, value_head = flag(info[0].As<Napi::Object>(), "valueHead")](
+                  const LongCall&) { return deliver(engine, model->get()->clone(value_head)); };
   return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
 }
 
@@ -113,7 +111,8 @@ Napi::Value ModelObject::open_session(const Napi::CallbackInfo& info) {
   auto work = [engine = engine_, model = model_, slots = integer(options, "slots"),
                max_tokens = integer(options, "maxTokens"),
                seed = static_cast<uint64_t>(integer(options, "seed"))](const LongCall&) {
-    return SessionObject::deliver(engine, model, std::make_shared<Session>(model->get(), slots, max_tokens, seed));
+    return SessionObject::deliver(engine, model,
+                                  std::make_shared<Session>(model->get(), slots, max_tokens, seed));
   };
   return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
 }

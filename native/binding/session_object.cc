@@ -14,11 +14,14 @@ Napi::Function SessionObject::define(Napi::Env env) {
   return DefineClass(
       env, "Session",
       {InstanceMethod<&SessionObject::extend>("extend"), InstanceMethod<&SessionObject::fork>("fork"),
-       InstanceMethod<&SessionObject::generate>("generate"), InstanceMethod<&SessionObject::release>("release"),
-       InstanceMethod<&SessionObject::release_all>("releaseAll"), InstanceMethod<&SessionObject::dispose>("dispose")});
+       InstanceMethod<&SessionObject::generate>("generate"),
+       InstanceMethod<&SessionObject::release>("release"),
+       InstanceMethod<&SessionObject::release_all>("releaseAll"),
+       InstanceMethod<&SessionObject::dispose>("dispose")});
 }
 
-EngineThread::Deliver SessionObject::deliver(const EngineHandle& engine, const std::shared_ptr<Resident<Model>>& model,
+EngineThread::Deliver SessionObject::deliver(const EngineHandle& engine,
+                                             const std::shared_ptr<Resident<Model>>& model,
                                              std::shared_ptr<Session> session) {
   auto contents = std::make_shared<Contents>();
   contents->engine = engine;
@@ -37,8 +40,8 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   session_ = contents.session;
 }
 
-Napi::Value SessionObject::run(const Napi::CallbackInfo& info, std::function<void(Session&, const LongCall&)> work,
-                               Napi::Value progress) {
+Napi::Value SessionObject::run(const Napi::CallbackInfo& info,
+                               std::function<void(Session&, const LongCall&)> work, Napi::Value progress) {
   auto job = [session = session_, work = std::move(work)](const LongCall& call) {
     work(*session->get(), call);
     return EngineThread::Deliver();
@@ -89,7 +92,9 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::release(const Napi::CallbackInfo& info) {
-  auto work = [slots = numbers<int32_t>(info[0])](Session& session, const LongCall&) { session.release(slots); };
+  auto work = [slots = numbers<int32_t>(info[0])](Session& session, const LongCall&) {
+    session.release(slots);
+  };
   return run(info, std::move(work), info.Env().Undefined());
 }
 

@@ -17,7 +17,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   explicit SessionObject(const Napi::CallbackInfo& info);
 
   /// On the engine's thread: registers a session of `model` and says how to wrap it on JavaScript's.
-  static EngineThread::Deliver deliver(const EngineHandle& engine, const std::shared_ptr<Resident<Model>>& model,
+  static EngineThread::Deliver deliver(const EngineHandle& engine,
+                                       const std::shared_ptr<Resident<Model>>& model,
                                        std::shared_ptr<Session> session);
 
  private:

@@ -56,17 +56,18 @@ Napi::Value tensor_infos(Napi::Env env, const std::vector<NamedTensor>& tensors)
 }  // namespace
 
 Napi::Function TrainerObject::define(Napi::Env env) {
-  return DefineClass(env, "Trainer",
-                     {InstanceMethod<&TrainerObject::step>("step"),
-                      InstanceMethod<&TrainerObject::describe>("describe"),
-                      InstanceMethod<&TrainerObject::save_state>("saveState"),
-                      InstanceMethod<&TrainerObject::load_state>("loadState"),
-                      InstanceMethod<&TrainerObject::dispose>("dispose")});
+  return DefineClass(
+      env, "Trainer",
+      {InstanceMethod<&TrainerObject::step>("step"), InstanceMethod<&TrainerObject::describe>("describe"),
+       InstanceMethod<&TrainerObject::save_state>("saveState"),
+       InstanceMethod<&TrainerObject::load_state>("loadState"),
+       InstanceMethod<&TrainerObject::dispose>("dispose")});
 }
 
 Napi::Value TrainerObject::create(Napi::Env env, const EngineHandle& engine,
                                   const std::shared_ptr<Resident<Model>>& model,
-                                  const std::shared_ptr<Resident<Model>>& critic, const TrainerOptions& options) {
+                                  const std::shared_ptr<Resident<Model>>& critic,
+                                  const TrainerOptions& options) {
   options.optimizer.validate();
   options.schedule.validate();
   const double learning_rate = options.optimizer.learning_rate * options.schedule.factor(0);
@@ -92,7 +93,8 @@ TrainerObject::TrainerObject(const Napi::CallbackInfo& info)
 Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     auto batch = std::make_shared<const OwnedTrainBatch>(info[0].As<Napi::Object>());
-    auto work = [contents = contents_, batch, loss = loss_options(info[1].As<Napi::Object>())](const LongCall& call) {
+    auto work = [contents = contents_, batch,
+                 loss = loss_options(info[1].As<Napi::Object>())](const LongCall& call) {
       Trainer& trainer = *contents.trainer->get();
       const StepMetrics metrics = trainer.step(batch->view(), loss, call);
       const double steps = static_cast<double>(trainer.step_count());
@@ -127,7 +129,8 @@ Napi::Value TrainerObject::describe(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TrainerObject::save_state(const Napi::CallbackInfo& info) {
-  auto work = [resident = contents_.trainer, actor = state_file(info[0]), critic = state_file(info[1])](const LongCall&) {
+  auto work = [resident = contents_.trainer, actor = state_file(info[0]),
+               critic = state_file(info[1])](const LongCall&) {
     const TrainerState state = resident->get()->export_state();
     write_tensors(actor.path, actor.header, state.actor);
     if (!critic.path.empty()) write_tensors(critic.path, critic.header, state.critic);
@@ -143,7 +146,9 @@ Napi::Value TrainerObject::load_state(const Napi::CallbackInfo& info) {
                actor = tensor_entries(info[1]), critic = tensor_entries(info[2])](const LongCall& call) {
     Trainer& trainer = *resident->get();
     trainer.import_state({steps, read_tensors(actor, call), read_tensors(critic, call)});
-    return [rate = trainer.learning_rate()](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, rate); };
+    return [rate = trainer.learning_rate()](Napi::Env env) -> Napi::Value {
+      return Napi::Number::New(env, rate);
+    };
   };
   return contents_.engine.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
 }

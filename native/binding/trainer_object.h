@@ -17,8 +17,10 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static Napi::Function define(Napi::Env env);
   explicit TrainerObject(const Napi::CallbackInfo& info);
 
-  /// Returns at once; the trainer itself is made by the engine's next job. `critic` is null, `model` itself or another model.
-  static Napi::Value create(Napi::Env env, const EngineHandle& engine, const std::shared_ptr<Resident<Model>>& model,
+  /// Returns at once; the trainer itself is made by the engine's next job. `critic` is null, `model` itself
+  /// or another model.
+  static Napi::Value create(Napi::Env env, const EngineHandle& engine,
+                            const std::shared_ptr<Resident<Model>>& model,
                             const std::shared_ptr<Resident<Model>>& critic, const TrainerOptions& options);
 
  private:
