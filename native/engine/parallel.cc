@@ -9,7 +9,7 @@ namespace spa {
 namespace {
 
 constexpr int64_t side_by_side_parameters = int64_t{1} << 23;
-constexpr int64_t chunk_tokens = 1024;
+constexpr int64_t chunk_tokens = 256;  // whose activations stay in a second-level cache between forward and backward pass
 
 int64_t layer_parameters(const ModelConfig& c) {
   return c.hidden * (c.qkv_size() + c.query_size() + 3 * c.intermediate);

@@ -13,6 +13,9 @@ namespace {
 // Steps of sampling between two meetings of the threads: long enough to hide the meeting, short enough that finished rows do not leave
 // one thread idle for long.
 constexpr int64_t window_steps = 16;
+// Rows that a thread takes through a whole window before the next ones: so many that products are efficient, so few that their keys and
+// values stay in its caches from step to step.
+constexpr size_t group_rows = 32;
 // New tokens that one prefill pass runs at most, for all slots together and for one of them.
 constexpr int64_t prefill_tokens = 8192;
 constexpr int64_t prefill_tokens_per_slot = 2048;
@@ -282,7 +285,10 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
       parallel_parts(parts, [&](int64_t part) {
         std::vector<Row*> own;
         for (const int64_t item : dealt[part]) own.push_back(active[item]);
-        sample_window(own, window_steps, request, decoder, call);
+        for (size_t begin = 0; begin < own.size(); begin += group_rows) {
+          const std::span<Row* const> group = std::span(own).subspan(begin, std::min(group_rows, own.size() - begin));
+          sample_window(group, window_steps, request, decoder, call);
+        }
       });
       std::erase_if(active, [](const Row* row) { return row->finished; });
       call.report(static_cast<int64_t>(rows.size() - active.size()), static_cast<int64_t>(rows.size()));

@@ -1,7 +1,8 @@
-// Tokens per second of sampling, scoring and training on the nano shape. Usage: bench_engine [threads]
+// Tokens per second of sampling, scoring and training on the nano shape. Usage: bench_engine [threads [part of a name]]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <numeric>
 
@@ -31,9 +32,12 @@ double wall_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+const char* wanted = "";  // only measurements whose name holds this
+
 /// Best of `repeats` after one to warm up, by the clock and (for a machine that is not quiet) by processor time.
 template <typename F>
 void report(const char* name, double tokens, int repeats, const F& f) {
+  if (std::strstr(name, wanted) == nullptr) return;
   f();
   double wall = 1e30, cpu = 1e30;
   for (int i = 0; i < repeats; ++i) {
@@ -65,6 +69,7 @@ struct Batch {
 }  // namespace
 
 int main(int count, char** arguments) {
+  if (count > 2) wanted = arguments[2];
   const RuntimeLease lease(count > 1 ? std::atoi(arguments[1]) : 1);
   const auto model = Model::create(nano(), {at::kFloat, at::kCPU, 1, Initialization::nano, true});
 
