@@ -140,7 +140,7 @@ test("a run that has only begun has a report too", async () => {
 
 // Where there is a browser, the page is looked at with it.
 if (chromium !== undefined) {
-  test("a browser draws every chart that comes into view, without a request or an error", async () => {
+  test("a browser draws every chart that is not behind a fold, without an error", async () => {
     const run = await exampleRun();
     const dom = await renderedPage(await writeReport(run));
     const shown = Array.from(

@@ -1,5 +1,5 @@
-// Draws the charts of report.html with uPlot. Data stand in #chart-data (lib/run/report/charts.ts); each chart is drawn
-// when it first comes into view, and again when the window's width or the colour scheme changes.
+// Draws the charts of report.html with uPlot. Data stand in #chart-data (lib/run/report/charts.ts); charts
+// behind a fold are drawn when it is opened, all again when the window's width or the colour scheme changes.
 (() => {
   const charts = JSON.parse(document.getElementById("chart-data")?.textContent ?? "[]");
   const height = 190;
@@ -89,17 +89,15 @@
   }
 
   const byPlace = new Map(charts.map((chart) => [document.getElementById(chart.id), chart]));
-  const sight = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        sight.unobserve(target);
-        draw(byPlace.get(target), target);
-      }
-    },
-    { rootMargin: "400px" },
-  );
-  for (const place of byPlace.keys()) if (place) sight.observe(place);
+
+  /** Draws what has a width: charts behind a closed fold have none. */
+  function drawShown() {
+    for (const [place, chart] of byPlace) {
+      if (place.clientWidth > 0 && !drawn.has(chart.id)) draw(chart, place);
+    }
+  }
+  drawShown();
+  for (const fold of document.querySelectorAll("details.more")) fold.addEventListener("toggle", drawShown);
 
   function resize() {
     for (const [place, chart] of byPlace) {
