@@ -150,17 +150,22 @@ class Collection {
   /** Brings every slot up to date; equal prompts of a group on empty slots are computed once and forked. */
   async #extend(players: readonly Player[]): Promise<void> {
     const rows: Player[] = [];
-    const leaders = new Map<number, { leader: Player; targets: number[] }>();
+    const targets = new Map<Player, number[]>();
+    let leaders: Player[] = [];
     for (const player of players) {
-      if (this.#session.lengthOf(player.slot) === 0) {
-        const group = leaders.get(player.play.group);
-        if (group && sameTokens(group.leader.pending, player.pending)) {
-          group.targets.push(player.slot);
-          continue;
-        }
-        leaders.set(player.play.group, { leader: player, targets: [] });
+      if (this.#session.lengthOf(player.slot) > 0) {
+        rows.push(player);
+        continue;
       }
-      rows.push(player);
+      // A group's plays stand next to each other.
+      if (leaders[0]?.play.group !== player.play.group) leaders = [];
+      const leader = leaders.find(({ pending }) => sameTokens(pending, player.pending));
+      if (leader) {
+        targets.set(leader, [...(targets.get(leader) ?? []), player.slot]);
+      } else {
+        leaders.push(player);
+        rows.push(player);
+      }
     }
     const batch = packRows(rows.map(({ pending }) => pending));
     const { signal } = this.#options;
@@ -169,8 +174,7 @@ class Collection {
       batch,
       { signal },
     );
-    const forks = [...leaders.values()].filter(({ targets }) => targets.length > 0);
-    await Promise.all(forks.map(({ leader, targets }) => this.#session.fork(leader.slot, targets)));
+    await Promise.all([...targets].map(([leader, slots]) => this.#session.fork(leader.slot, slots)));
   }
 
   #generate(players: readonly Player[]): Promise<Generated> {

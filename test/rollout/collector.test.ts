@@ -80,6 +80,21 @@ async function expectSameLogProbs(trajectories: Trajectory[], temperature = 1): 
   expect(largest).toBeLessThan(1e-4);
 }
 
+/** An environment in which nothing can be done. */
+function withoutTask(): Environment {
+  const info = { valid: false, effective: false, success: false };
+  return {
+    name: "idle",
+    actions: ["Wait"],
+    instructions: () => "",
+    reset: () => "",
+    step: () => ({ observation: "", reward: 0, terminated: false, truncated: false, info }),
+    render: () => "",
+    state: () => null,
+    restore: () => {},
+  };
+}
+
 describe("collect", () => {
   for (const context of ["episode", "turn"] as const) {
     for (const forceThink of [false, true]) {
@@ -95,6 +110,23 @@ describe("collect", () => {
       });
     }
   }
+
+  it("computes equal prompts of a group once, also where a group has several", async () => {
+    let made = 0;
+    // A level that looks different to every third player.
+    const blurred = (): Environment => {
+      const grid = ["P_G", "PG_", "GP_"][made++ % 3];
+      return { ...withoutTask(), reset: () => grid, render: () => grid };
+    };
+    for (const context of ["episode", "turn"] as const) {
+      const protocol = protocolWith({ context });
+      const trajectories = await collectWith(protocol, { plays: await playsOn(2, 7) }, blurred);
+      for (const trajectory of trajectories) {
+        expect(tokenizer.decode(trajectory.tokens)).toBe(expectedText(trajectory, protocol));
+      }
+      await expectSameLogProbs(trajectories);
+    }
+  });
 
   it("marks as sampled the turns and nothing else", async () => {
     for (const trajectory of await collectWith(protocolWith({ forceThink: true }))) {
