@@ -10,5 +10,10 @@ const cmakeJs = inRoot("node_modules", "cmake-js", "bin", "cmake-js");
 await run(process.execPath, [cmakeJs, "build", "--out", "build-cmake", "--config", "Release", "--parallel", "2", `--CDLIBTORCH=${libtorch.path}`], {
   show: true,
 });
-mkdirSync(productFolder, { recursive: true });
+// prebuildify packs the first addon by name and, as artifacts, the stub that opens libtorch for it.
+const artifacts = inRoot("build-cmake", "artifacts");
+for (const folder of [productFolder, artifacts]) mkdirSync(folder, { recursive: true });
 copyFileSync(inRoot("build-cmake", "Release", "spa.node"), join(productFolder, "spa.node"));
+for (const folder of [productFolder, artifacts]) {
+  copyFileSync(inRoot("build-cmake", "Release", "spa_loader.node"), join(folder, "spa_loader.node"));
+}
