@@ -98,11 +98,11 @@ test("curves hold what was logged, one line an arm, with gaps where there was no
 test("rounds of SFT are told apart, and so are several metrics of a chart", () => {
   const rows = ["spa/sft", "spa/sft-2"].map((stage) => ({ stage, step: 1, loss: 1, validation_loss: 2 }));
   const [{ charts }] = chartSections(rows);
-  expect(charts[0].series.map(({ name, dashed }) => [name, dashed])).toEqual([
-    ["SPA (sft)", false],
-    ["SPA (sft-2)", false],
-    ["SPA (sft), validation", true],
-    ["SPA (sft-2), validation", true],
+  expect(charts[0].series.map(({ name, dashed, color }) => [name, dashed, color])).toEqual([
+    ["SPA (sft)", false, 0],
+    ["SPA (sft-2)", false, 6],
+    ["SPA (sft), validation", true, 0],
+    ["SPA (sft-2), validation", true, 6],
   ]);
 });
 

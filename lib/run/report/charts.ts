@@ -1,12 +1,12 @@
 import type { MetricsRow } from "../metrics.ts";
 import { figure, percent } from "./format.ts";
 import { type ChartDefinition, chartGroups } from "./metric-catalog.ts";
-import { armColor, armTitle } from "./names.ts";
+import { armTitle, stageColors } from "./names.ts";
 
 /** One line of a chart. */
 export interface ChartSeries {
   name: string;
-  /** See {@link armColor}. */
+  /** See {@link stageColors}. */
   color: number;
   dashed: boolean;
   /** One entry for each x of the chart; null where the step has no figure. */
@@ -65,6 +65,7 @@ function makeChart(
     (left, right) => left - right,
   );
   const share = definition.share === true;
+  const colors = stageColors(stages);
   const names = drawn.map((line) => lineName(line, definition, stages));
   return {
     id: `${group.toLowerCase().replaceAll(/[^a-z]+/g, "-")}-${definition.id}`,
@@ -74,7 +75,7 @@ function makeChart(
     x,
     series: drawn.map(({ stage, metric, points }, index) => ({
       name: names[index],
-      color: armColor(stage),
+      color: colors.get(stage)!,
       dashed: metric !== Object.keys(definition.metrics)[0],
       values: x.map((step) => points.get(step) ?? null),
     })),

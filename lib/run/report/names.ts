@@ -41,10 +41,26 @@ export function armTitle(stage: string): string {
   return arms[arm] ?? arm;
 }
 
-/** Number of the colour in which an arm is drawn everywhere (`--arm-0` and so on in the style sheet). */
+/** Arms that have a colour of their own wherever they are drawn. */
+const colored = ["spa", "control", "format-only", "base"];
+
+/** Colours in the style sheet: `--arm-0` and so on. */
+const colorCount = 7;
+
+/** Number of the colour of an arm, given its name, a stage of it, or its policy. */
 export function armColor(name: string): number {
-  const known = ["spa", "control", "format-only", "base"];
-  const arm = name.split("/")[0].replace("formatOnly", "format-only");
-  const index = known.indexOf(arm);
-  return index >= 0 ? index : known.length;
+  const index = colored.indexOf(name.split("/")[0].replace("formatOnly", "format-only"));
+  return index >= 0 ? index : colored.length;
+}
+
+/** A colour for each of the stages: the arm's, and for an arm's further stages one that is free. */
+export function stageColors(stages: readonly string[]): Map<string, number> {
+  const colors = new Map<string, number>();
+  for (const stage of stages) {
+    const taken = new Set(colors.values());
+    const free = Array.from({ length: colorCount }, (_, index) => colorCount - 1 - index);
+    const color = [armColor(stage), ...free].find((index) => !taken.has(index));
+    colors.set(stage, color ?? armColor(stage));
+  }
+  return colors;
 }

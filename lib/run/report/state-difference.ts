@@ -13,8 +13,8 @@ export interface StateDifference {
   truth: Fragment[][];
 }
 
-/** Words, numbers, single punctuation marks and runs of blanks. */
-const wordPattern = /[\p{L}\p{N}_]+|\s+|./gu;
+/** Coordinates, words, numbers, single punctuation marks and runs of blanks. */
+const wordPattern = /\(\d+,\d+\)|[\p{L}\p{N}_]+|\s+|./gu;
 
 /**
  * Sets what an agent wrote beside the true state. White space around the states does not count, as in the judgement of
