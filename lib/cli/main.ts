@@ -4,6 +4,7 @@ import { addDoctorCommand } from "./doctor.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
+import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
 import { addTrainCommand } from "./train.ts";
 
@@ -30,6 +31,7 @@ function createProgram(finish: (code: number) => void): Command {
     .exitOverride();
   addTrainCommand(program, finish);
   addStageCommands(program, finish);
+  addShowCommand(program, finish);
   addPresetsCommand(program, finish);
   addDoctorCommand(program, finish);
   program.command("setup").description("fetch libtorch and build the native addon (in a clone: npm run setup)");

@@ -107,7 +107,7 @@ export function refuseSettings({ source, settings }: Request, options: RunOption
 export function lastRun(): string {
   const folder = RunFolder.latest();
   if (folder) return folder;
-  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", { hint: "start one with: spa train" });
+  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", { hint: "start one with: npx spa train" });
 }
 
 /** A path as the user would type it. */

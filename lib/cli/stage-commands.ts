@@ -10,7 +10,7 @@ import { forgetStages } from "./forget-stages.ts";
 import {
   addRunOptions, createRun, lastRun, readRequest, refuseSettings, type Request, requestedConfig, type RunOptionValues,
 } from "./run-options.ts"; // biome-ignore format: a list
-import { printResults, workInRun } from "./work.ts";
+import { finishRun, workInRun } from "./work.ts";
 
 interface StageOptions extends RunOptionValues {
   arm?: ArmName;
@@ -53,7 +53,7 @@ async function stageCommand(kind: StageKind, args: string[], options: StageOptio
   return workInRun(folder, options, async (context) => {
     const config = overrideConfig(context.config, settings);
     await doStages({ ...context, config }, kind, options);
-    printResults(context.run, options);
+    await finishRun(context.run, options);
   });
 }
 

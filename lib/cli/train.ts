@@ -9,7 +9,7 @@ import { forgetStages } from "./forget-stages.ts";
 import {
   addRunOptions, createRun, lastRun, readRequest, refuseSettings, requestedConfig, type RunOptionValues,
 } from "./run-options.ts"; // biome-ignore format: a list
-import { printResults, workInRun } from "./work.ts";
+import { finishRun, workInRun } from "./work.ts";
 
 interface TrainOptions extends RunOptionValues {
   resume?: string | true;
@@ -72,7 +72,7 @@ async function trainIn(folder: string, options: TrainOptions): Promise<number> {
     const stages = planStages(context.config);
     if (options.redo !== undefined) forgetStages(context.run, stages, options.redo);
     for (const stage of stages) await runStage(context, stage);
-    printResults(context.run, options);
+    await finishRun(context.run, options);
   });
 }
 

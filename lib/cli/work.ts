@@ -1,8 +1,11 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
+import { fileError } from "../run/atomic-file.ts";
 import { createProgress, defaultProgressMode, formatDuration, type Progress, type ProgressMode } from "../run/progress.ts";
+import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
+import { planStages } from "../stages/plan.ts";
 import { interruptible } from "./interrupt.ts";
 import { resultsTable } from "./results-table.ts";
 import { type RunOptionValues, showPath } from "./run-options.ts";
@@ -12,25 +15,32 @@ function progressMode({ quiet, log }: RunOptionValues): ProgressMode {
   return log === "auto" ? defaultProgressMode(process.stderr.isTTY === true) : log;
 }
 
-function progressOf(options: RunOptionValues): Progress {
+function progressOf(folder: string, options: RunOptionValues): Progress {
   const mode = progressMode(options);
-  return createProgress({ mode, stream: mode === "json" ? process.stdout : process.stderr });
+  const plan = planStages(RunFolder.open(folder).config).map((stage) => stage.id);
+  return createProgress({ mode, stream: mode === "json" ? process.stdout : process.stderr, plan });
 }
 
 /** Failures after which the user wants to know what is left. */
 const namesCheckpoint: ReadonlySet<SpaErrorCode> = new Set(["NOT_FINITE", "DISK_FULL", "OUT_OF_MEMORY"]);
 
-function withLastCheckpoint(error: unknown, folder: string): unknown {
+/** The first failure, where disposing of things failed after it. */
+function firstFailure(error: unknown): unknown {
+  return error instanceof Error && "suppressed" in error ? firstFailure(error.suppressed) : error;
+}
+
+function withLastCheckpoint(thrown: unknown, folder: string): unknown {
+  const error = fileError(thrown, (thrown as NodeJS.ErrnoException | undefined)?.path ?? folder);
   if (!(error instanceof SpaError) || !namesCheckpoint.has(error.code) || error.message.includes("checkpoint")) return error;
   const last = RunFolder.open(folder).checkpoints.at(-1);
   const kept = last ? `the last good checkpoint is ${showPath(`${folder}/checkpoints/${last.name}`)}` : "there is no checkpoint yet";
-  const hint = error.hint ?? `go on from there: spa train --resume ${showPath(folder)}`;
+  const hint = error.hint ?? `go on from there: npx spa train --resume ${showPath(folder)}`;
   return new SpaError(error.code, `${error.message}; ${kept}`, { hint, cause: error });
 }
 
 /** How a stopped command ended: with code 130, and what to type to go on. */
 function reportInterruption(progress: Progress, options: RunOptionValues, folder: string): number {
-  const text = `stopped. Go on with: spa train --resume ${showPath(folder)}`;
+  const text = `stopped. Go on with: npx spa train --resume ${showPath(folder)}`;
   if (options.quiet) console.error(text);
   else progress.note(text);
   return 130;
@@ -47,10 +57,10 @@ export async function workInRun(
   options: RunOptionValues,
   body: (context: StageContext) => Promise<void>,
 ): Promise<number> {
-  const progress = progressOf(options);
+  const progress = progressOf(folder, options);
   using interruption = interruptible(
     () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
-    () => console.error(`\nstopped at once. Go on with: spa train --resume ${showPath(folder)}`),
+    () => console.error(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
   );
   const work = (context: StageContext) => {
     progress.note(`run folder: ${showPath(folder)}`);
@@ -59,7 +69,9 @@ export async function workInRun(
   try {
     await withRun(folder, { progress, signal: interruption.signal }, work);
     return 0;
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstFailure(thrown);
+    progress.done();
     if (interruption.signal.aborted && error instanceof SpaError && error.code === "ABORTED") {
       return reportInterruption(progress, options, folder);
     }
@@ -67,14 +79,15 @@ export async function workInRun(
   }
 }
 
-/** Prints what a run has come to: a table, or one JSON line. */
-export function printResults(run: RunFolder, options: RunOptionValues): void {
+/** Writes results.json and report.html, and prints what the run has come to: a table, or one JSON line. */
+export async function finishRun(run: RunFolder, options: RunOptionValues): Promise<void> {
   const results: Results = writeResults(run);
+  const report = await writeReport(run);
   if (options.log === "json") {
-    console.log(JSON.stringify({ event: "results", folder: run.path, ...results }));
+    console.log(JSON.stringify({ event: "results", folder: run.path, report, ...results }));
     return;
   }
   if (Object.keys(results.evaluations).length > 0) console.log(`\n${resultsTable(results.evaluations)}\n`);
   const seconds = run.stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  console.log(`worked ${formatDuration(seconds)}; results: ${showPath(run.file("results.json"))}`);
+  console.log(`worked ${formatDuration(seconds)}; report: ${showPath(report)}; results: ${showPath(run.file("results.json"))}`);
 }

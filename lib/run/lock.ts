@@ -1,14 +1,14 @@
 // A lock on a folder that dies with its process. Lock files are numbered, `lock.1`, `lock.2`, …, and only the highest
 // counts. To take the lock is to create the next number, which the file system lets one process do; so two processes
 // that both find a dead holder cannot both take over, which with one fixed name they could. The highest file is never
-// deleted (releasing rewrites it), so a number is never used twice.
+// deleted (releasing empties it, which no full disk can prevent), so a number is never used twice.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { SpaError } from "../errors.ts";
-import { asidePath, fileError, writeFileAtomically } from "./atomic-file.ts";
+import { asidePath, fileError } from "./atomic-file.ts";
 
 /** Who holds a lock. */
 export interface LockHolder {
@@ -19,8 +19,6 @@ export interface LockHolder {
   /** Start of the operating system: a process of an earlier one is dead. */
   bootId: string | null;
 }
-
-type LockContent = LockHolder | { released: true };
 
 function bootId(): string | null {
   const file = "/proc/sys/kernel/random/boot_id";
@@ -62,11 +60,11 @@ function highestLock(folder: string): number {
   return Math.max(0, ...numbers);
 }
 
-/** An unreadable lock file can only be the work of another program: it counts as one that nobody holds. */
-function readLock(file: string): LockContent | undefined {
+/** What a lock file says. An empty one has been released; another unreadable one is the work of another program. */
+function readLock(file: string): LockHolder | undefined {
   try {
-    const content = JSON.parse(readFileSync(file, "utf8")) as LockContent | null;
-    return content !== null && ("released" in content || Number.isInteger(content.pid)) ? content : undefined;
+    const content = JSON.parse(readFileSync(file, "utf8")) as LockHolder | null;
+    return Number.isInteger(content?.pid) ? (content as LockHolder) : undefined;
   } catch {
     return undefined;
   }
@@ -74,9 +72,8 @@ function readLock(file: string): LockContent | undefined {
 
 /** The holder that a lock file names, unless it is known to be dead. */
 function holderOf(file: string): LockHolder | undefined {
-  const content = readLock(file);
-  if (content === undefined || "released" in content) return undefined;
-  return content.host !== hostname() || isAlive(content) ? content : undefined;
+  const holder = readLock(file);
+  return holder && (holder.host !== hostname() || isAlive(holder)) ? holder : undefined;
 }
 
 /** Who holds the folder's lock at this moment, as far as can be told (a holder on another host may be dead). */
@@ -140,12 +137,10 @@ export function acquireLock(folder: string): Disposable {
     for (let number = highest; number > 0 && existsSync(join(folder, `lock.${number}`)); number--) {
       rmSync(join(folder, `lock.${number}`), { force: true });
     }
-    return { [Symbol.dispose]: () => release(file) };
+    return {
+      [Symbol.dispose]: () => {
+        if (existsSync(file)) truncateSync(file);
+      },
+    };
   }
-}
-
-function release(file: string): void {
-  const content = existsSync(file) ? readLock(file) : undefined;
-  if (content === undefined || "released" in content) return;
-  writeFileAtomically(file, `${JSON.stringify({ released: true })}\n`);
 }

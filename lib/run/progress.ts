@@ -24,6 +24,8 @@ export interface ProgressOptions {
   mode: ProgressMode;
   /** Where it is written; a terminal for `line`. */
   stream: { write(text: string): unknown; columns?: number };
+  /** Ids of all stages in order: stages are then shown with their place, `[3/12]`. */
+  plan?: readonly string[];
   /** Milliseconds; replaced in tests. */
   clock?: () => number;
 }
@@ -64,6 +66,8 @@ function formatFields(fields: ProgressFields): string {
 
 interface CurrentStage {
   id: string;
+  /** The id with its place in the plan, for people. */
+  title: string;
   total: number;
   /** Units done before this process began with the stage: they say nothing of its speed. */
   doneBefore: number;
@@ -81,19 +85,23 @@ function remainingSeconds(stage: CurrentStage, now: number): number | undefined 
 abstract class StagedProgress implements Progress {
   protected readonly stream: ProgressOptions["stream"];
   protected current: CurrentStage | undefined;
+  readonly #plan: readonly string[];
   readonly #clock: () => number;
   readonly #interval: number;
   #lastShown = 0;
 
   constructor(options: ProgressOptions, minimumInterval: number) {
     this.stream = options.stream;
+    this.#plan = options.plan ?? [];
     this.#clock = options.clock ?? (() => performance.now());
     this.#interval = minimumInterval;
   }
 
   stage(id: string, total: number, done = 0): void {
     const begin = this.#clock();
-    this.current = { id, total, doneBefore: done, done, fields: {}, begin };
+    const place = this.#plan.indexOf(id) + 1;
+    const title = place > 0 ? `[${place}/${this.#plan.length}] ${id}` : id;
+    this.current = { id, title, total, doneBefore: done, done, fields: {}, begin };
     this.#lastShown = begin;
     this.begin(this.current);
   }
@@ -124,12 +132,12 @@ abstract class StagedProgress implements Progress {
 
 function describe(stage: CurrentStage, remaining: number | undefined): string {
   const eta = remaining === undefined ? "" : `  ETA ${formatDuration(remaining)}`;
-  return `${stage.id}  ${stage.done}/${stage.total}${eta}  ${formatFields(stage.fields)}`.trimEnd();
+  return `${stage.title}  ${stage.done}/${stage.total}${eta}  ${formatFields(stage.fields)}`.trimEnd();
 }
 
 function describeEnd(stage: CurrentStage, seconds: number): string {
   const count = stage.done < stage.total ? `stopped at ${stage.done}/${stage.total}` : "done";
-  return `${stage.id}  ${count} in ${formatDuration(seconds)}  ${formatFields(stage.fields)}`.trimEnd();
+  return `${stage.title}  ${count} in ${formatDuration(seconds)}  ${formatFields(stage.fields)}`.trimEnd();
 }
 
 class PlainProgress extends StagedProgress {
@@ -138,7 +146,7 @@ class PlainProgress extends StagedProgress {
   }
   protected begin(stage: CurrentStage): void {
     const from = stage.done > 0 ? `, goes on after ${stage.done}` : "";
-    this.stream.write(`${stage.id}  begins (${stage.total}${from})\n`);
+    this.stream.write(`${stage.title}  begins (${stage.total}${from})\n`);
   }
   protected show(stage: CurrentStage, remaining: number | undefined): void {
     this.stream.write(`${describe(stage, remaining)}\n`);
@@ -161,7 +169,7 @@ class LineProgress extends StagedProgress {
     const filled = Math.round((barWidth * Math.min(stage.done, stage.total)) / Math.max(stage.total, 1));
     const bar = "█".repeat(filled) + "░".repeat(barWidth - filled);
     const line = `${bar} ${describe(stage, remaining)}`;
-    this.stream.write(`\r\x1b[2K${line.slice(0, Math.max(20, (this.stream.columns ?? 100) - 1))}`);
+    this.stream.write(`\r\x1b[2K${line.slice(0, Math.max(20, (this.stream.columns || 100) - 1))}`);
   }
   protected end(stage: CurrentStage, seconds: number): void {
     this.stream.write(`\r\x1b[2K${describeEnd(stage, seconds)}\n`);

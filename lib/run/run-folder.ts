@@ -192,9 +192,12 @@ export class RunFolder {
     return {
       [Symbol.dispose]: () => {
         this.#locked = false;
-        this.metrics.close();
-        for (const log of this.#trajectories.values()) log.close();
-        lock[Symbol.dispose]();
+        try {
+          this.metrics.close();
+          for (const log of this.#trajectories.values()) log.close();
+        } finally {
+          lock[Symbol.dispose]();
+        }
       },
     };
   }

@@ -96,7 +96,7 @@ test("Ctrl-C saves, says how to go on, and ends with 130; --resume comes to the 
     running.child.kill("SIGINT");
     const { code, stderr } = await running.end;
     expect(stderr).toContain("stopping after this step, which is saved");
-    expect(stderr).toContain("Go on with: spa train --resume runs/stopped");
+    expect(stderr).toContain("Go on with: npx spa train --resume runs/stopped");
     expect(code).toBe(130);
     args = ["train", "--resume"];
   }
@@ -128,7 +128,7 @@ test("a second Ctrl-C ends at once, and the run goes on all the same", async () 
   running.child.kill("SIGINT");
   const { code, stderr } = await running.end;
   expect(code).toBe(130);
-  expect(stderr).toContain("Go on with: spa train --resume runs/twice");
+  expect(stderr).toContain("Go on with: npx spa train --resume runs/twice");
   using _lock = RunFolder.open(path("twice")).lock();
 });
 

@@ -48,6 +48,15 @@ test("quiet says nothing", () => {
   expect(record("quiet")).toEqual([]);
 });
 
+test("with a plan, stages are shown with their place in it", () => {
+  const written: string[] = [];
+  const stream = { write: (text: string) => written.push(text) };
+  const progress = createProgress({ mode: "plain", stream, plan: ["base", "spa/ppo", "control/ppo"], clock: () => 0 });
+  progress.stage("spa/ppo", 5);
+  progress.done();
+  expect(written).toEqual(["[2/3] spa/ppo  begins (5)\n", "[2/3] spa/ppo  stopped at 0/5 in 0s\n"]);
+});
+
 test("durations and figures are short", () => {
   expect([0.4, 59.6, 75, 3599, 3600, 86_400].map(formatDuration)).toEqual(["0s", "1m00s", "1m15s", "59m59s", "1h00m", "24h00m"]);
   const figures = [0, 12, 9999, 12_345, 1_234_567, 0.5, 0.000_12, -3.14159, "x"].map(formatFigure);
