@@ -96,9 +96,9 @@ const ppoMore: readonly ChartDefinition[] = [
   },
   {
     id: "group-std",
-    title: "Reward deviation of kept groups",
+    title: "Reward deviation within groups",
     about:
-      "Standard deviation of reward within the groups that are trained on. At zero there is nothing to learn.",
+      "Standard deviation of reward among episodes of a level, mean over levels. At zero there is nothing to learn.",
     metrics: { group_std: "" },
   },
   {
