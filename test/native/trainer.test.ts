@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   createTrainer,
@@ -9,17 +7,7 @@ import {
   type TrainerOptions,
 } from "../../lib/index.ts";
 import { loadAddon } from "../../lib/native/loader.ts";
-import {
-  expectClose,
-  failure,
-  fingerprint,
-  makeEngine,
-  pack,
-  scratchFolder,
-  smallShape,
-  someRows,
-  testEngine,
-} from "./fixtures.ts";
+import { expectClose, failure, fingerprint, makeEngine, pack, smallShape, someRows } from "./fixtures.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -311,111 +299,6 @@ describe("numbers that are not finite", () => {
   });
 });
 
-describe("state", () => {
-  /** Trains `steps` updates from the trainer's own step count on. */
-  async function train(model: Model, options: TrainerOptions, steps: number, load?: string, save?: string) {
-    const trainer = createTrainer(model, options);
-    if (load) await trainer.loadState(load);
-    const critic = options.critic as Model | undefined;
-    const losses = [];
-    for (let i = 0; i < steps; i++) {
-      const batch = pack(someRows([5 + (trainer.stepCount % 7), 12], 48, 1 + trainer.stepCount));
-      const all = new Uint8Array(batch.tokens.length).fill(1);
-      const returns = Float32Array.from(batch.tokens, (t) => t / 10);
-      const metrics = critic
-        ? await trainer.step(
-            {
-              ...batch,
-              mask: all,
-              oldLogProbs: await model.logProbs(batch),
-              advantages: returns.map((x) => x - 2),
-              values: { mask: all, oldValues: await critic.values(batch), returns },
-            },
-            { kind: "ppo" },
-          )
-        : await trainer.step({ ...batch, mask: all }, { kind: "sft" });
-      losses.push(metrics.loss);
-    }
-    if (save) await trainer.saveState(save);
-    await trainer.dispose();
-    return losses;
-  }
-
-  test.each([
-    { dtype: "float32", withCritic: false },
-    { dtype: "float32", withCritic: true },
-    { dtype: "bfloat16", withCritic: false },
-  ] as const)(
-    "100 steps = 50 + save + new objects + 50, $dtype, critic $withCritic",
-    async ({ dtype, withCritic }) => {
-      const folder = scratchFolder();
-      const parts = (name: string) => ({
-        actor: join(folder, name, "actor"),
-        critic: join(folder, name, "critic"),
-        state: join(folder, name),
-      });
-      const settings: TrainerOptions = {
-        schedule: { kind: "cosine", warmupSteps: 10, totalSteps: 90, minimumRatio: 0.1 },
-      };
-      const start = async (own: Engine) => {
-        const model = await own.createModel(smallShape, { dtype, seed: 9, initialization: "nano" });
-        return { model, critic: withCritic ? await model.clone({ valueHead: true }) : undefined };
-      };
-      const finish = async (
-        { model, critic }: { model: Model; critic?: Model | undefined },
-        name: string,
-      ) => {
-        await model.save(parts(name).actor);
-        await critic?.save(parts(name).critic);
-      };
-      const optionsOf = (critic: Model | undefined) => ({ ...settings, ...(critic && { critic }) });
-
-      const whole = await start(engine);
-      const losses = await train(whole.model, optionsOf(whole.critic), 100);
-      await finish(whole, "whole");
-
-      const first = await start(engine);
-      const firstLosses = await train(
-        first.model,
-        optionsOf(first.critic),
-        50,
-        undefined,
-        parts("half").state,
-      );
-      await finish(first, "half");
-
-      const second = await testEngine();
-      const model = await second.loadModel(parts("half").actor, { dtype });
-      const critic = withCritic ? await second.loadModel(parts("half").critic, { dtype }) : undefined;
-      const secondLosses = await train(model, optionsOf(critic), 50, parts("half").state);
-      await finish({ model, critic }, "resumed");
-
-      expect([...firstLosses, ...secondLosses]).toEqual(losses);
-      for (const part of withCritic ? (["actor", "critic"] as const) : (["actor"] as const)) {
-        const bytes = (name: string) => readFileSync(join(parts(name)[part], "model.safetensors"));
-        expect(bytes("resumed").equals(bytes("whole"))).toBe(true);
-      }
-    },
-  );
-
-  test("what is saved is the state at the time of the call", async () => {
-    const folder = scratchFolder();
-    const model = await make();
-    const trainer = createTrainer(model);
-    await trainer.step({ ...rows, mask }, { kind: "sft" });
-    const saving = [model.save(join(folder, "model")), trainer.saveState(folder)];
-    const after = trainer.step({ ...rows, mask }, { kind: "sft" });
-    await Promise.all(saving);
-    const { loss } = await after;
-    const again = await engine.loadModel(join(folder, "model"));
-    const resumed = createTrainer(again);
-    await resumed.loadState(folder);
-    expect(resumed.stepCount).toBe(1);
-    expect((await resumed.step({ ...rows, mask }, { kind: "sft" })).loss).toBe(loss);
-    expect(await fingerprint(again)).toEqual(await fingerprint(model));
-  });
-});
-
 test("a frozen copy serves the old weights until it is refreshed", async () => {
   const model = await make();
   const frozen = await model.clone();
@@ -427,28 +310,4 @@ test("a frozen copy serves the old weights until it is refreshed", async () => {
   await frozen.copyFrom(model);
   expect(await fingerprint(frozen)).toEqual(await fingerprint(model));
   expect(frozen.version).toBeGreaterThan(1);
-});
-
-test("memory is flat over 500 steps", async () => {
-  const model = await make();
-  const trainer = createTrainer(model);
-  const session = await model.openSession({ slots: 4, maxTokens: 64 });
-  const critic = await model.clone({ valueHead: true });
-  const round = async (i: number) => {
-    await trainer.step({ ...rows, mask }, { kind: "sft" });
-    await model.score(rows, { logProbs: true, entropy: true });
-    await critic.values(rows);
-    if (i % 10 === 0) {
-      await session.releaseAll();
-      await session.extend([0, 1, 2, 3], rows);
-      await session.generate([0, 1, 2, 3], { maxNewTokens: 8 });
-      await (await model.clone()).dispose();
-    }
-  };
-  for (let i = 0; i < 150; i++) await round(i);
-  const { current: before } = await engine.memory();
-  for (let i = 0; i < 500; i++) await round(i);
-  const { current: after, peak } = await engine.memory();
-  expect(after - before).toBeLessThan(8 * 2 ** 20);
-  expect(peak).toBeGreaterThanOrEqual(after);
 });
