@@ -39,7 +39,11 @@ function gpuText(info: AddonInfo): string {
 async function testDevice(device: "cpu" | "cuda"): Promise<boolean> {
   console.log(`\nself-test on ${device}`);
   const results = await selfTest(device);
-  console.log(results.map(({ name, passed, detail }) => `  ${passed ? "ok    " : "FAILED"}  ${name}: ${detail}`).join("\n"));
+  console.log(
+    results
+      .map(({ name, passed, detail }) => `  ${passed ? "ok    " : "FAILED"}  ${name}: ${detail}`)
+      .join("\n"),
+  );
   return results.every(({ passed }) => passed);
 }
 

@@ -23,7 +23,9 @@ export async function describeRun(config: Config): Promise<string> {
   const comments = [
     "Estimates, from episodes of a random player:",
     "",
-    ...formatTable(["stage", "tokens sampled", "tokens trained"], rows, ["left", "right", "right"]).split("\n"),
+    ...formatTable(["stage", "tokens sampled", "tokens trained"], rows, ["left", "right", "right"]).split(
+      "\n",
+    ),
     "",
     `parameters ${formatFigure(estimate.parameters)}, work ${formatFigure(estimate.operations / 1e12)} TFLOP`,
     `memory about ${megabytes(total)}: ${parts}`,

@@ -15,7 +15,8 @@ export function forgetStages(run: RunFolder, plan: readonly PlannedStage[], id: 
     });
   }
   const { arm, kind } = plan[index];
-  const follows = (stage: PlannedStage) => kind !== "evaluate" && (arm === undefined || stage.arm === arm || stage.arm === undefined);
+  const follows = (stage: PlannedStage) =>
+    kind !== "evaluate" && (arm === undefined || stage.arm === arm || stage.arm === undefined);
   for (const stage of [plan[index], ...plan.slice(index + 1).filter(follows)]) {
     if (run.stage(stage.id)) run.forgetStage(stage.id);
   }

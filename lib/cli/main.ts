@@ -34,7 +34,9 @@ function createProgram(finish: (code: number) => void): Command {
   addShowCommand(program, finish);
   addPresetsCommand(program, finish);
   addDoctorCommand(program, finish);
-  program.command("setup").description("fetch libtorch and build the native addon (in a clone: npm run setup)");
+  program
+    .command("setup")
+    .description("fetch libtorch and build the native addon (in a clone: npm run setup)");
   return program;
 }
 

@@ -18,7 +18,10 @@ export function addPresetsCommand(program: Command, finish: (code: number) => vo
       if (name !== undefined) {
         process.stdout.write(stringify(loadConfig(name)));
       } else {
-        const rows = presetNames().map((preset) => [preset === defaultPreset ? `${preset} (default)` : preset, firstSentence(presetSummary(preset))]);
+        const rows = presetNames().map((preset) => [
+          preset === defaultPreset ? `${preset} (default)` : preset,
+          firstSentence(presetSummary(preset)),
+        ]);
         console.log(formatTable(["preset", "what it trains"], rows));
       }
       finish(0);

@@ -22,7 +22,15 @@ function withInterval(value: number, [low, high]: readonly [number, number]): st
 export function resultsTable(evaluations: Record<string, Evaluation>): string {
   const entries = Object.entries(evaluations).sort(([left], [right]) => rank(left) - rank(right));
   const k = Math.min(8, ...entries.map(([, { samples }]) => samples));
-  const header = ["policy", "Pass@1 [95 %]", `Pass@${k} [95 %]`, "format", "observation", "prediction", "prediction changed"];
+  const header = [
+    "policy",
+    "Pass@1 [95 %]",
+    `Pass@${k} [95 %]`,
+    "format",
+    "observation",
+    "prediction",
+    "prediction changed",
+  ];
   const rows = entries.map(([policy, evaluation]) => [
     policy,
     withInterval(evaluation.passAt1, evaluation.ci95.passAt1),

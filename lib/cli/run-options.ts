@@ -22,7 +22,8 @@ export interface RunOptionValues {
 
 function seed(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError("It must be a whole number, 0 or more.");
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new InvalidArgumentError("It must be a whole number, 0 or more.");
   return value;
 }
 
@@ -36,7 +37,10 @@ export function addRunOptions(command: Command): Command {
     .option("--seed <number>", "the same as seed=<number>", seed)
     .option("-q, --quiet", "print nothing but the results")
     .addOption(
-      new Option("--log <form>", "how progress is told: a line on a terminal or plain lines elsewhere, or JSON lines")
+      new Option(
+        "--log <form>",
+        "how progress is told: a line on a terminal or plain lines elsewhere, or JSON lines",
+      )
         .choices(["auto", "plain", "json"])
         .default("auto"),
     );
@@ -68,7 +72,10 @@ export async function requestedConfig(request: Request, options: RunOptionValues
   if (options.seed !== undefined) settings.push(`seed=${options.seed}`);
   if (options.env !== undefined) {
     const name = await loadEnvironmentModule(options.env);
-    settings.unshift(`environment.name=${name}`, `environment.module=${JSON.stringify(resolve(options.env))}`);
+    settings.unshift(
+      `environment.name=${name}`,
+      `environment.module=${JSON.stringify(resolve(options.env))}`,
+    );
   }
   const config = loadConfig(request.source ?? defaultPreset, settings);
   const { name, module, options: environmentOptions } = config.environment;
@@ -93,7 +100,11 @@ export async function createRun(config: Config, { name }: RunOptionValues): Prom
 }
 
 /** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */
-export function refuseSettings({ source, settings }: Request, options: RunOptionValues, folder: string): void {
+export function refuseSettings(
+  { source, settings }: Request,
+  options: RunOptionValues,
+  folder: string,
+): void {
   const given = [source, ...settings].find((text) => text !== undefined);
   const option = (["name", "env", "seed"] as const).find((name) => options[name] !== undefined);
   const what = given ?? (option && `--${option}`);
@@ -107,7 +118,9 @@ export function refuseSettings({ source, settings }: Request, options: RunOption
 export function lastRun(): string {
   const folder = RunFolder.latest();
   if (folder) return folder;
-  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", { hint: "start one with: npx spa train" });
+  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", {
+    hint: "start one with: npx spa train",
+  });
 }
 
 /** A path as the user would type it. */

@@ -14,7 +14,15 @@ export interface SelfTestResult {
 }
 
 const vocabularySize = 64;
-const shape = { vocabularySize, hiddenSize: 32, intermediateSize: 64, layers: 2, heads: 4, keyValueHeads: 2, headDimension: 8 };
+const shape = {
+  vocabularySize,
+  hiddenSize: 32,
+  intermediateSize: 64,
+  layers: 2,
+  heads: 4,
+  keyValueHeads: 2,
+  headDimension: 8,
+};
 
 /** Rows of a pattern that a model can learn in a few updates: each token is the one before plus the row's stride. */
 function patternBatch(rows: number, length: number) {
@@ -31,7 +39,11 @@ async function checkForward(model: Model): Promise<SelfTestResult> {
   const logProbs = await model.logProbs(patternBatch(4, 16));
   const finite = logProbs.every((value) => Number.isFinite(value) && value <= 0);
   const mean = -logProbs.reduce((sum, value) => sum + value, 0) / (4 * 15);
-  return { name: "forward", passed: finite && mean < 20, detail: `mean negative log-prob ${mean.toFixed(3)}` };
+  return {
+    name: "forward",
+    passed: finite && mean < 20,
+    detail: `mean negative log-prob ${mean.toFixed(3)}`,
+  };
 }
 
 /** Log-probs taken while sampling against those of a packed forward pass over the same tokens. */
@@ -46,18 +58,27 @@ async function checkParity(model: Model): Promise<SelfTestResult[]> {
     ...prompts.subarray(offsets[row], offsets[row + 1]),
     ...generated.tokens.subarray(generated.offsets[row], generated.offsets[row + 1]),
   ]);
-  const ends = rows.reduce<number[]>((sums, row) => [...sums, sums.at(-1)! + row.length], [0]);
-  const scored = await model.logProbs({ tokens: Int32Array.from(rows.flat()), offsets: Uint32Array.from(ends) });
+  const ends = [0];
+  for (const row of rows) ends.push(ends.at(-1)! + row.length);
+  const scored = await model.logProbs({
+    tokens: Int32Array.from(rows.flat()),
+    offsets: Uint32Array.from(ends),
+  });
   let difference = 0;
   for (const row of slots) {
     const sampled = generated.logProbs.subarray(generated.offsets[row], generated.offsets[row + 1]);
     const again = scored.subarray(ends[row] + 12, ends[row + 1]);
-    for (const [index, value] of sampled.entries()) difference = Math.max(difference, Math.abs(value - again[index]));
+    for (const [index, value] of sampled.entries())
+      difference = Math.max(difference, Math.abs(value - again[index]));
   }
   const count = generated.tokens.length;
   return [
     { name: "sampling", passed: count === 8 * 24, detail: `${count} tokens` },
-    { name: "rollout against training log-probs", passed: difference < 1e-4, detail: `largest difference ${difference.toExponential(1)}` },
+    {
+      name: "rollout against training log-probs",
+      passed: difference < 1e-4,
+      detail: `largest difference ${difference.toExponential(1)}`,
+    },
   ];
 }
 
@@ -70,7 +91,11 @@ async function checkTraining(model: Model): Promise<SelfTestResult> {
   }
   await trainer.dispose();
   const [first, last] = [losses[0], losses.at(-1)!];
-  return { name: "training", passed: last < first / 2, detail: `loss ${first.toFixed(3)} -> ${last.toFixed(3)} in 60 steps` };
+  return {
+    name: "training",
+    passed: last < first / 2,
+    detail: `loss ${first.toFixed(3)} -> ${last.toFixed(3)} in 60 steps`,
+  };
 }
 
 /** Runs the checks on a device; those after one that throws are left out. */
@@ -81,7 +106,11 @@ export async function selfTest(device: Device): Promise<SelfTestResult[]> {
     const model = await engine.createModel(shape, { initialization: "nano", seed: 1 });
     results.push(await checkForward(model), ...(await checkParity(model)), await checkTraining(model));
   } catch (error) {
-    results.push({ name: "run", passed: false, detail: error instanceof Error ? error.message : String(error) });
+    results.push({
+      name: "run",
+      passed: false,
+      detail: error instanceof Error ? error.message : String(error),
+    });
   }
   return results;
 }

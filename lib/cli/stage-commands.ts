@@ -8,8 +8,8 @@ import type { StageContext } from "../stages/context.ts";
 import { type PlannedStage, planStages } from "../stages/plan.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, createRun, lastRun, readRequest, refuseSettings, type Request, requestedConfig, type RunOptionValues,
-} from "./run-options.ts"; // biome-ignore format: a list
+  addRunOptions, createRun, lastRun, type Request, type RunOptionValues,readRequest, refuseSettings, requestedConfig, 
+} from "./run-options.ts";
 import { finishRun, workInRun } from "./work.ts";
 
 interface StageOptions extends RunOptionValues {
@@ -44,7 +44,9 @@ export function addStageCommands(program: Command, finish: (code: number) => voi
       .addOption(new Option("--arm <arm>", "only this arm").choices(armNames))
       .option("--again", "if the stage is done, forget it and what follows from it, and do it again")
       .addHelpText("after", help)
-      .action(async (args: string[], options: StageOptions) => finish(await stageCommand(kind, args, options)));
+      .action(async (args: string[], options: StageOptions) =>
+        finish(await stageCommand(kind, args, options)),
+      );
   }
 }
 
@@ -63,8 +65,11 @@ async function findRun(
   request: Request,
   options: StageOptions,
 ): Promise<{ folder: string; settings: string[] }> {
-  const onlyEvaluation = kind === "evaluate" && request.settings.every((text) => text.startsWith("evaluation."));
-  const isNew = options.run === undefined && (request.source !== undefined || options.seed !== undefined || options.env !== undefined);
+  const onlyEvaluation =
+    kind === "evaluate" && request.settings.every((text) => text.startsWith("evaluation."));
+  const isNew =
+    options.run === undefined &&
+    (request.source !== undefined || options.seed !== undefined || options.env !== undefined);
   if (isNew || (options.run === undefined && request.settings.length > 0 && !onlyEvaluation)) {
     const config = await requestedConfig(request, options);
     const run = await createRun(config, options);
@@ -94,9 +99,13 @@ async function doStages(context: StageContext, kind: StageKind, options: StageOp
   // An evaluation asks no training of a run: what has not been trained is not evaluated.
   const chosen = kind === "evaluate" ? all.filter((stages) => stages.slice(0, -1).every(isDone)) : all;
   if (chosen.length === 0) {
-    throw new SpaError("BAD_ARGUMENT", `there is nothing to do: this run's arms are ${config.arms.join(", ")}`, {
-      hint: "the arms of a run are chosen when it begins: arms=all",
-    });
+    throw new SpaError(
+      "BAD_ARGUMENT",
+      `there is nothing to do: this run's arms are ${config.arms.join(", ")}`,
+      {
+        hint: "the arms of a run are chosen when it begins: arms=all",
+      },
+    );
   }
   for (const stages of chosen) {
     const last = stages.at(-1)!;

@@ -3,10 +3,14 @@ export type Alignment = "left" | "right";
 
 /** Rows of text as lines with aligned columns, a rule under the header, two spaces between columns. */
 export function formatTable(header: string[], rows: string[][], alignments: Alignment[] = []): string {
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column].length)),
+  );
   const line = (cells: string[]) =>
     cells
-      .map((cell, column) => (alignments[column] === "right" ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+      .map((cell, column) =>
+        alignments[column] === "right" ? cell.padStart(widths[column]) : cell.padEnd(widths[column]),
+      )
       .join("  ")
       .trimEnd();
   const rule = widths.map((width) => "─".repeat(width)).join("  ");

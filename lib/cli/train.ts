@@ -7,8 +7,8 @@ import { planStages } from "../stages/plan.ts";
 import { describeRun } from "./dry-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, createRun, lastRun, readRequest, refuseSettings, requestedConfig, type RunOptionValues,
-} from "./run-options.ts"; // biome-ignore format: a list
+  addRunOptions, createRun, lastRun, type RunOptionValues,readRequest, refuseSettings, requestedConfig, 
+} from "./run-options.ts";
 import { finishRun, workInRun } from "./work.ts";
 
 interface TrainOptions extends RunOptionValues {
@@ -35,7 +35,10 @@ export function addTrainCommand(program: Command, finish: (code: number) => void
   addRunOptions(program.command("train"))
     .description("run the whole pipeline: base, self-play, SFT, PPO, the control arm, evaluation, report")
     .option("--resume [folder]", "go on with a run; without a folder: with the one started last")
-    .option("--redo <stage>", "with --resume: forget this stage and those that follow from it, and do them again")
+    .option(
+      "--redo <stage>",
+      "with --resume: forget this stage and those that follow from it, and do them again",
+    )
     .option("--dry-run", "print the resolved configuration and estimates, and do nothing")
     .addHelpText("after", help)
     .action(async (args: string[], options: TrainOptions) => finish(await train(args, options)));
@@ -49,7 +52,9 @@ async function train(args: string[], options: TrainOptions): Promise<number> {
     return options.dryRun ? dryRun(RunFolder.open(existing).config) : trainIn(existing, options);
   }
   if (options.redo !== undefined) {
-    throw new SpaError("BAD_ARGUMENT", "--redo needs the run that it is about", { hint: "add --resume, or --resume <folder>" });
+    throw new SpaError("BAD_ARGUMENT", "--redo needs the run that it is about", {
+      hint: "add --resume, or --resume <folder>",
+    });
   }
   const config = await requestedConfig(request, options);
   if (options.dryRun) return dryRun(config);

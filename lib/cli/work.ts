@@ -1,7 +1,13 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
 import { fileError } from "../run/atomic-file.ts";
-import { createProgress, defaultProgressMode, formatDuration, type Progress, type ProgressMode } from "../run/progress.ts";
+import {
+  createProgress,
+  defaultProgressMode,
+  formatDuration,
+  type Progress,
+  type ProgressMode,
+} from "../run/progress.ts";
 import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
@@ -31,9 +37,16 @@ function firstFailure(error: unknown): unknown {
 
 function withLastCheckpoint(thrown: unknown, folder: string): unknown {
   const error = fileError(thrown, (thrown as NodeJS.ErrnoException | undefined)?.path ?? folder);
-  if (!(error instanceof SpaError) || !namesCheckpoint.has(error.code) || error.message.includes("checkpoint")) return error;
+  if (
+    !(error instanceof SpaError) ||
+    !namesCheckpoint.has(error.code) ||
+    error.message.includes("checkpoint")
+  )
+    return error;
   const last = RunFolder.open(folder).checkpoints.at(-1);
-  const kept = last ? `the last good checkpoint is ${showPath(`${folder}/checkpoints/${last.name}`)}` : "there is no checkpoint yet";
+  const kept = last
+    ? `the last good checkpoint is ${showPath(`${folder}/checkpoints/${last.name}`)}`
+    : "there is no checkpoint yet";
   const hint = error.hint ?? `go on from there: npx spa train --resume ${showPath(folder)}`;
   return new SpaError(error.code, `${error.message}; ${kept}`, { hint, cause: error });
 }
@@ -89,5 +102,7 @@ export async function finishRun(run: RunFolder, options: RunOptionValues): Promi
   }
   if (Object.keys(results.evaluations).length > 0) console.log(`\n${resultsTable(results.evaluations)}\n`);
   const seconds = run.stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  console.log(`worked ${formatDuration(seconds)}; report: ${showPath(report)}; results: ${showPath(run.file("results.json"))}`);
+  console.log(
+    `worked ${formatDuration(seconds)}; report: ${showPath(report)}; results: ${showPath(run.file("results.json"))}`,
+  );
 }

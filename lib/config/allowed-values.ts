@@ -35,14 +35,18 @@ export function alternatives(node: SchemaNode): SchemaNode[] {
 function fittingAlternatives(node: SchemaNode, value: unknown): SchemaNode[] {
   const all = alternatives(node);
   const fitting = all.filter((alternative) => {
-    const fixed = Object.entries(alternative.properties ?? {}).filter(([, property]) => property.const !== undefined);
+    const fixed = Object.entries(alternative.properties ?? {}).filter(
+      ([, property]) => property.const !== undefined,
+    );
     return fixed.length > 0 && fixed.every(([key, property]) => property.const === child(value, key));
   });
   return fitting.length > 0 ? fitting : all;
 }
 
 function child(value: unknown, key: PropertyKey): unknown {
-  return value !== null && typeof value === "object" ? (value as Record<PropertyKey, unknown>)[key] : undefined;
+  return value !== null && typeof value === "object"
+    ? (value as Record<PropertyKey, unknown>)[key]
+    : undefined;
 }
 
 /** The node at a path of keys in a configuration `value`; undefined where the schema says nothing of it. */
@@ -65,7 +69,9 @@ export function schemaAt(path: readonly PropertyKey[], value: unknown): SchemaNo
 export function keysAt(path: readonly PropertyKey[], value: unknown): string[] {
   const node = schemaAt(path, value);
   const here = path.reduce(child, value);
-  return node ? fittingAlternatives(node, here).flatMap((alternative) => Object.keys(alternative.properties ?? {})) : [];
+  return node
+    ? fittingAlternatives(node, here).flatMap((alternative) => Object.keys(alternative.properties ?? {}))
+    : [];
 }
 
 /** Every dotted path of a setting, with its node; mappings themselves are left out. */
@@ -103,7 +109,8 @@ function range(node: SchemaNode): string {
 }
 
 function allowedArray(node: SchemaNode): string {
-  if (node.prefixItems) return `a list of ${node.prefixItems.length}: ${node.prefixItems.map(allowedValues).join("; ")}`;
+  if (node.prefixItems)
+    return `a list of ${node.prefixItems.length}: ${node.prefixItems.map(allowedValues).join("; ")}`;
   const items = node.items ? allowedValues(node.items) : "anything";
   return `a list of ${node.minItems ? "at least one of " : ""}${items}`;
 }

@@ -44,11 +44,16 @@ function code(value: unknown): string {
 
 /** The description of a setting that stands in one alternative or several. */
 function description(node: SchemaNode): string {
-  return node.description ?? [...new Set(alternatives(node).map((part) => part.description))].filter(Boolean).join("; ");
+  return (
+    node.description ??
+    [...new Set(alternatives(node).map((part) => part.description))].filter(Boolean).join("; ")
+  );
 }
 
 function settingRow(path: string, node: SchemaNode, defaults: unknown): string {
-  const value = path.split(".").reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], defaults);
+  const value = path
+    .split(".")
+    .reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], defaults);
   const standard = value === undefined ? "" : code(value);
   return `| \`${path}\` | ${cell(standard)} | ${cell(allowedValues(node))} | ${cell(description(node))} |`;
 }
@@ -78,7 +83,11 @@ function sections(): string {
 export function presetSummary(name: string): string {
   const lines = readFileSync(presetFile(name), "utf8").split("\n");
   const end = lines.findIndex((line) => !line.startsWith("#"));
-  return lines.slice(0, end).map((line) => line.replace(/^#\s?/, "")).join(" ").trim();
+  return lines
+    .slice(0, end)
+    .map((line) => line.replace(/^#\s?/, ""))
+    .join(" ")
+    .trim();
 }
 
 function presets(): string {

@@ -8,7 +8,14 @@ import { SpaError } from "../errors.ts";
 import { packageRoot } from "../native/loader.ts";
 import { allowedValues, keysAt, schemaAt, settings } from "./allowed-values.ts";
 import { nearestName } from "./nearest-name.ts";
-import { isMapping, type Mapping, mergeLayers, type Override, overrideLayer, parseOverride } from "./overrides.ts";
+import {
+  isMapping,
+  type Mapping,
+  mergeLayers,
+  type Override,
+  overrideLayer,
+  parseOverride,
+} from "./overrides.ts";
 import { type Config, configSchema } from "./schema.ts";
 import { YamlFile } from "./yaml-file.ts";
 
@@ -39,9 +46,13 @@ export function presetFile(name: string): string {
   const names = presetNames();
   if (names.includes(name)) return join(presetFolder(), `${name}.yaml`);
   const nearest = nearestName(name, names);
-  throw new SpaError("UNKNOWN_NAME", `there is no preset "${name}"${nearest ? `; did you mean "${nearest}"?` : ""}`, {
-    hint: `presets: ${names.join(", ")}; a file's name ends in .yaml`,
-  });
+  throw new SpaError(
+    "UNKNOWN_NAME",
+    `there is no preset "${name}"${nearest ? `; did you mean "${nearest}"?` : ""}`,
+    {
+      hint: `presets: ${names.join(", ")}; a file's name ends in .yaml`,
+    },
+  );
 }
 
 /** Whether `source` means a file rather than a preset. */
@@ -60,7 +71,10 @@ function fileLayers(source: string, folder: string, extending: string[] = []): L
   const layer: Layer = { content, locate: (at) => file.locate(at) };
   if (parent === undefined) return [layer];
   if (typeof parent !== "string") {
-    throw new SpaError("BAD_CONFIG", `${file.locate(["extends"])}: extends must name a preset or a .yaml file`);
+    throw new SpaError(
+      "BAD_CONFIG",
+      `${file.locate(["extends"])}: extends must name a preset or a .yaml file`,
+    );
   }
   return [...fileLayers(parent, dirname(path), [...extending, path]), layer];
 }
@@ -71,7 +85,8 @@ function overrideLayers(overrides: readonly Override[]): Layer[] {
 
 function valueAt(content: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
-    (value, key) => (value !== null && typeof value === "object" ? (value as Record<PropertyKey, unknown>)[key] : undefined),
+    (value, key) =>
+      value !== null && typeof value === "object" ? (value as Record<PropertyKey, unknown>)[key] : undefined,
     content,
   );
 }
@@ -96,7 +111,9 @@ function suggestion(key: string, path: readonly PropertyKey[], content: unknown)
   const siblings = keysAt(path, content);
   const nearest = nearestName(key, siblings);
   if (nearest) return `; did you mean ${[...path, nearest].join(".")}?`;
-  const elsewhere = settings().map(([name]) => name).filter((name) => name.endsWith(`.${key}`));
+  const elsewhere = settings()
+    .map(([name]) => name)
+    .filter((name) => name.endsWith(`.${key}`));
   if (elsewhere.length > 0) return `; did you mean ${elsewhere.slice(0, 4).join(" or ")}?`;
   return siblings.length > 0 ? `; there are ${siblings.join(", ")}` : "";
 }
@@ -118,8 +135,14 @@ function describeIssue(issue: z.core.$ZodIssue, content: Mapping, layers: readon
   const node = schemaAt(issue.path, content);
   const allowed = node ? allowedValues(node) : issue.message;
   const actual = value === undefined ? "is missing" : `is ${show(value)}`;
-  const nearest = typeof value === "string" && node?.enum ? nearestName(value, node.enum.map(String)) : undefined;
-  return [at(issue.path, `${name} ${actual}; it must be ${allowed}${nearest ? `; did you mean "${nearest}"?` : ""}`)];
+  const nearest =
+    typeof value === "string" && node?.enum ? nearestName(value, node.enum.map(String)) : undefined;
+  return [
+    at(
+      issue.path,
+      `${name} ${actual}; it must be ${allowed}${nearest ? `; did you mean "${nearest}"?` : ""}`,
+    ),
+  ];
 }
 
 function check(written: readonly Layer[]): Config {
@@ -166,6 +189,9 @@ export function loadConfig(source: string, overrides: readonly string[] = []): C
  * @throws SpaError `BAD_CONFIG`
  */
 export function overrideConfig(config: Config, overrides: readonly string[]): Config {
-  const below: Layer = { content: isMapping(config) ? { ...config } : {}, locate: () => "the run's config.yaml" };
+  const below: Layer = {
+    content: isMapping(config) ? { ...config } : {},
+    locate: () => "the run's config.yaml",
+  };
   return check([below, ...overrideLayers(overrides.map(parseOverride))]);
 }

@@ -71,6 +71,8 @@ export function parseOverride(text: string): Override {
 
 /** An override as a layer of settings: `ppo.steps=10` -> `{ ppo: { steps: 10 } }`. */
 export function overrideLayer({ path, value }: Override): Mapping {
-  const inner = path.slice(1).reduceRight<unknown>((content, key) => Object.fromEntries([[key, content]]), value);
+  const inner = path
+    .slice(1)
+    .reduceRight<unknown>((content, key) => Object.fromEntries([[key, content]]), value);
   return Object.fromEntries([[path[0], inner]]);
 }

@@ -18,7 +18,10 @@ export class YamlFile {
     if (error) {
       const { line, col } = this.#lines.linePos(error.pos[0]);
       const reason = error.message.split("\n")[0].replace(/ at line \d+, column \d+:?$/, "");
-      throw new SpaError("BAD_CONFIG", `${path}:${line}:${col}: ${reason}`, { hint: "mend the YAML there", cause: error });
+      throw new SpaError("BAD_CONFIG", `${path}:${line}:${col}: ${reason}`, {
+        hint: "mend the YAML there",
+        cause: error,
+      });
     }
     this.content = this.#mapping();
   }

@@ -90,7 +90,10 @@ async function writeAside(aside: string, content: CheckpointContent): Promise<vo
   }
   const { stage, step, validation, state } = content;
   const files = Object.fromEntries(filesIn(aside).map((name) => [name, digest(join(aside, name))]));
-  writeFileAtomically(join(aside, "state.json"), `${JSON.stringify({ stage, step, validation, state, files })}\n`);
+  writeFileAtomically(
+    join(aside, "state.json"),
+    `${JSON.stringify({ stage, step, validation, state, files })}\n`,
+  );
 }
 
 /** Of a stage's checkpoints, oldest first: the newest `keep` and the best stay, and the newest alone keeps training state. */
@@ -156,8 +159,13 @@ export async function saveCheckpoint(run: RunFolder, content: CheckpointContent)
 function namingLastGood(run: RunFolder, error: unknown): unknown {
   if (!(error instanceof SpaError) || error.code !== "DISK_FULL") return error;
   const good = run.checkpoints.at(-1);
-  const kept = good ? `the last good checkpoint is ${run.file("checkpoints", good.name)}` : "there is no checkpoint yet";
-  return new SpaError("DISK_FULL", `${error.message}; ${kept}`, { ...(error.hint && { hint: error.hint }), cause: error });
+  const kept = good
+    ? `the last good checkpoint is ${run.file("checkpoints", good.name)}`
+    : "there is no checkpoint yet";
+  return new SpaError("DISK_FULL", `${error.message}; ${kept}`, {
+    ...(error.hint && { hint: error.hint }),
+    cause: error,
+  });
 }
 
 /** The first thing that is wrong with a checkpoint's files, or undefined if it is whole. */
@@ -176,8 +184,10 @@ function damage(folder: string, training: boolean): string | undefined {
     const file = join(folder, name);
     if (!existsSync(file)) return `${name} is missing`;
     const actual = digest(file);
-    if (actual.bytes !== expected.bytes) return `${name} has ${actual.bytes} bytes instead of ${expected.bytes}`;
-    if (expected.sha256 && actual.sha256 !== expected.sha256) return `${name} is not what was saved (its digest differs)`;
+    if (actual.bytes !== expected.bytes)
+      return `${name} has ${actual.bytes} bytes instead of ${expected.bytes}`;
+    if (expected.sha256 && actual.sha256 !== expected.sha256)
+      return `${name} is not what was saved (its digest differs)`;
   }
   return undefined;
 }
@@ -197,10 +207,13 @@ function openCheckpoint(run: RunFolder, record: CheckpointRecord): Checkpoint {
   const folder = run.file("checkpoints", record.name);
   const wrong = damage(folder, record.training);
   if (wrong) {
-    throw new SpaError("BAD_CHECKPOINT", `checkpoint ${folder} is broken: ${wrong}`, { hint: remedy(run, record) });
+    throw new SpaError("BAD_CHECKPOINT", `checkpoint ${folder} is broken: ${wrong}`, {
+      hint: remedy(run, record),
+    });
   }
   const { state } = stateSchema.parse(JSON.parse(readFileSync(join(folder, "state.json"), "utf8")));
-  const part = (name: string) => (record.training && existsSync(join(folder, name)) ? join(folder, name) : undefined);
+  const part = (name: string) =>
+    record.training && existsSync(join(folder, name)) ? join(folder, name) : undefined;
   return {
     name: record.name,
     folder,

@@ -1,5 +1,13 @@
 import {
-  closeSync, existsSync, fsyncSync, ftruncateSync, fstatSync, openSync, readFileSync, truncateSync, writeSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeSync,
 } from "node:fs";
 import type { Json } from "../../envs/environment.ts";
 import { SpaError } from "../errors.ts";
@@ -73,7 +81,10 @@ export class JsonLines<Row> {
     const text = this.#text();
     if (text === "") return;
     const lines = text.slice(0, wholeLength(text)).split("\n").slice(0, -1);
-    const kept = lines.filter((line, index) => keep(this.#parse(line, index + 1))).map((line) => `${line}\n`).join("");
+    const kept = lines
+      .filter((line, index) => keep(this.#parse(line, index + 1)))
+      .map((line) => `${line}\n`)
+      .join("");
     if (kept === text) return;
     this.close();
     if (text.startsWith(kept)) {
@@ -115,10 +126,14 @@ export class JsonLines<Row> {
     try {
       return JSON.parse(Buffer.from(line, "latin1").toString("utf8")) as Row;
     } catch (error) {
-      throw new SpaError("BAD_CHECKPOINT", `${this.path}, line ${number}, is not JSON: ${(error as Error).message}`, {
-        hint: `the file was damaged or edited; delete line ${number} to go on without it`,
-        cause: error,
-      });
+      throw new SpaError(
+        "BAD_CHECKPOINT",
+        `${this.path}, line ${number}, is not JSON: ${(error as Error).message}`,
+        {
+          hint: `the file was damaged or edited; delete line ${number} to go on without it`,
+          cause: error,
+        },
+      );
     }
   }
 }

@@ -57,7 +57,9 @@ export function readLedger(path: string): Ledger {
   const file = join(path, "run.json");
   if (!existsSync(file)) {
     const what = existsSync(path) ? "is no run folder: it has no run.json" : "does not exist";
-    throw new SpaError("BAD_CHECKPOINT", `${path} ${what}`, { hint: "run folders stand in runs/ unless told otherwise" });
+    throw new SpaError("BAD_CHECKPOINT", `${path} ${what}`, {
+      hint: "run folders stand in runs/ unless told otherwise",
+    });
   }
   let content: { format?: unknown; package?: unknown } | null;
   try {
@@ -73,15 +75,21 @@ export function readLedger(path: string): Ledger {
     throw new SpaError(
       "RUN_VERSION",
       `${path} has run format ${format} (written by spa-ai ${content?.package}); this version reads format ${runFormat}`,
-      { hint: `use spa-ai ${content?.package} for this run, or start a new one; its checkpoints load in any version` },
+      {
+        hint: `use spa-ai ${content?.package} for this run, or start a new one; its checkpoints load in any version`,
+      },
     );
   }
   const ledger = ledgerSchema.safeParse(content);
   if (!ledger.success) {
     const [issue] = ledger.error.issues;
-    throw new SpaError("BAD_CHECKPOINT", `${file}: ${issue.path.join(".") || "the content"}: ${issue.message}`, {
-      hint: "the file was damaged or edited; it is always written as a whole",
-    });
+    throw new SpaError(
+      "BAD_CHECKPOINT",
+      `${file}: ${issue.path.join(".") || "the content"}: ${issue.message}`,
+      {
+        hint: "the file was damaged or edited; it is always written as a whole",
+      },
+    );
   }
   return ledger.data;
 }

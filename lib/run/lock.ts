@@ -4,7 +4,15 @@
 // deleted (releasing empties it, which no full disk can prevent), so a number is never used twice.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, linkSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { SpaError } from "../errors.ts";

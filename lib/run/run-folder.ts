@@ -10,7 +10,16 @@
 //   results.json, report.html
 //   lock.<n>            who works here
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import type { Json } from "../../envs/environment.ts";
@@ -18,7 +27,14 @@ import { type Config, configSchema } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { packageVersion } from "../package-version.ts";
 import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "./atomic-file.ts";
-import { type CheckpointRecord, type Ledger, readLedger, runFormat, type StageRecord, trainingFolders } from "./ledger.ts";
+import {
+  type CheckpointRecord,
+  type Ledger,
+  readLedger,
+  runFormat,
+  type StageRecord,
+  trainingFolders,
+} from "./ledger.ts";
 import { acquireLock } from "./lock.ts";
 import { MetricsLog } from "./metrics.ts";
 import { TrajectoryLog } from "./trajectory-log.ts";
@@ -132,13 +148,19 @@ export class RunFolder {
     try {
       config = configSchema.safeParse(parse(text));
     } catch (error) {
-      throw new SpaError("BAD_CHECKPOINT", `${file} is no YAML: ${(error as Error).message}`, { cause: error });
+      throw new SpaError("BAD_CHECKPOINT", `${file} is no YAML: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
     if (!config.success) {
       const [issue] = config.error.issues;
-      throw new SpaError("BAD_CHECKPOINT", `${file}: ${issue.path.join(".") || "the file"}: ${issue.message}`, {
-        hint: "config.yaml was written when the run began; undo what was changed in it since",
-      });
+      throw new SpaError(
+        "BAD_CHECKPOINT",
+        `${file}: ${issue.path.join(".") || "the file"}: ${issue.message}`,
+        {
+          hint: "config.yaml was written when the run began; undo what was changed in it since",
+        },
+      );
     }
     return new RunFolder(path, config.data, ledger);
   }
@@ -150,7 +172,9 @@ export class RunFolder {
       .map((name) => join(root, name))
       .filter((path) => statSync(path).isDirectory() && existsSync(join(path, "run.json")))
       .map((path) => ({ path, created: createdAt(path) }))
-      .sort((left, right) => left.created.localeCompare(right.created) || left.path.localeCompare(right.path));
+      .sort(
+        (left, right) => left.created.localeCompare(right.created) || left.path.localeCompare(right.path),
+      );
     return started.at(-1)?.path;
   }
 
@@ -225,7 +249,10 @@ export class RunFolder {
     const { seconds, tokensSampled, tokensTrained, ...result } = outcome;
     const stage: StageRecord = { ...known, state: "done", seconds, tokensSampled, tokensTrained, result };
     this.sync();
-    this.#writeLedger({ ...this.#ledger, stages: this.#ledger.stages.map((other) => (other.id === id ? stage : other)) });
+    this.#writeLedger({
+      ...this.#ledger,
+      stages: this.#ledger.stages.map((other) => (other.id === id ? stage : other)),
+    });
     return stage;
   }
 

@@ -60,7 +60,14 @@ export function logTrajectory(
   const { id, group, seed, totalReward, success, finish, distance, segments, turns } = trajectory;
   const sampledLogProbs = [...trajectory.logProbs].filter((_, index) => trajectory.sampled[index]);
   return {
-    step, id, group, seed, totalReward, success, finish, distance,
+    step,
+    id,
+    group,
+    seed,
+    totalReward,
+    success,
+    finish,
+    distance,
     segments: [...segments],
     turns: turns.map(({ message: _, ...turn }) => turn),
     tokens: [...trajectory.tokens],
@@ -84,7 +91,10 @@ export class TrajectoryLog {
   /** Logs up to `limit` (default {@link trajectoriesPerStep}) of a step's trajectories. */
   append(step: number, trajectories: readonly Trajectory[], options: TrajectoryLogOptions): void {
     const count = Math.min(options.limit ?? trajectoriesPerStep, trajectories.length);
-    const chosen = Array.from({ length: count }, (_, k) => trajectories[Math.floor((k * trajectories.length) / count)]);
+    const chosen = Array.from(
+      { length: count },
+      (_, k) => trajectories[Math.floor((k * trajectories.length) / count)],
+    );
     this.#lines.append(...chosen.map((trajectory) => logTrajectory(step, trajectory, options.decode)));
   }
 

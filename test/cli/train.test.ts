@@ -37,9 +37,14 @@ function numbersOf(name: string): Record<string, unknown> {
     const file = join(entry.parentPath, entry.name).slice(path(name).length + 1);
     if (!entry.isFile() || file.startsWith("lock.")) continue;
     const text = () => readFileSync(join(path(name), file), "utf8");
-    if (file === "metrics.jsonl") numbers[file] = text().trim().split("\n").map((line) => withoutTimes(JSON.parse(line)));
+    if (file === "metrics.jsonl")
+      numbers[file] = text()
+        .trim()
+        .split("\n")
+        .map((line) => withoutTimes(JSON.parse(line)));
     else if (file === "results.json") numbers[file] = withoutTimes(JSON.parse(text()));
-    else if (file.endsWith(".safetensors")) numbers[file] = readFileSync(join(path(name), file)).toString("base64");
+    else if (file.endsWith(".safetensors"))
+      numbers[file] = readFileSync(join(path(name), file)).toString("base64");
     else if (file.startsWith("trajectories/")) numbers[file] = text();
   }
   return numbers;
@@ -51,7 +56,9 @@ function expectSameNumbers(name: string): void {
   const more = Object.keys(actual).filter((file) => !(file in expected));
   expect(more.filter((file) => !file.startsWith("checkpoints/"))).toEqual([]);
   for (const [file, content] of Object.entries(expected)) {
-    expect(actual[file] === content || JSON.stringify(actual[file]) === JSON.stringify(content), file).toBe(true);
+    expect(actual[file] === content || JSON.stringify(actual[file]) === JSON.stringify(content), file).toBe(
+      true,
+    );
   }
 }
 
@@ -60,12 +67,18 @@ test("a run leaves its configuration, ledger, logs, checkpoints, data and result
   expect(run.stages.map((stage) => [stage.id, stage.state])).toEqual(
     planStages(run.config).map((stage) => [stage.id, "done"]),
   );
-  expect(run.stagesWithTrajectories()).toEqual(expect.arrayContaining(["base", "spa/self-play", "spa/ppo", "evaluate/spa"]));
+  expect(run.stagesWithTrajectories()).toEqual(
+    expect.arrayContaining(["base", "spa/self-play", "spa/ppo", "evaluate/spa"]),
+  );
   const results = JSON.parse(readFileSync(run.file("results.json"), "utf8"));
   expect(results).toMatchObject({ preset: "tiny", seed: 1 });
-  expect(results.stages.map((stage: { name: string }) => stage.name)).toEqual(run.stages.map((stage) => stage.id));
+  expect(results.stages.map((stage: { name: string }) => stage.name)).toEqual(
+    run.stages.map((stage) => stage.id),
+  );
   const checkpoint = run.file("checkpoints", "spa-ppo-4");
-  expect(readdirSync(checkpoint)).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json", "critic", "trainer"]));
+  expect(readdirSync(checkpoint)).toEqual(
+    expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json", "critic", "trainer"]),
+  );
 });
 
 test("the same command again starts a new folder and comes to the same numbers", async () => {
@@ -106,7 +119,16 @@ test("Ctrl-C saves, says how to go on, and ends with 130; --resume comes to the 
 
 test("kill -9 at any moment; --resume comes to the same numbers", async () => {
   let args = ["train", "tiny.yaml", "--name", "killed"];
-  const moments = ["run folder", "base  begins", "evaluate/base  begins", "self-play  begins", "sft  begins", "spa/ppo  begins", "spa/ppo  done", "control/ppo  begins"];
+  const moments = [
+    "run folder",
+    "base  begins",
+    "evaluate/base  begins",
+    "self-play  begins",
+    "sft  begins",
+    "spa/ppo  begins",
+    "spa/ppo  done",
+    "control/ppo  begins",
+  ];
   for (const [index, moment] of moments.entries()) {
     const running = start(folder, args);
     await running.says(moment);
@@ -120,7 +142,14 @@ test("kill -9 at any moment; --resume comes to the same numbers", async () => {
 });
 
 test("a second Ctrl-C ends at once, and the run goes on all the same", async () => {
-  const running = start(folder, ["train", "tiny.yaml", "--name", "twice", "base.batchSize=512", "engine.microBatchTokens=1000000"]);
+  const running = start(folder, [
+    "train",
+    "tiny.yaml",
+    "--name",
+    "twice",
+    "base.batchSize=512",
+    "engine.microBatchTokens=1000000",
+  ]);
   await running.says("base  begins");
   running.child.kill("SIGINT");
   await running.says("stopping after this step");
@@ -145,11 +174,23 @@ test("the stages one by one come to the same numbers; settings of evaluation may
     expect(code, stderr).toBe(0);
   }
   const stages = RunFolder.open(path("single")).stages.map((stage) => stage.id);
-  expect([...stages].sort()).toEqual(RunFolder.open(path("straight")).stages.map((stage) => stage.id).sort());
-  const evaluations = (name: string) => JSON.parse(readFileSync(join(path(name), "results.json"), "utf8")).evaluations;
+  expect([...stages].sort()).toEqual(
+    RunFolder.open(path("straight"))
+      .stages.map((stage) => stage.id)
+      .sort(),
+  );
+  const evaluations = (name: string) =>
+    JSON.parse(readFileSync(join(path(name), "results.json"), "utf8")).evaluations;
   expect(evaluations("single")).toEqual(evaluations("straight"));
 
-  const tuning = await spa(folder, ["eval", "--run", "runs/single", "--arm", "spa", "evaluation.split=tuning"]);
+  const tuning = await spa(folder, [
+    "eval",
+    "--run",
+    "runs/single",
+    "--arm",
+    "spa",
+    "evaluation.split=tuning",
+  ]);
   expect(tuning.code, tuning.stderr).toBe(0);
   expect(RunFolder.open(path("single")).stage("evaluate/spa-tuning")?.state).toBe("done");
   const again = await spa(folder, ["eval", "--run", "runs/single", "--again", "evaluation.samples=3"]);
@@ -167,11 +208,27 @@ test("a stage that is done again takes what follows from it along", async () => 
 });
 
 test("JSON lines: every line of standard output is an event, the last one the results", async () => {
-  const { code, stdout } = await spa(folder, ["train", "tiny.yaml", "--log", "json", "arms=[control]", "--seed", "3"]);
+  const { code, stdout } = await spa(folder, [
+    "train",
+    "tiny.yaml",
+    "--log",
+    "json",
+    "arms=[control]",
+    "--seed",
+    "3",
+  ]);
   expect(code).toBe(0);
-  const events = stdout.trim().split("\n").map((line) => JSON.parse(line));
+  const events = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(["note", "stage", "stageEnd"]));
-  expect(events.at(-1)).toMatchObject({ event: "results", preset: "tiny", seed: 3, evaluations: { control: { samples: 2 } } });
+  expect(events.at(-1)).toMatchObject({
+    event: "results",
+    preset: "tiny",
+    seed: 3,
+    evaluations: { control: { samples: 2 } },
+  });
 });
 
 test("a broken checkpoint stops the run by name; doing the stage again mends it", async () => {
@@ -188,4 +245,20 @@ test("a broken checkpoint stops the run by name; doing the stage again mends it"
   expect(broken.stderr).toContain("--redo control/ppo");
   const mended = await spa(folder, ["train", "--resume", "runs/broken", "--redo", "control/ppo"]);
   expect(mended.code, mended.stderr).toBe(0);
+});
+
+test("a loss that is not finite stops the run and names the last good checkpoint", async () => {
+  const args = [
+    "train",
+    "tiny.yaml",
+    "-q",
+    "--name",
+    "diverged",
+    "arms=[spa]",
+    "sft.optimizer.learningRate=1e30",
+  ];
+  const { code, stderr } = await spa(folder, args);
+  expect(code).toBe(5);
+  expect(stderr).toContain("error NOT_FINITE");
+  expect(stderr).toContain("the last good checkpoint is runs/diverged/checkpoints/base-120");
 });

@@ -28,10 +28,21 @@ describe("help", () => {
   test("the program's help has examples and exit codes", async () => {
     const { code, stdout } = await spa(folder, ["--help"]);
     expect(code).toBe(0);
-    for (const word of ["train", "self-play", "sft", "ppo", "eval", "presets", "doctor", "setup", "Examples:"]) {
+    for (const word of [
+      "train",
+      "self-play",
+      "sft",
+      "ppo",
+      "eval",
+      "presets",
+      "doctor",
+      "setup",
+      "Examples:",
+    ]) {
       expect(stdout).toContain(word);
     }
-    for (const [number, meaning] of exitCodes) expect(stdout).toContain(`  ${String(number).padEnd(4)} ${meaning}`);
+    for (const [number, meaning] of exitCodes)
+      expect(stdout).toContain(`  ${String(number).padEnd(4)} ${meaning}`);
   });
 
   test.each(["train", "self-play", "sft", "ppo", "eval"])("%s --help has examples", async (command) => {
@@ -51,7 +62,8 @@ describe("presets", () => {
   test("are listed with a sentence each", async () => {
     const { code, stdout } = await spa(folder, ["presets"]);
     expect(code).toBe(0);
-    for (const name of presetNames()) expect(stdout).toMatch(new RegExp(`^${name}( \\(default\\))? +[A-Z].*\\.$`, "m"));
+    for (const name of presetNames())
+      expect(stdout).toMatch(new RegExp(`^${name}( \\(default\\))? +[A-Z].*\\.$`, "m"));
   });
 
   test("one is printed with all its settings", async () => {
@@ -68,7 +80,14 @@ describe("presets", () => {
 
 describe("dry run", () => {
   test("prints the resolved configuration and estimates, and makes nothing", async () => {
-    const { code, stdout } = await spa(folder, ["train", "tiny.yaml", "--dry-run", "--seed", "9", "ppo.steps=3"]);
+    const { code, stdout } = await spa(folder, [
+      "train",
+      "tiny.yaml",
+      "--dry-run",
+      "--seed",
+      "9",
+      "ppo.steps=3",
+    ]);
     expect(code).toBe(0);
     expect(configSchema.parse(parse(stdout))).toMatchObject({ preset: "tiny", seed: 9, ppo: { steps: 3 } });
     expect(stdout).toMatch(/^# spa\/ppo +[\d.]+k? +[\d.]+k?$/m);
@@ -90,13 +109,28 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
     ["unknown option", ["train", "--resum"], 2, "Did you mean --resume?"],
     ["unknown log form", ["train", "--log", "xml"], 2, "Allowed choices are auto, plain, json"],
     ["seed of letters", ["train", "--seed", "x"], 2, "It must be a whole number"],
-    ["unknown preset", ["train", "nano-frozenlake"], 2, 'UNKNOWN_NAME: there is no preset "nano-frozenlake"; did you mean'],
-    ["unknown key", ["train", "ppo.stps=3"], 2, "BAD_CONFIG: ppo.stps=3: there is no setting ppo.stps; did you mean ppo.steps?"],
+    [
+      "unknown preset",
+      ["train", "nano-frozenlake"],
+      2,
+      'UNKNOWN_NAME: there is no preset "nano-frozenlake"; did you mean',
+    ],
+    [
+      "unknown key",
+      ["train", "ppo.stps=3"],
+      2,
+      "BAD_CONFIG: ppo.stps=3: there is no setting ppo.stps; did you mean ppo.steps?",
+    ],
     ["wrong type", ["train", "ppo.steps=ten"], 2, "BAD_CONFIG: ppo.steps=ten: ppo.steps is"],
     ["two presets", ["train", "nano-sokoban", "nano-sudoku"], 2, '"nano-sudoku" is no setting'],
     ["YAML syntax", ["train", "broken.yaml"], 2, "broken.yaml:3:1"],
     ["missing file", ["train", "none.yaml"], 2, "there is no such file"],
-    ["unknown environment", ["train", "environment.name=frozen-lak"], 2, 'UNKNOWN_NAME: there is no environment "frozen-lak"'],
+    [
+      "unknown environment",
+      ["train", "environment.name=frozen-lak"],
+      2,
+      'UNKNOWN_NAME: there is no environment "frozen-lak"',
+    ],
     ["unknown environment option", ["train", "environment.options.sise=4"], 2, "UNKNOWN_NAME"],
     ["environment option out of range", ["train", "environment.options.size=99"], 2, "BAD_ARGUMENT"],
     ["missing environment file", ["train", "--env", "none.mjs"], 2, "BAD_ENVIRONMENT"],
@@ -106,7 +140,12 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
     ["nothing to resume", ["train", "--resume"], 2, "there is no run folder in runs/"],
     ["missing run", ["train", "--resume", "runs/none"], 4, "BAD_CHECKPOINT: runs/none does not exist"],
     ["a folder that is no run", ["eval", "--run", "."], 4, "is no run folder"],
-    ["setting for --resume", ["train", "--resume", "seed=3"], 2, "seed=3 cannot be given for an existing run"],
+    [
+      "setting for --resume",
+      ["train", "--resume", "seed=3"],
+      2,
+      "seed=3 cannot be given for an existing run",
+    ],
     ["setting for a run", ["sft", "--run", "runs/none", "sft.epochs=3"], 2, "sft.epochs=3 cannot be given"],
     ["redo without a run", ["train", "--redo", "spa/ppo"], 2, "--redo needs the run"],
     ["unknown arm", ["ppo", "--arm", "spam"], 2, "Allowed choices are spa, control, format-only"],

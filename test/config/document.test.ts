@@ -11,7 +11,10 @@ test("docs/configuration.md is what the schema says (npm run docs writes it)", (
 test("every setting is described, with its default and what is allowed", () => {
   const text = configurationDocument();
   for (const [path] of settings()) {
-    const [, standard, allowed, meaning] = new RegExp(`^\\| \`${path.replaceAll(".", "\\.")}\` \\| (.*?) \\| (.*?) \\| (.*) \\|$`, "m").exec(text) ?? [];
+    const [, standard, allowed, meaning] =
+      new RegExp(`^\\| \`${path.replaceAll(".", "\\.")}\` \\| (.*?) \\| (.*?) \\| (.*) \\|$`, "m").exec(
+        text,
+      ) ?? [];
     expect(allowed, path).toBeTruthy();
     expect(meaning, path).toBeTruthy();
     if (path !== "model.path") expect(standard, path).toBeTruthy();

@@ -42,31 +42,55 @@ describe("layers", () => {
   test("overrides lie over the file, and the file over what it extends", () => {
     write("parent.yaml", "seed: 5\nppo: { steps: 7, groups: 3 }\narms: [control]\n");
     const child = write("child.yaml", "extends: ./parent.yaml\nppo:\n  groups: 4\n");
-    const config = loadConfig(child, ["ppo.groupSize=2", "sft.optimizer.learningRate=1e-4", "ppo.targetKl=null"]);
+    const config = loadConfig(child, [
+      "ppo.groupSize=2",
+      "sft.optimizer.learningRate=1e-4",
+      "ppo.targetKl=null",
+    ]);
     expect(config).toMatchObject({ preset: "child", seed: 5, arms: ["control"] });
     expect(config.ppo).toMatchObject({ steps: 7, groups: 4, groupSize: 2, targetKl: null });
     expect(config.sft.optimizer).toMatchObject({ learningRate: 1e-4, betas: [0.9, 0.95] });
   });
 
   test("values are YAML: words, lists, mappings, and all arms by one word", () => {
-    const config = loadConfig(empty, ["arms=all", "sft.optimizer.betas=[0.8, 0.9]", "environment.options={ size: 6 }"]);
+    const config = loadConfig(empty, [
+      "arms=all",
+      "sft.optimizer.betas=[0.8, 0.9]",
+      "environment.options={ size: 6 }",
+    ]);
     expect(config.arms).toEqual(["spa", "control", "format-only"]);
     expect(config.sft.optimizer.betas).toEqual([0.8, 0.9]);
     expect(loadConfig(empty, ["environment.options.size=6"]).environment.options).toEqual({ size: 6 });
   });
 
   test("another environment or kind of model does not inherit the former one's options", () => {
-    const file = write("lake.yaml", "environment: { name: frozen-lake, options: { slippery: true } }\nmodel: { kind: nano, hidden: 32 }\n");
-    const overrides = ["environment.options.rows=6", "environment.name=sokoban", "model.path=/models/x", "model.kind=pretrained"];
+    const file = write(
+      "lake.yaml",
+      "environment: { name: frozen-lake, options: { slippery: true } }\nmodel: { kind: nano, hidden: 32 }\n",
+    );
+    const overrides = [
+      "environment.options.rows=6",
+      "environment.name=sokoban",
+      "model.path=/models/x",
+      "model.kind=pretrained",
+    ];
     const config = loadConfig(file, overrides);
     expect(config.environment).toMatchObject({ name: "sokoban", options: { rows: 6 } });
     expect(config.model).toEqual({ kind: "pretrained", path: "/models/x" });
-    expect(loadConfig(file, ["environment.options.size=6"]).environment.options).toEqual({ slippery: true, size: 6 });
+    expect(loadConfig(file, ["environment.options.size=6"]).environment.options).toEqual({
+      slippery: true,
+      size: 6,
+    });
   });
 
   test("every preset that comes with the package is right", () => {
     expect(presetNames()).toEqual(
-      expect.arrayContaining(["nano-frozen-lake", "nano-frozen-lake-single-turn", "nano-sokoban", "nano-sudoku"]),
+      expect.arrayContaining([
+        "nano-frozen-lake",
+        "nano-frozen-lake-single-turn",
+        "nano-sokoban",
+        "nano-sudoku",
+      ]),
     );
     for (const name of presetNames()) expect(loadConfig(name).preset).toBe(name);
   });
@@ -84,22 +108,54 @@ describe("wrong input gives one error that says where, what and what is right", 
   const cases: [what: string, overrides: string[], message: string][] = [
     ["unknown key", ["ppo.stps=10"], "ppo.stps=10: there is no setting ppo.stps; did you mean ppo.steps?"],
     ["other spelling", ["ppo.group_size=4"], "did you mean ppo.groupSize?"],
-    ["key of another level", ["learningRate=1"], "did you mean base.optimizer.learningRate or sft.optimizer.learningRate"],
+    [
+      "key of another level",
+      ["learningRate=1"],
+      "did you mean base.optimizer.learningRate or sft.optimizer.learningRate",
+    ],
     ["key like nothing", ["sft.optimizer.qqqqqqqq=1"], "there are learningRate, betas, weightDecay, epsilon"],
     ["unknown section", ["pppo.steps=1"], "there is no setting pppo; did you mean ppo?"],
     ["key below a value", ["seed.x=1"], 'seed is {"x":1}; it must be a whole number, 0 or more'],
     ["__proto__", ["__proto__.x=1"], "there is no setting __proto__"],
-    ["wrong type", ["ppo.steps=ten"], 'ppo.steps=ten: ppo.steps is "ten"; it must be a whole number, greater than 0'],
+    [
+      "wrong type",
+      ["ppo.steps=ten"],
+      'ppo.steps=ten: ppo.steps is "ten"; it must be a whole number, greater than 0',
+    ],
     ["no value", ["ppo.steps="], "ppo.steps is null; it must be a whole number, greater than 0"],
     ["fraction", ["ppo.steps=1.5"], "ppo.steps is 1.5; it must be a whole number, greater than 0"],
     ["zero", ["ppo.steps=0"], "ppo.steps is 0; it must be a whole number, greater than 0"],
     ["range", ["base.worldModelShare=1.5"], "base.worldModelShare is 1.5; it must be a number from 0 to 1"],
-    ["not a number", ["sft.optimizer.learningRate=.nan"], "sft.optimizer.learningRate is NaN; it must be a number, greater than 0"],
-    ["choice", ["ppo.mask=answr"], 'ppo.mask is "answr"; it must be "answer" or "response"; did you mean "answer"?'],
-    ["nullable", ["engine.threads=0"], "engine.threads is 0; it must be a whole number, greater than 0 or null"],
-    ["list", ["arms=[spa, spq]"], 'it must be "all" or a list of at least one of "spa", "control" or "format-only"'],
-    ["pair", ["sft.optimizer.betas=[0.9]"], "it must be a list of 2: a number, 0 or more, less than 1; a number, 0 or more, less than 1"],
-    ["element", ["sft.optimizer.betas=[0.9, 2]"], "sft.optimizer.betas.1 is 2; it must be a number, 0 or more, less than 1"],
+    [
+      "not a number",
+      ["sft.optimizer.learningRate=.nan"],
+      "sft.optimizer.learningRate is NaN; it must be a number, greater than 0",
+    ],
+    [
+      "choice",
+      ["ppo.mask=answr"],
+      'ppo.mask is "answr"; it must be "answer" or "response"; did you mean "answer"?',
+    ],
+    [
+      "nullable",
+      ["engine.threads=0"],
+      "engine.threads is 0; it must be a whole number, greater than 0 or null",
+    ],
+    [
+      "list",
+      ["arms=[spa, spq]"],
+      'it must be "all" or a list of at least one of "spa", "control" or "format-only"',
+    ],
+    [
+      "pair",
+      ["sft.optimizer.betas=[0.9]"],
+      "it must be a list of 2: a number, 0 or more, less than 1; a number, 0 or more, less than 1",
+    ],
+    [
+      "element",
+      ["sft.optimizer.betas=[0.9, 2]"],
+      "sft.optimizer.betas.1 is 2; it must be a number, 0 or more, less than 1",
+    ],
     ["kind", ["model.kind=nano2"], 'model.kind is "nano2"; it must be "nano" or "pretrained"'],
     ["field of the other kind", ["model.path=/x"], "there is no setting model.path"],
     ["missing field", ["model.kind=pretrained"], "model.path is missing; it must be a text"],
@@ -107,8 +163,16 @@ describe("wrong input gives one error that says where, what and what is right", 
     ["no equals sign", ["ppo.steps"], '"ppo.steps" is no setting'],
     ["empty key", ["ppo..steps=1"], '"ppo..steps=1" is no setting'],
     ["broken value", ["arms=[spa"], "arms=[spa: the value is no YAML"],
-    ["rule between settings", ["model.heads=4", "model.keyValueHeads=3"], "model.keyValueHeads=3: model.keyValueHeads is 3: it must divide model.heads"],
-    ["rule against a default", ["protocol.maxTokens=100"], "protocol.maxNewTokens is 110: it must be less than protocol.maxTokens"],
+    [
+      "rule between settings",
+      ["model.heads=4", "model.keyValueHeads=3"],
+      "model.keyValueHeads=3: model.keyValueHeads is 3: it must divide model.heads",
+    ],
+    [
+      "rule against a default",
+      ["protocol.maxTokens=100"],
+      "protocol.maxNewTokens is 110: it must be less than protocol.maxTokens",
+    ],
     ["an arm twice", ["arms=[spa, spa]"], "an arm is named twice"],
     ["two mistakes", ["ppo.steps=0", "seed=-1"], "2 settings are wrong:\n"],
   ];
@@ -132,7 +196,9 @@ describe("wrong input gives one error that says where, what and what is right", 
       `${wrong}:3:3: ppo.steps is "many"; it must be a whole number, greater than 0`,
     );
     const unknown = write("unknown.yaml", "seed: 1\n\nppo: { stepps: 4 }\n");
-    expect(errorOf(() => loadConfig(unknown)).message).toContain(`${unknown}:3:8: there is no setting ppo.stepps`);
+    expect(errorOf(() => loadConfig(unknown)).message).toContain(
+      `${unknown}:3:8: there is no setting ppo.stepps`,
+    );
     const broken = write("broken.yaml", "seed: 1\nppo: { steps: 4\n");
     expect(errorOf(() => loadConfig(broken)).message).toMatch(/broken\.yaml:3:1: /);
     const twice = write("twice.yaml", "seed: 1\nseed: 2\n");
@@ -144,10 +210,13 @@ describe("wrong input gives one error that says where, what and what is right", 
     expect(errorOf(() => loadConfig(write("list.yaml", "- 1\n"))).message).toContain("holds no settings");
     expect(errorOf(() => loadConfig(`${folder}/`)).code).toBe("BAD_CONFIG");
     const laughs = ["a: &a [x, x, x, x, x, x, x, x, x, x]"];
-    for (const [next, last] of ["ba", "cb", "dc", "ed"]) laughs.push(`${next}: &${next} [${Array(10).fill(`*${last}`)}]`);
+    for (const [next, last] of ["ba", "cb", "dc", "ed"])
+      laughs.push(`${next}: &${next} [${Array(10).fill(`*${last}`)}]`);
     expect(errorOf(() => loadConfig(write("laughs.yaml", laughs.join("\n")))).code).toBe("BAD_CONFIG");
     write("one.yaml", "extends: ./two.yaml\n");
-    expect(errorOf(() => loadConfig(write("two.yaml", "extends: ./one.yaml\n"))).message).toContain("extends itself");
+    expect(errorOf(() => loadConfig(write("two.yaml", "extends: ./one.yaml\n"))).message).toContain(
+      "extends itself",
+    );
     const parent = write("list-parent.yaml", "seed: 1\nextends: [x]\n");
     expect(errorOf(() => loadConfig(parent)).message).toContain("list-parent.yaml:2:1: extends must name");
   });
@@ -160,7 +229,9 @@ describe("properties", () => {
   test("merging is associative and keeps the upper layer's plain values", () => {
     fc.assert(
       fc.property(layer, layer, layer, (low, middle, high) => {
-        expect(mergeLayers(mergeLayers(low, middle), high)).toEqual(mergeLayers(low, mergeLayers(middle, high)));
+        expect(mergeLayers(mergeLayers(low, middle), high)).toEqual(
+          mergeLayers(low, mergeLayers(middle, high)),
+        );
         for (const [name, value] of Object.entries(high)) {
           if (typeof value === "number") expect(mergeLayers(low, high)[name]).toBe(value);
         }

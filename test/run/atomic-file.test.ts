@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -47,7 +56,10 @@ describe("atomic files", () => {
 
   test("only want of space and quota become DISK_FULL", () => {
     const system = (code: string) => Object.assign(new Error(code), { code });
-    expect(fileError(system("EDQUOT"), "x")).toMatchObject({ code: "DISK_FULL", message: expect.stringContaining("quota") });
+    expect(fileError(system("EDQUOT"), "x")).toMatchObject({
+      code: "DISK_FULL",
+      message: expect.stringContaining("quota"),
+    });
     expect(fileError(system("EACCES"), "x")).toMatchObject({ code: "EACCES" });
   });
 
@@ -124,14 +136,30 @@ describe("JSON lines", () => {
 describe("metrics", () => {
   test("float32 noise is cut, whole numbers stay, what does not apply is left out", () => {
     const log = new MetricsLog(join(folder, "metrics.jsonl"));
-    log.append({ stage: "s", step: 1, loss: Math.fround(0.1), tokens: 12_345_678_901, kl: Number.NaN, other: undefined });
-    expect(readFileSync(log.path, "utf8")).toBe('{"stage":"s","step":1,"loss":0.100000001,"tokens":12345678901}\n');
+    log.append({
+      stage: "s",
+      step: 1,
+      loss: Math.fround(0.1),
+      tokens: 12_345_678_901,
+      kl: Number.NaN,
+      other: undefined,
+    });
+    expect(readFileSync(log.path, "utf8")).toBe(
+      '{"stage":"s","step":1,"loss":0.100000001,"tokens":12345678901}\n',
+    );
     expect(Math.fround(log.read()[0].loss as number)).toBe(Math.fround(0.1));
   });
 
   test("truncation drops later steps of one stage, at the end or in the middle, and appending goes on", () => {
     const log = new MetricsLog(join(folder, "metrics.jsonl"));
-    for (const [stage, step] of [["a", 1], ["a", 2], ["b", 1], ["b", 2], ["b", 3]] as const) log.append({ stage, step });
+    for (const [stage, step] of [
+      ["a", 1],
+      ["a", 2],
+      ["b", 1],
+      ["b", 2],
+      ["b", 3],
+    ] as const)
+      log.append({ stage, step });
     log.truncateAfter("b", 1);
     log.truncateAfter("a", 1);
     log.append({ stage: "b", step: 2 });

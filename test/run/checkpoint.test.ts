@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -56,10 +66,20 @@ test("a checkpoint comes back with its state and folders", async () => {
 });
 
 test("the newest few and the best stay; all but the newest lose their training state", async () => {
-  for (const [step, validation] of [[1, 0.2], [2, 0.9], [3, 0.1], [4, 0.3], [5, undefined]] as const) {
+  for (const [step, validation] of [
+    [1, 0.2],
+    [2, 0.9],
+    [3, 0.1],
+    [4, 0.3],
+    [5, undefined],
+  ] as const) {
     await save(step, validation);
   }
-  expect(run.checkpoints.map(({ step, training }) => [step, training])).toEqual([[2, false], [4, false], [5, true]]);
+  expect(run.checkpoints.map(({ step, training }) => [step, training])).toEqual([
+    [2, false],
+    [4, false],
+    [5, true],
+  ]);
   expect(readdirSync(run.file("checkpoints")).sort()).toEqual(["spa-ppo-2", "spa-ppo-4", "spa-ppo-5"]);
   const best = bestCheckpoint(run, stage)!;
   expect(best).toMatchObject({ step: 2, validation: 0.9, trainerFolder: undefined, criticFolder: undefined });
@@ -80,27 +100,44 @@ test("stages rotate apart, and saving a step again changes nothing", async () =>
 const damages: [what: string, damage: (folder: string) => void, message: string][] = [
   ["folder missing", (folder) => rmSync(folder, { recursive: true }), "the folder is missing"],
   ["weights missing", (folder) => rmSync(join(folder, "model.safetensors")), "model.safetensors is missing"],
-  ["optimiser truncated", (folder) => truncateSync(join(folder, "trainer", "optimizer.safetensors"), 150), "trainer/optimizer.safetensors has 150 bytes instead of 200"],
-  ["critic longer", (folder) => appendFileSync(join(folder, "critic", "model.safetensors"), "x"), "critic/model.safetensors has 101 bytes instead of 100"],
-  ["foreign weights", (folder) => writeFileSync(join(folder, "model.safetensors"), Buffer.alloc(100)), "model.safetensors is not what was saved"],
+  [
+    "optimiser truncated",
+    (folder) => truncateSync(join(folder, "trainer", "optimizer.safetensors"), 150),
+    "trainer/optimizer.safetensors has 150 bytes instead of 200",
+  ],
+  [
+    "critic longer",
+    (folder) => appendFileSync(join(folder, "critic", "model.safetensors"), "x"),
+    "critic/model.safetensors has 101 bytes instead of 100",
+  ],
+  [
+    "foreign weights",
+    (folder) => writeFileSync(join(folder, "model.safetensors"), Buffer.alloc(100)),
+    "model.safetensors is not what was saved",
+  ],
   ["state missing", (folder) => rmSync(join(folder, "state.json")), "state.json is missing"],
   ["state torn", (folder) => truncateSync(join(folder, "state.json"), 20), "state.json is damaged"],
   ["state foreign", (folder) => writeFileSync(join(folder, "state.json"), "[]"), "state.json is damaged"],
 ];
-test.each(damages)("a broken checkpoint is an error that names an older whole one: %s", async (_what, damage, message) => {
-  await save(10);
-  const folder = await save(20);
-  damage(folder);
-  const error = errorOf(() => latestCheckpoint(run, stage));
-  expect(error.code).toBe("BAD_CHECKPOINT");
-  expect(error.message).toContain(`${folder} is broken: ${message}`);
-  expect(error.hint).toContain(`${run.file("checkpoints", "spa-ppo-10")} (weights only) is whole`);
-  expect(error.hint).toContain("--redo spa/ppo");
-});
+test.each(damages)(
+  "a broken checkpoint is an error that names an older whole one: %s",
+  async (_what, damage, message) => {
+    await save(10);
+    const folder = await save(20);
+    damage(folder);
+    const error = errorOf(() => latestCheckpoint(run, stage));
+    expect(error.code).toBe("BAD_CHECKPOINT");
+    expect(error.message).toContain(`${folder} is broken: ${message}`);
+    expect(error.hint).toContain(`${run.file("checkpoints", "spa-ppo-10")} (weights only) is whole`);
+    expect(error.hint).toContain("--redo spa/ppo");
+  },
+);
 
 test("with no other checkpoint whole the hint says so", async () => {
   rmSync(join(await save(10), "config.json"));
-  expect(errorOf(() => latestCheckpoint(run, stage)).hint).toContain("no other checkpoint of this run is whole");
+  expect(errorOf(() => latestCheckpoint(run, stage)).hint).toContain(
+    "no other checkpoint of this run is whole",
+  );
 });
 
 test("a full disk leaves the last good checkpoint, names it, and nothing aside", async () => {
@@ -111,7 +148,10 @@ test("a full disk leaves the last good checkpoint, names it, and nothing aside",
     writeFileSync(join(folder, "optimizer.safetensors"), "x");
   };
   const saving = saveCheckpoint(run, { stage, step: 20, ...parts, state: null });
-  await expect(saving).rejects.toMatchObject({ code: "DISK_FULL", message: expect.stringContaining(`the last good checkpoint is ${good}`) });
+  await expect(saving).rejects.toMatchObject({
+    code: "DISK_FULL",
+    message: expect.stringContaining(`the last good checkpoint is ${good}`),
+  });
   expect(readdirSync(run.file("checkpoints"))).toEqual(["spa-ppo-10"]);
   expect(latestCheckpoint(run, stage)?.step).toBe(10);
 });

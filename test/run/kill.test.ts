@@ -35,7 +35,9 @@ function checkFolder(path: string): number {
   if (checkpoint) {
     const optimizer = readFileSync(join(checkpoint.trainerFolder!, "optimizer.safetensors"));
     expect(optimizer.equals(content(step + 2, 40_000))).toBe(true);
-    expect(readFileSync(join(checkpoint.folder, "model.safetensors")).equals(content(step, 20_000))).toBe(true);
+    expect(readFileSync(join(checkpoint.folder, "model.safetensors")).equals(content(step, 20_000))).toBe(
+      true,
+    );
   }
   return step;
 }
@@ -50,7 +52,10 @@ test("killed at any instant, a run goes on to the same numbers", async () => {
   let finished = false;
   for (let death = 0; death < 25 && !finished; death++) {
     const child = program.start([killed.path, "300"]);
-    const end = waitForText(child, "finished").then(() => true, () => false);
+    const end = waitForText(child, "finished").then(
+      () => true,
+      () => false,
+    );
     await Promise.race([waitForText(child, "working").catch(() => undefined), end]);
     finished = await Promise.race([end, sleep((death * 37) % 101).then(() => false)]);
     if (!finished) await killHard(child);
@@ -65,7 +70,9 @@ test("killed at any instant, a run goes on to the same numbers", async () => {
     expect(read(killed, ...name)).toBe(read(straight, ...name));
   }
   expect(RunFolder.open(killed.path).stages).toEqual(RunFolder.open(straight.path).stages);
-  expect(readdirSync(killed.file("checkpoints")).sort()).toEqual(readdirSync(straight.file("checkpoints")).sort());
+  expect(readdirSync(killed.file("checkpoints")).sort()).toEqual(
+    readdirSync(straight.file("checkpoints")).sort(),
+  );
   for (const { name, training } of RunFolder.open(killed.path).checkpoints) {
     expect(existsSync(killed.file("checkpoints", name, "trainer"))).toBe(training);
   }

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { SpaError } from "../../lib/errors.ts";
+import type { SpaError } from "../../lib/errors.ts";
 import { acquireLock, lockHolder } from "../../lib/run/lock.ts";
 import { buildProgram, killHard, type Program, waitForText } from "./programs/child.ts";
 

@@ -39,7 +39,13 @@ test("elsewhere plain lines come at a modest rate", () => {
 test("JSON lines carry figures in full", () => {
   const events = record("json").map((line) => JSON.parse(line));
   expect(events[0]).toEqual({ event: "stage", stage: "spa/ppo", total: 10, done: 2 });
-  expect(events[1]).toMatchObject({ event: "progress", done: 3, secondsLeft: 14, reward: 0.12345, "tok/s": 34567 });
+  expect(events[1]).toMatchObject({
+    event: "progress",
+    done: 3,
+    secondsLeft: 14,
+    reward: 0.12345,
+    "tok/s": 34567,
+  });
   expect(events.at(-2)).toEqual({ event: "note", text: "saved" });
   expect(events.at(-1)).toMatchObject({ event: "stageEnd", done: 8, seconds: 12 });
 });
@@ -51,14 +57,26 @@ test("quiet says nothing", () => {
 test("with a plan, stages are shown with their place in it", () => {
   const written: string[] = [];
   const stream = { write: (text: string) => written.push(text) };
-  const progress = createProgress({ mode: "plain", stream, plan: ["base", "spa/ppo", "control/ppo"], clock: () => 0 });
+  const progress = createProgress({
+    mode: "plain",
+    stream,
+    plan: ["base", "spa/ppo", "control/ppo"],
+    clock: () => 0,
+  });
   progress.stage("spa/ppo", 5);
   progress.done();
   expect(written).toEqual(["[2/3] spa/ppo  begins (5)\n", "[2/3] spa/ppo  stopped at 0/5 in 0s\n"]);
 });
 
 test("durations and figures are short", () => {
-  expect([0.4, 59.6, 75, 3599, 3600, 86_400].map(formatDuration)).toEqual(["0s", "1m00s", "1m15s", "59m59s", "1h00m", "24h00m"]);
-  const figures = [0, 12, 9999, 12_345, 1_234_567, 0.5, 0.000_12, -3.14159, "x"].map(formatFigure);
-  expect(figures).toEqual(["0", "12", "9999", "12.3k", "1.23M", "0.5", "1.2e-4", "-3.14", "x"]);
+  expect([0.4, 59.6, 75, 3599, 3600, 86_400].map(formatDuration)).toEqual([
+    "0s",
+    "1m00s",
+    "1m15s",
+    "59m59s",
+    "1h00m",
+    "24h00m",
+  ]);
+  const figures = [0, 12, 9999, 12_345, 1_234_567, 0.5, 0.000_12, -3.2567, "x"].map(formatFigure);
+  expect(figures).toEqual(["0", "12", "9999", "12.3k", "1.23M", "0.5", "1.2e-4", "-3.26", "x"]);
 });

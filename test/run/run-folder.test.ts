@@ -29,9 +29,14 @@ function codeOf(action: () => unknown): string {
 test("a new folder holds the resolved configuration and an empty ledger, and opens again", () => {
   const run = RunFolder.create(config, { root });
   expect(run.name).toMatch(/^test-\d{8}-\d{6}$/);
-  expect(readdirSync(run.path).sort()).toEqual(
-    ["checkpoints", "config.yaml", "data", "metrics.jsonl", "run.json", "trajectories"],
-  );
+  expect(readdirSync(run.path).sort()).toEqual([
+    "checkpoints",
+    "config.yaml",
+    "data",
+    "metrics.jsonl",
+    "run.json",
+    "trajectories",
+  ]);
   const again = RunFolder.open(run.path);
   expect(again.config).toEqual(config);
   expect(again.stages).toEqual([]);

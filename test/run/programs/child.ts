@@ -27,7 +27,8 @@ export async function buildProgram(name: string): Promise<Program> {
     },
   });
   return {
-    start: (args) => spawn(process.execPath, [join(folder, `${name}.mjs`), ...args], { stdio: ["pipe", "pipe", "inherit"] }),
+    start: (args) =>
+      spawn(process.execPath, [join(folder, `${name}.mjs`), ...args], { stdio: ["pipe", "pipe", "inherit"] }),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
