@@ -2,6 +2,7 @@ import { benchAdvantages } from "./advantages.ts";
 import { type BenchRow, benchEnvironmentSteps } from "./environment-steps.ts";
 import { benchEventLoop } from "./event-loop.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
+import { benchRollout } from "./rollout.ts";
 import { benchSampling } from "./sampling.ts";
 import { benchPpo, benchScoring, benchSft } from "./training.ts";
 
@@ -22,6 +23,7 @@ export const benchmarks: Readonly<Record<string, Benchmark>> = {
     ],
     about: "batch 256, 30 prompt tokens, 70 new ones",
   },
+  rollout: { run: benchRollout, about: "256 multi-turn episodes of FrozenLake, environments included" },
   "log-probs": {
     run: async (context) => [await benchScoring(context)],
     about: "scoring of 32 trajectories of 100 to 500 tokens",
