@@ -1,0 +1,108 @@
+import { describe, expect, it } from "vitest";
+import { configSchema } from "../../lib/config/schema.ts";
+import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
+import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
+import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
+import { passRates, summarizeEvaluation } from "../../lib/stages/evaluate.ts";
+import { playStatistics } from "../../lib/stages/play-statistics.ts";
+import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
+
+const tokenizer = nanoTokenizer();
+const protocolOf = (format: "plain" | "world-model") =>
+  new TurnProtocol(tokenizer, configSchema.parse({}).protocol, format);
+
+const state = (grid: string) => ({ grid, structured: `${grid}\nPlayer (P) at (0,${grid.indexOf("P")}).` });
+
+/** A turn from `before` to `after` with what the agent wrote. */
+function turn(before: string, after: string, written: Partial<Turn> = {}): Turn {
+  return {
+    message: "",
+    begin: 0,
+    end: 2,
+    reward: 0,
+    valid: true,
+    actions: ["Right"],
+    executed: 1,
+    stateBefore: state(before),
+    stateAfter: state(after),
+    effective: before !== after,
+    ...written,
+  };
+}
+
+function trajectory(
+  success: boolean,
+  distance: number | null,
+  turns: Turn[] = [turn("P_", "_P")],
+): Trajectory {
+  const sampled = new Uint8Array(10).fill(1, 0, 4);
+  return { success, distance, turns, sampled, totalReward: success ? 1 : 0 } as Trajectory;
+}
+
+/** Four samples each on three levels: 4, 1 and 0 successes. */
+const played = [4, 1, 0].flatMap((successes, level) =>
+  Array.from({ length: 4 }, (_, sample) => trajectory(sample < successes, level === 2 ? null : 3)),
+);
+
+describe("passRates", () => {
+  it("averages over levels; Pass@8 is that of all samples where there are fewer", () => {
+    const { passAt1, passAt8, levels } = passRates(played, 4);
+    expect(levels).toEqual([
+      { passAt1: 1, passAt8: 1 },
+      { passAt1: 0.25, passAt8: 1 },
+      { passAt1: 0, passAt8: 0 },
+    ]);
+    expect(passAt1).toBeCloseTo(1.25 / 3, 12);
+    expect(passAt8).toBeCloseTo(2 / 3, 12);
+  });
+
+  it("estimates Pass@8 without bias from more samples", () => {
+    const sixteen = Array.from({ length: 16 }, (_, sample) => trajectory(sample === 0, 1));
+    expect(passRates(sixteen, 16).passAt8).toBeCloseTo(0.5, 12);
+  });
+});
+
+describe("summarizeEvaluation", () => {
+  it("breaks rates down by distance", () => {
+    const statistics = playStatistics(played, protocolOf("plain"));
+    const generator = new SeededGenerator("evaluate");
+    const evaluation = summarizeEvaluation(played, 4, statistics, { resamples: 100, generator });
+    expect(evaluation.byDistance).toEqual({
+      3: { passAt1: 0.625, passAt8: 1, levels: 2 },
+      unknown: { passAt1: 0, passAt8: 0, levels: 1 },
+    });
+    expect(evaluation).toMatchObject({ levels: 3, samples: 4, formatRate: 1, observationAccuracy: null });
+  });
+});
+
+describe("playStatistics", () => {
+  const right = { observation: " P_\nPlayer (P) at (0,0).", prediction: "_P\nPlayer (P) at (0,1).\n" };
+  const turns = [
+    turn("P_", "_P", right),
+    turn("P_", "P_", { observation: "P_\nPlayer (P) at (0,0).", prediction: "P_\nPlayer (P) at (0,0)." }),
+    turn("P_", "_P", { observation: "P_", prediction: "P_\nPlayer (P) at (0,0)." }),
+    turn("P_", "_P", { valid: false }),
+  ];
+  const trajectories = [trajectory(true, 1, turns), trajectory(false, 1, [])];
+
+  it("counts right states over all turns and over those that changed something", () => {
+    const statistics = playStatistics(trajectories, protocolOf("world-model"));
+    expect(statistics).toMatchObject({
+      trajectories: 2,
+      rewardMean: 0.5,
+      rewardStd: 0.5,
+      successRate: 0.5,
+      turnsMean: 2,
+      responseLength: 2,
+      formatRate: 0.75,
+      observationAccuracy: 0.5,
+      predictionAccuracy: 0.5,
+    });
+    expect(statistics.predictionAccuracyChanged).toBeCloseTo(1 / 3, 12);
+  });
+
+  it("has no state rates in the plain format", () => {
+    const statistics = playStatistics(trajectories, protocolOf("plain"));
+    expect(statistics).toMatchObject({ observationAccuracy: null, predictionAccuracyChanged: null });
+  });
+});
