@@ -81,7 +81,17 @@ export async function requestedConfig(request: Request, options: RunOptionValues
   const { name, module, options: environmentOptions } = config.environment;
   if (module !== null && options.env === undefined) await loadEnvironmentModule(module);
   createEnvironment(name, environmentOptions);
-  return config;
+  return withAbsolutePaths(config);
+}
+
+/** A run can then be resumed from any working directory. */
+function withAbsolutePaths(config: Config): Config {
+  const { model, environment } = config;
+  return {
+    ...config,
+    model: model.kind === "pretrained" ? { ...model, path: resolve(model.path) } : model,
+    environment: { ...environment, module: environment.module && resolve(environment.module) },
+  };
 }
 
 /**

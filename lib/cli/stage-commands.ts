@@ -8,7 +8,14 @@ import type { StageContext } from "../stages/context.ts";
 import { type PlannedStage, planStages } from "../stages/plan.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, createRun, lastRun, type Request, type RunOptionValues,readRequest, refuseSettings, requestedConfig, 
+  addRunOptions,
+  createRun,
+  lastRun,
+  type Request,
+  type RunOptionValues,
+  readRequest,
+  refuseSettings,
+  requestedConfig,
 } from "./run-options.ts";
 import { finishRun, workInRun } from "./work.ts";
 

@@ -7,7 +7,13 @@ import { planStages } from "../stages/plan.ts";
 import { describeRun } from "./dry-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
-  addRunOptions, createRun, lastRun, type RunOptionValues,readRequest, refuseSettings, requestedConfig, 
+  addRunOptions,
+  createRun,
+  lastRun,
+  type RunOptionValues,
+  readRequest,
+  refuseSettings,
+  requestedConfig,
 } from "./run-options.ts";
 import { finishRun, workInRun } from "./work.ts";
 

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { exitCodes } from "../../lib/cli/exit-codes.ts";
@@ -93,6 +94,13 @@ describe("dry run", () => {
     expect(stdout).toMatch(/^# spa\/ppo +[\d.]+k? +[\d.]+k?$/m);
     expect(stdout).toMatch(/^# memory about \d+ MiB: weights/m);
     expect(existsSync(join(folder, "runs"))).toBe(false);
+  });
+
+  test("an environment of one's own takes the preset's place, without the options of the other", async () => {
+    const example = fileURLToPath(new URL("../../examples/coin-grid-environment.mjs", import.meta.url));
+    const { code, stdout, stderr } = await spa(folder, ["train", "tiny.yaml", "--dry-run", "--env", example]);
+    expect(code, stderr).toBe(0);
+    expect(parse(stdout).environment).toEqual({ name: "coin-grid", options: {}, module: example });
   });
 
   test("of an existing run prints what it was started with", async () => {
