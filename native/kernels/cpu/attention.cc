@@ -29,17 +29,19 @@ struct Sequence {
 /// Two heads share a tile when there are two, so that a key's row is read once for both.
 SPA_INLINE int64_t heads_in_tile(int64_t rest) { return rest >= 2 ? 2 : 1; }
 
-/// rows [tile_lanes, d] = the tile's rows of x (unused lanes zero), times factor.
+SPA_INLINE void copy_row(const float* source, float* target, int64_t d) {
+  int64_t j = 0;
+  for (; j + lanes <= d; j += lanes) store(target + j, load(source + j));
+  if (j < d) store_partial(target + j, load_partial(source + j, d - j), d - j);
+}
+
+/// rows [tile_lanes, d] = the tile's rows of x (unused lanes zero).
 void gather(const float* x, int64_t ld, int64_t d, const Tile& tile, float* rows) {
-  for (int64_t lane = 0; lane < tile_lanes; ++lane) {
-    const int64_t h = lane / tile.width, i = lane % tile.width;
-    float* target = rows + lane * d;
-    if (h < tile.heads && i < tile.queries) {
-      const float* source = x + (tile.begin + i) * ld + (tile.first_head + h) * d;
-      for (int64_t j = 0; j < d; ++j) target[j] = source[j];
-    } else {
-      for (int64_t j = 0; j < d; ++j) target[j] = 0;
-    }
+  for (int64_t h = 0; h < tile.heads; ++h) {
+    const float* source = x + tile.begin * ld + (tile.first_head + h) * d;
+    float* target = rows + h * tile.width * d;
+    for (int64_t i = 0; i < tile.queries; ++i) copy_row(source + i * ld, target + i * d, d);
+    for (int64_t j = tile.queries * d; j < tile.width * d; ++j) target[j] = 0;
   }
 }
 

@@ -11,18 +11,17 @@ constexpr int block_vectors = block / lanes;
 constexpr int64_t rows_at_once = 16;  // queries x heads of a prefill tile
 constexpr float lowest = -3.402823466e+38f;
 
-/// The blocks of one slot, seen from one KV head.
+/// The blocks of one slot. A part is one KV head's keys [head_dim, block] or values [block, head_dim].
 struct Slot {
   KvView cache;
   const int32_t* table;
   HeadShape shape;
-  int64_t kv_head;
-  float* spare;  // for a head's part of a block in float32
+  float* spare;  // for a part in float32
 
   int64_t part_size() const { return shape.head_dim * block; }
 };
 
-/// A head's keys [head_dim, block] or values [block, head_dim] in block b, as float32.
+/// Part `part` of block b as float32: keys of head h are part h, its values part kv_heads + h.
 SPA_INLINE const float* read_part(const Slot& slot, int64_t b, int64_t part) {
   const int64_t at = slot.table[b] * slot.cache.block_stride + part * slot.part_size();
   if (!slot.cache.bfloat16) return static_cast<const float*>(slot.cache.data) + at;
@@ -30,9 +29,22 @@ SPA_INLINE const float* read_part(const Slot& slot, int64_t b, int64_t part) {
   return slot.spare;
 }
 
-SPA_INLINE const float* keys_of(const Slot& slot, int64_t b) { return read_part(slot, b, slot.kv_head); }
-SPA_INLINE const float* values_of(const Slot& slot, int64_t b) {
-  return read_part(slot, b, slot.shape.kv_heads + slot.kv_head);
+SPA_INLINE const float* keys_of(const Slot& slot, int64_t b, int64_t kv_head) {
+  return read_part(slot, b, kv_head);
+}
+SPA_INLINE const float* values_of(const Slot& slot, int64_t b, int64_t kv_head) {
+  return read_part(slot, b, slot.shape.kv_heads + kv_head);
+}
+
+/// Asks for the start of a block's keys (first part 0) or values (first part kv_heads) before it is needed:
+/// blocks lie anywhere, so the hardware does not see them coming.
+SPA_INLINE void prefetch(const Slot& slot, int64_t b, int64_t first_part) {
+  constexpr int64_t most = 1024, line = 64;
+  const int64_t width = slot.cache.bfloat16 ? 2 : 4;
+  const int64_t bytes = slot.shape.kv_heads * slot.part_size() * width;
+  const char* start = static_cast<const char*>(slot.cache.data) +
+                      (slot.table[b] * slot.cache.block_stride + first_part * slot.part_size()) * width;
+  for (int64_t i = 0; i < bytes && i < most; i += line) __builtin_prefetch(start + i, 0, 3);
 }
 
 /// Scores (in powers of two) become weights 2^(s - max); those from n on become zero up to the end of the
@@ -52,92 +64,124 @@ SPA_INLINE float softmax_row(float* scores, int64_t n) {
   return sum(total);
 }
 
-/// scores [R rows, ld] of R heads of one token; n keys. queries [R, head_dim] are scaled.
+/// scores [R rows, ld] of R heads against one block's keys.
 template <int R>
-SPA_INLINE void decode_scores(const Slot& slot, const float* queries, int64_t n, float* scores, int64_t ld) {
-  const int64_t d = slot.shape.head_dim;
-  for (int64_t b = 0; b * block < n; ++b) {
-    const float* keys = keys_of(slot, b);
-    Vec sums[R][block_vectors] = {};
-    for (int64_t j = 0; j < d; ++j) {
+SPA_INLINE void score_block(const float* keys, const float* queries, int64_t d, float* scores, int64_t ld) {
+  Vec sums[R][block_vectors] = {};
+  for (int64_t j = 0; j < d; ++j) {
 #pragma GCC unroll 8
-      for (int v = 0; v < block_vectors; ++v) {
-        const Vec key = load(keys + j * block + v * lanes);
+    for (int v = 0; v < block_vectors; ++v) {
+      const Vec key = load(keys + j * block + v * lanes);
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) sums[r][v] += queries[r * d + j] * key;
-      }
+      for (int r = 0; r < R; ++r) sums[r][v] += queries[r * d + j] * key;
     }
+  }
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
+  for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < block_vectors; ++v) store(scores + r * ld + b * block + v * lanes, sums[r][v]);
-    }
+    for (int v = 0; v < block_vectors; ++v) store(scores + r * ld + v * lanes, sums[r][v]);
   }
 }
 
-/// out [R, head_dim] = factor[r] * sum of weights * values. Four chains a vector hide the latency of the
-/// additions.
+constexpr int chains = 4;  // sums a vector is split into, to hide the latency of the additions
+
+/// sums [head_dim / lanes, R, chains] += weights * values over the first `used` keys of a block. Values
+/// behind them are whatever the block held before, perhaps NaN: a zero weight would not hide them.
 template <int R>
-SPA_INLINE void decode_values(const Slot& slot, const float* weights, int64_t ld, int64_t n,
-                              const float factor[R], float* out) {
-  constexpr int chains = 4;
-  const int64_t d = slot.shape.head_dim;
+SPA_INLINE void value_block(const float* values, const float* weights, int64_t ld, int64_t used, int64_t d,
+                            float* sums) {
+  for (int64_t j = 0; j < d; j += lanes, sums += R * chains * lanes) {
+    Vec part[R][chains];
+#pragma GCC unroll 16
+    for (int i = 0; i < R * chains; ++i) part[i / chains][i % chains] = load(sums + i * lanes);
+    int64_t key = 0;
+    for (; key + chains <= used; key += chains) {
+#pragma GCC unroll 4
+      for (int c = 0; c < chains; ++c) {
+        const Vec value = load(values + (key + c) * d + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) part[r][c] += weights[r * ld + key + c] * value;
+      }
+    }
+    for (; key < used; ++key) {
+      const Vec value = load(values + key * d + j);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) part[r][0] += weights[r * ld + key] * value;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < R * chains; ++i) store(sums + i * lanes, part[i / chains][i % chains]);
+  }
+}
+
+/// out [R, head_dim] = factor[r] * the chains added up.
+template <int R>
+SPA_INLINE void finish_values(const float* sums, const float* factor, int64_t d, float* out) {
   for (int64_t j = 0; j < d; j += lanes) {
-    Vec sums[R][chains] = {};
-    for (int64_t b = 0; b * block < n; ++b) {
-      const float* values = values_of(slot, b);
-      const int64_t used = n - b * block < block ? n - b * block : block;
-      // Values behind the last key are whatever the block held before, perhaps NaN: a zero weight would not
-      // hide them.
-      int64_t key = 0;
-      for (; key + chains <= used; key += chains) {
-#pragma GCC unroll 4
-        for (int c = 0; c < chains; ++c) {
-          const Vec value = load(values + (key + c) * d + j);
-#pragma GCC unroll 4
-          for (int r = 0; r < R; ++r) sums[r][c] += weights[r * ld + b * block + key + c] * value;
-        }
-      }
-      for (; key < used; ++key) {
-        const Vec value = load(values + key * d + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) sums[r][0] += weights[r * ld + b * block + key] * value;
-      }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      store(out + r * d + j, ((sums[r][0] + sums[r][1]) + (sums[r][2] + sums[r][3])) * factor[r]);
+    for (int r = 0; r < R; ++r, sums += chains * lanes) {
+      const Vec total = (load(sums) + load(sums + lanes)) + (load(sums + 2 * lanes) + load(sums + 3 * lanes));
+      store(out + r * d + j, total * factor[r]);
     }
   }
 }
 
-/// One token, R neighbouring heads of one KV head.
-template <int R>
-void decode_heads(const Slot& slot, const float* q, int64_t n, float* out) {
-  const int64_t d = slot.shape.head_dim;
-  const int64_t ld = (n + block - 1) / block * block;
-  float* scores = scratch(Scratch::scores, R * ld);
-  float* queries = scratch(Scratch::queries, R * d);
-  for (int64_t j = 0; j < R * d; ++j) queries[j] = q[j] * (slot.shape.scale * log2_e);
-  decode_scores<R>(slot, queries, n, scores, ld);
-  float factor[R];
-  for (int r = 0; r < R; ++r) factor[r] = 1.0f / softmax_row(scores + r * ld, n);
-  decode_values<R>(slot, scores, ld, n, factor, out);
+/// Calls f<R>(first) for the heads of a group in fours and what remains.
+template <typename F>
+SPA_INLINE void by_four(int64_t group, F f) {
+  int64_t first = 0;
+  for (; first + 4 <= group; first += 4) f.template operator()<4>(first);
+  if (group - first == 3) f.template operator()<3>(first);
+  if (group - first == 2) f.template operator()<2>(first);
+  if (group - first == 1) f.template operator()<1>(first);
 }
 
+/// One token with n keys. Blocks are walked once for the keys and once for the values of all heads, as they
+/// lie in memory.
 void decode_token(const Slot& slot, const float* q, int64_t n, float* out) {
-  const int64_t d = slot.shape.head_dim;
-  int64_t rest = slot.shape.heads / slot.shape.kv_heads;
-  for (; rest >= 4; rest -= 4, q += 4 * d, out += 4 * d) decode_heads<4>(slot, q, n, out);
-  if (rest == 3) decode_heads<3>(slot, q, n, out);
-  if (rest == 2) decode_heads<2>(slot, q, n, out);
-  if (rest == 1) decode_heads<1>(slot, q, n, out);
+  const int64_t d = slot.shape.head_dim, heads = slot.shape.heads, kv_heads = slot.shape.kv_heads;
+  const int64_t group = heads / kv_heads;
+  const int64_t blocks = (n + block - 1) / block;
+  const int64_t ld = blocks * block;
+  float* scores = scratch(Scratch::scores, heads * ld);
+  float* queries = scratch(Scratch::queries, heads * d);
+  float* sums = scratch(Scratch::gradients, heads * d * chains);
+  float* factor = scratch(Scratch::lanes, heads);
+  prefetch(slot, 0, 0);
+  for (int64_t j = 0; j < heads * d; ++j) queries[j] = q[j] * (slot.shape.scale * log2_e);
+  for (int64_t j = 0; j < heads * d * chains; ++j) sums[j] = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    prefetch(slot, b + 1 < blocks ? b + 1 : 0, b + 1 < blocks ? 0 : kv_heads);
+    for (int64_t h = 0; h < kv_heads; ++h) {
+      const float* keys = keys_of(slot, b, h);
+      by_four(group, [&]<int R>(int64_t first) __attribute__((always_inline)) {
+        const int64_t head = h * group + first;
+        score_block<R>(keys, queries + head * d, d, scores + head * ld + b * block, ld);
+      });
+    }
+  }
+  for (int64_t head = 0; head < heads; ++head) factor[head] = 1.0f / softmax_row(scores + head * ld, n);
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (b + 1 < blocks) prefetch(slot, b + 1, kv_heads);
+    const int64_t used = n - b * block < block ? n - b * block : block;
+    for (int64_t h = 0; h < kv_heads; ++h) {
+      const float* values = values_of(slot, b, h);
+      by_four(group, [&]<int R>(int64_t first) __attribute__((always_inline)) {
+        const int64_t head = h * group + first;
+        value_block<R>(values, scores + head * ld + b * block, ld, used, d, sums + head * d * chains);
+      });
+    }
+  }
+  for (int64_t h = 0; h < kv_heads; ++h) {
+    by_four(group, [&]<int R>(int64_t first) __attribute__((always_inline)) {
+      const int64_t head = h * group + first;
+      finish_values<R>(sums + head * d * chains, factor + head, d, out + head * d);
+    });
+  }
 }
 
 /// `tokens` tokens standing at positions first .. and all heads of one KV head; q and out point at the first
 /// token's first such head.
-void prefill_tile(const Slot& slot, const float* q, int64_t ldq, int64_t first, int64_t tokens, float* out,
-                  int64_t ld_out) {
+void prefill_tile(const Slot& slot, int64_t kv_head, const float* q, int64_t ldq, int64_t first,
+                  int64_t tokens, float* out, int64_t ld_out) {
   const int64_t d = slot.shape.head_dim;
   const int64_t group = slot.shape.heads / slot.shape.kv_heads;
   const int64_t m = tokens * group;
@@ -151,7 +195,7 @@ void prefill_tile(const Slot& slot, const float* q, int64_t ldq, int64_t first, 
       queries[i * group * d + j] = q[i * ldq + j] * (slot.shape.scale * log2_e);
   }
   for (int64_t b = 0; b * block < n; ++b) {
-    gemm(m, block, d, queries, d, 1, keys_of(slot, b), block, scores + b * block, ld, false);
+    gemm(m, block, d, queries, d, 1, keys_of(slot, b, kv_head), block, scores + b * block, ld, false);
   }
   float* totals = scratch(Scratch::lanes, m);
   for (int64_t i = 0; i < m; ++i) {
@@ -162,7 +206,7 @@ void prefill_tile(const Slot& slot, const float* q, int64_t ldq, int64_t first, 
   }
   for (int64_t b = 0; b * block < n; ++b) {
     const int64_t used = n - b * block < block ? n - b * block : block;
-    gemm(m, d, used, scores + b * block, ld, 1, values_of(slot, b), d, sums, d, b > 0);
+    gemm(m, d, used, scores + b * block, ld, 1, values_of(slot, b, kv_head), d, sums, d, b > 0);
   }
   for (int64_t i = 0; i < m; ++i) {
     float* target = out + i / group * ld_out + i % group * d;
@@ -215,16 +259,14 @@ void attend_cached(const float* q, int64_t ldq, KvView cache, const int32_t* blo
   const int64_t group = shape.heads / shape.kv_heads;
   const int64_t step = group < rows_at_once ? rows_at_once / group : 1;
   float* spare = cache.bfloat16 ? scratch(Scratch::values, d * block) : nullptr;
+  const Slot slot{cache, block_table, shape, spare};
+  if (rows == 1 && d % lanes == 0) return decode_token(slot, q, first + 1, out);
   for (int64_t kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
-    const Slot slot{cache, block_table, shape, kv_head, spare};
     const int64_t offset = kv_head * group * d;
-    if (rows == 1 && d % lanes == 0) {
-      decode_token(slot, q + offset, first + 1, out + offset);
-      continue;
-    }
     for (int64_t i = 0; i < rows; i += step) {
       const int64_t tokens = rows - i < step ? rows - i : step;
-      prefill_tile(slot, q + i * ldq + offset, ldq, first + i, tokens, out + i * ld_out + offset, ld_out);
+      prefill_tile(slot, kv_head, q + i * ldq + offset, ldq, first + i, tokens, out + i * ld_out + offset,
+                   ld_out);
     }
   }
 }

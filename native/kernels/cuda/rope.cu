@@ -1,0 +1,40 @@
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/launch.h"
+
+namespace spa::kernels::cuda {
+namespace {
+
+/// One thread a pair of elements.
+template <typename T>
+__global__ void rope_kernel(T* x, int64_t ld, int64_t rows, int64_t heads, int64_t half, const float* cosine,
+                            const float* sine, const int64_t* positions, float direction) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * block_threads + threadIdx.x;
+  if (i >= rows * heads * half) return;
+  const int64_t j = i % half, head = i / half % heads, row = i / (half * heads);
+  T* low = x + row * ld + head * 2 * half + j;
+  T* high = low + half;
+  const int64_t at = positions[row] * half + j;
+  const float c = cosine[at], s = sine[at] * direction;
+  const float a = widen(*low), b = widen(*high);
+  *low = narrow<T>(a * c - b * s);
+  *high = narrow<T>(b * c + a * s);
+}
+
+}  // namespace
+
+void rope(const at::Tensor& x, int64_t heads, int64_t head_dim, const at::Tensor& cosine,
+          const at::Tensor& sine, const at::Tensor& positions, float direction) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const int64_t rows = x.size(0), half = head_dim / 2;
+  const int64_t pairs = rows * heads * half;
+  if (pairs == 0) return;
+  with_element(x, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    rope_kernel<T><<<blocks_for(pairs), block_threads, 0, current_stream()>>>(
+        data_of<T>(x), x.stride(0), rows, heads, half, data_of<float>(cosine), data_of<float>(sine),
+        data_of<int64_t>(positions), direction);
+  });
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+}  // namespace spa::kernels::cuda
