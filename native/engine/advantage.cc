@@ -92,22 +92,37 @@ void bi_level_gae(const AdvantageInput& input, std::span<const uint32_t> turn_en
   }
 }
 
+namespace {
+
+/// Sum of f(i) over [0, n) in eight chains, so that additions need not wait for one another.
+template <typename F>
+double chained_sum(size_t n, const F& f) {
+  constexpr size_t chains = 8;
+  double part[chains] = {};
+  size_t i = 0;
+  for (; i + chains <= n; i += chains) {
+    for (size_t c = 0; c < chains; ++c) part[c] += f(i + c);
+  }
+  for (; i < n; ++i) part[0] += f(i);
+  double total = 0;
+  for (const double p : part) total += p;
+  return total;
+}
+
+}  // namespace
+
 void whiten(std::span<const float> values, std::span<const uint8_t> mask, std::span<float> output) {
-  double count = 0, total = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    count += mask[i] ? 1.0 : 0.0;
-    total += mask[i] ? values[i] : 0.0;
-  }
+  const size_t n = values.size();
+  const double count = chained_sum(n, [&](size_t i) { return mask[i] ? 1.0 : 0.0; });
+  const double total =
+      chained_sum(n, [&](size_t i) { return mask[i] ? static_cast<double>(values[i]) : 0.0; });
   const double mean = count > 0 ? total / count : 0.0;
-  double squares = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
+  const double squares = chained_sum(n, [&](size_t i) {
     const double centred = mask[i] ? values[i] - mean : 0.0;
-    squares += centred * centred;
-  }
+    return centred * centred;
+  });
   const double scale = count < 2 ? 1.0 : 1.0 / std::sqrt(squares / (count - 1.0) + 1e-8);
-  for (size_t i = 0; i < values.size(); ++i) {
-    output[i] = mask[i] ? static_cast<float>((values[i] - mean) * scale) : 0.0f;
-  }
+  for (size_t i = 0; i < n; ++i) output[i] = mask[i] ? static_cast<float>((values[i] - mean) * scale) : 0.0f;
 }
 
 }  // namespace spa
