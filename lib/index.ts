@@ -26,6 +26,7 @@ export {
   type CreateModelOptions,
   Engine,
   type EngineOptions,
+  type GemmOptions,
   type LoadModelOptions,
 } from "./native/engine.ts";
 export { addonInfo, type LibtorchLocation } from "./native/loader.ts";

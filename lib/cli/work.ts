@@ -1,6 +1,6 @@
+import { fileError } from "../atomic-file.ts";
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
-import { fileError } from "../run/atomic-file.ts";
 import {
   createProgress,
   defaultProgressMode,

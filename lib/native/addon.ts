@@ -89,9 +89,19 @@ export interface NativeEngine {
     critic: NativeModel | "shared" | null,
     options: NativeTrainerOptions,
   ): NativeTrainer;
+  /** Seconds of the fastest of `repeats` products of [rows, inner] and [inner, columns]. */
+  gemm(options: NativeGemmOptions): NativeCall<number>;
   memory(): NativeCall<{ current: number; peak: number }>;
   /** Lets the running call finish, rejects those that wait with `DISPOSED`, frees everything and ends the thread. */
   dispose(): Promise<void>;
+}
+
+export interface NativeGemmOptions {
+  rows: number;
+  inner: number;
+  columns: number;
+  dtype: Dtype;
+  repeats: number;
 }
 
 /** spa::ModelConfig. */

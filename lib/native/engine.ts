@@ -37,6 +37,15 @@ export interface LoadModelOptions extends LongCall {
   dtype?: Dtype;
 }
 
+/** A matrix product for {@link Engine.gemmRate}. */
+export interface GemmOptions {
+  rows: number;
+  inner: number;
+  columns: number;
+  dtype?: Dtype;
+  repeats?: number;
+}
+
 const dtypes = ["float32", "bfloat16"] as const;
 
 /**
@@ -129,6 +138,24 @@ export class Engine {
 
   #wrap(model: NativeModel, config: ModelConfig, dtype: Dtype): Model {
     return new Model(this, model, config, dtype);
+  }
+
+  /**
+   * FLOP per second of matrix products of [rows, inner] and [inner, columns] on this engine: what its FLOP rates can be
+   * set against. The fastest of `repeats` products counts (5 by default).
+   *
+   * @throws SpaError `BAD_ARGUMENT`, `OUT_OF_MEMORY`.
+   */
+  async gemmRate(options: GemmOptions): Promise<number> {
+    checkObject(options, "options", ["rows", "inner", "columns", "dtype", "repeats"]);
+    const [rows, inner, columns] = (["rows", "inner", "columns"] as const).map((name) =>
+      checkInteger(options[name], name, 1, 2 ** 20),
+    );
+    const dtype = checkOneOf(options.dtype ?? "float32", "dtype", dtypes);
+    const repeats = checkInteger(options.repeats ?? 5, "repeats", 1, 10_000);
+    const { native } = this;
+    const seconds = await run(() => native.gemm({ rows, inner, columns, dtype, repeats }));
+    return (2 * rows * inner * columns) / seconds;
   }
 
   /** Bytes: on the CPU the process's resident memory, on a GPU what tensors and caches hold. */

@@ -1,9 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { fileError, replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import type { Dtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
-import { asDiskError, replaceFiles, writeSynced } from "./atomic-file.ts";
 import { parseModelConfig, writeGenerationConfig, writeModelConfig } from "./hugging-face-config.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
@@ -100,7 +100,7 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
-    const known = asDiskError(error, folder);
+    const known = fileError(error, folder);
     if (known instanceof SpaError) throw known;
     throw new SpaError(
       "BAD_ARGUMENT",

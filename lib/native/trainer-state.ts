@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import type { NativeFile, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
-import { replaceFiles, writeSynced } from "./atomic-file.ts";
 import { makeFolder } from "./model-folder.ts";
 import { matchTensors, readSafetensorsHeader, safetensorsHeader } from "./safetensors.ts";
 

@@ -13,8 +13,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { join, relative } from "node:path";
 import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
+import { asidePath, commitFolder, fileError, writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
-import { asidePath, commitFolder, fileError, writeFileAtomically } from "./atomic-file.ts";
 import { trainingFolders } from "./ledger.ts";
 import { type CheckpointRecord, type RunFolder, stageFileName } from "./run-folder.ts";
 

@@ -23,10 +23,10 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import type { Json } from "../../envs/environment.ts";
+import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "../atomic-file.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { packageVersion } from "../package-version.ts";
-import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "./atomic-file.ts";
 import {
   type CheckpointRecord,
   type Ledger,

@@ -12,8 +12,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { asidePath, commitFolder, fileError, writeFileAtomically } from "../../lib/atomic-file.ts";
 import { SpaError } from "../../lib/errors.ts";
-import { asidePath, commitFolder, fileError, writeFileAtomically } from "../../lib/run/atomic-file.ts";
 import { JsonLines } from "../../lib/run/json-lines.ts";
 import { MetricsLog } from "../../lib/run/metrics.ts";
 

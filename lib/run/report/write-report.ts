@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { writeFileAtomically } from "../../atomic-file.ts";
 import type { RunFolder } from "../run-folder.ts";
 import { renderPage } from "./page.ts";
 import type { Evaluations } from "./result-section.ts";

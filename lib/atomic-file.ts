@@ -2,9 +2,9 @@
 // a run must find again is written here: aside first, synced to disk, then renamed, then the folder synced.
 
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { open, readdir, rename } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { SpaError } from "../errors.ts";
+import { SpaError } from "./errors.ts";
 
 /** What stands aside until it is whole ends with this; leftovers may be deleted by whoever owns the folder. */
 export const partialSuffix = ".partial";
@@ -88,4 +88,36 @@ export async function commitFolder(aside: string, target: string): Promise<void>
     throw fileError(error, target);
   }
   syncFolder(dirname(target));
+}
+
+/**
+ * Replaces several files together: `write` fills (and syncs) the one aside for each, then all are renamed. After an
+ * error the old files are as they were.
+ *
+ * @throws SpaError `DISK_FULL`
+ */
+export async function replaceFiles(
+  paths: readonly string[],
+  write: (asides: string[]) => Promise<void>,
+): Promise<void> {
+  const asides = paths.map(asidePath);
+  try {
+    await write(asides);
+    for (const [index, path] of paths.entries()) await rename(asides[index], path);
+    for (const folder of new Set(paths.map(dirname))) syncFolder(folder);
+  } catch (error) {
+    for (const aside of asides) await rm(aside, { force: true });
+    throw fileError(error, paths[0]);
+  }
+}
+
+/** Writes a new file and syncs it to disk. */
+export async function writeSynced(path: string, text: string): Promise<void> {
+  const handle = await open(path, "w");
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
