@@ -14,6 +14,8 @@ export interface PlayStatistics {
   /** Sampled tokens in a turn. */
   responseLength: number;
   formatRate: number;
+  /** Replies that were cut by the limit of new tokens, as those that repeat themselves are. */
+  cutRate: number;
   /** Turns whose observation is the true state before them. Only in world-model format. */
   observationAccuracy: number | null;
   /** Turns whose prediction is the true state after them; a turn without a prediction is a wrong one. */
@@ -29,6 +31,8 @@ export function playStatistics(trajectories: readonly Trajectory[], protocol: Tu
   const worldModel = protocol.format === "world-model";
   const observed = (turn: Turn) => sameState(turn.observation ?? "", protocol.traceState(turn.stateBefore));
   const predicted = (turn: Turn) => sameState(turn.prediction ?? "", protocol.traceState(turn.stateAfter));
+  const isCut = ({ tokens, turns: own }: Trajectory) =>
+    own.map(({ end }) => !protocol.chat.stopTokens.includes(tokens[end - 1]));
   const changed = turns.filter(({ effective }) => effective);
   return {
     trajectories: trajectories.length,
@@ -38,6 +42,7 @@ export function playStatistics(trajectories: readonly Trajectory[], protocol: Tu
     turnsMean: turns.length / Math.max(trajectories.length, 1),
     responseLength: sampledTokens(trajectories) / Math.max(turns.length, 1),
     formatRate: share(turns, ({ valid }) => valid) ?? 0,
+    cutRate: share(trajectories.flatMap(isCut), (cut) => cut) ?? 0,
     observationAccuracy: worldModel ? share(turns, observed) : null,
     predictionAccuracy: worldModel ? share(turns, predicted) : null,
     predictionAccuracyChanged: worldModel ? share(changed, predicted) : null,
@@ -53,6 +58,7 @@ export function playMetrics(statistics: PlayStatistics): Record<string, number |
     turns_mean: statistics.turnsMean,
     response_length: statistics.responseLength,
     format_rate: statistics.formatRate,
+    cut_rate: statistics.cutRate,
     observation_accuracy: statistics.observationAccuracy ?? undefined,
     prediction_accuracy: statistics.predictionAccuracy ?? undefined,
     prediction_accuracy_changed: statistics.predictionAccuracyChanged ?? undefined,

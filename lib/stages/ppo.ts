@@ -7,6 +7,7 @@ import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
+import { CollapseWatch } from "./collapse-watch.ts";
 import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
 import { passRates, playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
@@ -42,6 +43,7 @@ interface PpoStage {
   levels: LevelStream;
   models: PpoModels;
   trainer: Trainer;
+  collapse: CollapseWatch;
 }
 
 /**
@@ -71,7 +73,8 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
     });
     if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
     const protocol = protocolOf(context, task.format);
-    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer };
+    const collapse = new CollapseWatch();
+    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse };
     if (run.step === 0 && settings.validateEvery > 0) await validate(stage, 0);
     for (let step = run.step + 1; step <= settings.steps; step++) {
       await trainStep(stage, step);
@@ -153,6 +156,8 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     train_seconds: trainSeconds,
     tokens_per_second: Math.round(sampled / (rolloutSeconds + trainSeconds)),
   });
+  for (const warning of stage.collapse.see(figures))
+    context.progress.note(`${task.id}, step ${step}: ${warning}`);
   const { tokenizer } = context;
   context.run.trajectories(task.id).append(step, collected, { decode: (ids) => tokenizer.decode(ids) });
   context.progress.tick(step, {

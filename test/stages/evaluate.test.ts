@@ -36,7 +36,8 @@ function trajectory(
   turns: Turn[] = [turn("P_", "_P")],
 ): Trajectory {
   const sampled = new Uint8Array(10).fill(1, 0, 4);
-  return { success, distance, turns, sampled, totalReward: success ? 1 : 0 } as Trajectory;
+  const tokens = new Int32Array(10).fill(tokenizer.tokenId("<|im_end|>") ?? 0);
+  return { success, distance, turns, tokens, sampled, totalReward: success ? 1 : 0 } as Trajectory;
 }
 
 /** Four samples each on three levels: 4, 1 and 0 successes. */
@@ -99,6 +100,13 @@ describe("playStatistics", () => {
       predictionAccuracy: 0.5,
     });
     expect(statistics.predictionAccuracyChanged).toBeCloseTo(1 / 3, 12);
+  });
+
+  it("counts replies that do not end with a stop token", () => {
+    const [first] = trajectories;
+    const cut = { ...first, tokens: new Int32Array(10).fill(20) };
+    expect(playStatistics([first], protocolOf("world-model")).cutRate).toBe(0);
+    expect(playStatistics([first, cut], protocolOf("world-model")).cutRate).toBe(0.5);
   });
 
   it("has no state rates in the plain format", () => {

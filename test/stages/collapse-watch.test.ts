@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import { CollapseWatch } from "../../lib/stages/collapse-watch.ts";
+
+const healthy = { entropy: 0.5, group_std: 0.3, format_rate: 0.95, cut_rate: 0.01 };
+
+/** The warnings of each step. */
+function watch(steps: Record<string, number | undefined>[]): string[][] {
+  const collapse = new CollapseWatch();
+  return steps.map((figures) => collapse.see({ ...healthy, ...figures }));
+}
+
+describe("CollapseWatch", () => {
+  it("has nothing to say of healthy training", () => {
+    expect(watch([{}, { entropy: 0.1 }, { format_rate: 0.7 }, {}]).flat()).toEqual([]);
+  });
+
+  for (const [name, figures] of Object.entries({
+    entropy: { entropy: 0.01 },
+    reward: { group_std: 0 },
+    malformed: { format_rate: 0.2 },
+    repeats: { cut_rate: 0.6 },
+  })) {
+    it(`tells once that ${name} has collapsed for three steps`, () => {
+      const warnings = watch([
+        {},
+        figures,
+        figures,
+        {},
+        figures,
+        figures,
+        figures,
+        figures,
+        {},
+        figures,
+        figures,
+        figures,
+      ]);
+      expect(warnings.map(({ length }) => length)).toEqual([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    });
+  }
+
+  it("does not blame training for how the model was at the start", () => {
+    const bad = { format_rate: 0.1, cut_rate: 0.9 };
+    expect(watch([bad, bad, bad, bad, bad]).flat()).toEqual([]);
+  });
+
+  it("passes over figures that are missing", () => {
+    expect(
+      watch([{}, { entropy: undefined }, { entropy: undefined }, { entropy: undefined }]).flat(),
+    ).toEqual([]);
+  });
+});
