@@ -1,6 +1,7 @@
 import { benchAdvantages } from "./advantages.ts";
 import { type BenchRow, benchEnvironmentSteps } from "./environment-steps.ts";
 import { benchEventLoop } from "./event-loop.ts";
+import { benchGemm } from "./gemm.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
 import { benchRollout } from "./rollout.ts";
 import { benchSampling } from "./sampling.ts";
@@ -16,6 +17,7 @@ export interface Benchmark {
 
 /** Every benchmark by its name on the command line, in the order in which they run. */
 export const benchmarks: Readonly<Record<string, Benchmark>> = {
+  gemm: { run: benchGemm, about: "FLOP rate of matrix products: a large one, and the nano model's" },
   sampling: {
     run: async (context) => [
       await benchSampling(context, false),

@@ -17,6 +17,8 @@ export interface BenchContext {
   /** Present with --peers, where Python has PyTorch and transformers. */
   peer: Peer | undefined;
   clock: ClockName;
+  /** FLOP per second of a large matrix product in this run, in the dtype of the model. */
+  gemmRate: number;
 }
 
 /** One line of the result. */
@@ -27,8 +29,9 @@ export interface Measurement {
   value: number;
   /** The fastest round: what a quiet machine gives. */
   best?: number;
-  /** Of the median round. */
+  /** Of the median round, and as a share of the GEMM rate. */
   flopsPerSecond?: number;
+  gemmShare?: number;
   /** The same work by PyTorch and transformers, in rounds between those above. */
   peer?: PeerMeasurement;
 }
@@ -71,6 +74,7 @@ export async function measureContest(context: BenchContext, contest: Contest): P
     value: contest.amount / median(times),
     best: contest.amount / Math.min(...times),
     flopsPerSecond,
+    gemmShare: flopsPerSecond / context.gemmRate,
   };
   if (choice) {
     measurement.peer = {

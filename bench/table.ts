@@ -16,7 +16,18 @@ export function formatRate(value: number): string {
   return `${scaled.toFixed(scaled >= 100 || (factor === 1 && Number.isInteger(value)) ? 0 : scaled >= 10 ? 1 : 2)}${prefix}`;
 }
 
-const columns = ["benchmark", "median", "best", "unit", "FLOP/s", "peer", "best", "ratio", "peer's way"];
+const columns = [
+  "benchmark",
+  "median",
+  "best",
+  "unit",
+  "FLOP/s",
+  "of GEMM",
+  "peer",
+  "best",
+  "ratio",
+  "peer's way",
+];
 const words = ["benchmark", "unit", "peer's way"];
 const alignments = columns.map((column): Alignment => (words.includes(column) ? "left" : "right"));
 
@@ -32,19 +43,20 @@ function formatReport(report: WorkerReport): string {
     : peerMissing && `no peer: ${peerMissing}`;
   const head = `${threads} thread${threads > 1 ? "s" : ""}, ${dtype}, ${isa} kernels, libtorch ${libtorch}`;
   const withPeer = report.measurements.some((measurement) => measurement.peer);
-  const shown = withPeer ? columns : columns.slice(0, 5);
+  const shown = withPeer ? columns : columns.slice(0, 6);
   const rows = report.measurements.map((measurement) => cells(measurement).slice(0, shown.length));
   const table = formatTable(shown, rows, alignments);
   return [head, ...(peerLine ? [peerLine] : []), table, ""].join("\n");
 }
 
-function cells({ name, unit, value, best, flopsPerSecond, peer }: Measurement): string[] {
+function cells({ name, unit, value, best, flopsPerSecond, gemmShare, peer }: Measurement): string[] {
   return [
     name,
     formatRate(value),
     best === undefined ? "" : formatRate(best),
     unit,
     flopsPerSecond === undefined ? "" : formatRate(flopsPerSecond),
+    gemmShare === undefined ? "" : `${(100 * gemmShare).toFixed(0)} %`,
     peer ? formatRate(peer.value) : "",
     peer ? formatRate(peer.best) : "",
     peer ? `${peer.ratio.toFixed(2)}x` : "",

@@ -6,6 +6,7 @@ import { Engine } from "../lib/native/engine.ts";
 import { addonInfo } from "../lib/native/loader.ts";
 import type { ModelConfig } from "../lib/native/model-config.ts";
 import { benchmarks } from "./benchmarks.ts";
+import { largeGemmRate } from "./gemm.ts";
 import type { Measurement } from "./measurement.ts";
 import { Peer, type PeerVersions } from "./peer.ts";
 import type { ClockName } from "./timing.ts";
@@ -47,11 +48,12 @@ async function measure(
   const { isa, libtorch } = addonInfo();
   const report: WorkerReport = { threads, dtype, isa, libtorch, measurements: [] };
   const peer = request.peers ? await startPeer(model.config, request, report) : undefined;
+  const gemmRate = await largeGemmRate(engine, dtype);
   const sizes = quick ? quickSizes : fullSizes;
   try {
     for (const name of request.names) {
       tell({ progress: `${threads} thread${threads > 1 ? "s" : ""}: ${name}` });
-      const context = { engine, model, dtype, sizes, quick, rounds, peer, clock };
+      const context = { engine, model, dtype, sizes, quick, rounds, peer, clock, gemmRate };
       report.measurements.push(...(await benchmarks[name].run(context)));
     }
     const { peak } = await engine.memory();

@@ -4,6 +4,7 @@
 #include "binding/errors.h"
 #include "binding/model_object.h"
 #include "binding/trainer_object.h"
+#include "engine/gemm_rate.h"
 #include "engine/model.h"
 
 namespace spa::binding {
@@ -15,7 +16,8 @@ Napi::Function EngineObject::define(Napi::Env env) {
        InstanceMethod<&EngineObject::create_model>("createModel"),
        InstanceMethod<&EngineObject::load_model>("loadModel"),
        InstanceMethod<&EngineObject::create_trainer>("createTrainer"),
-       InstanceMethod<&EngineObject::memory>("memory"), InstanceMethod<&EngineObject::dispose>("dispose")});
+       InstanceMethod<&EngineObject::gemm>("gemm"), InstanceMethod<&EngineObject::memory>("memory"),
+       InstanceMethod<&EngineObject::dispose>("dispose")});
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineObject>(info) {
@@ -87,6 +89,20 @@ Napi::Value EngineObject::create_trainer(const Napi::CallbackInfo& info) {
     }
     return TrainerObject::create(info.Env(), engine_, model, critic,
                                  trainer_options(info[2].As<Napi::Object>()));
+  });
+}
+
+Napi::Value EngineObject::gemm(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto options = info[0].As<Napi::Object>();
+    const ProductShape shape{integer(options, "rows"), integer(options, "inner"),
+                             integer(options, "columns")};
+    auto work = [runtime = engine_.runtime, shape, dtype = dtype_of(text(options, "dtype")),
+                 repeats = static_cast<int>(integer(options, "repeats"))](const LongCall&) {
+      const double seconds = fastest_product_seconds(shape, dtype, runtime->get()->device, repeats);
+      return [seconds](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, seconds); };
+    };
+    return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
   });
 }
 

@@ -35,6 +35,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value create_model(const Napi::CallbackInfo& info);
   Napi::Value load_model(const Napi::CallbackInfo& info);
   Napi::Value create_trainer(const Napi::CallbackInfo& info);
+  Napi::Value gemm(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
