@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { asidePath, partialSuffix } from "../../lib/atomic-file.ts";
 import { createTrainer, type Engine } from "../../lib/index.ts";
 import {
   copyOfModel,
@@ -161,7 +162,7 @@ describe("save", () => {
     await model.save(folder);
     expect(readFileSync(join(folder, "tokenizer.json"), "utf8")).toBe("{}");
     expect((await engine.loadModel(folder)).config.vocabularySize).toBe(48);
-    expect(readdirSync(folder).filter((name) => name.includes(".tmp"))).toEqual([]);
+    expect(readdirSync(folder).filter((name) => name.endsWith(partialSuffix))).toEqual([]);
   });
 
   test("a folder that cannot be made, and a failed write, are errors that leave nothing behind", async () => {
@@ -190,7 +191,7 @@ describe("save", () => {
     ];
     for (const [name, write] of writes) {
       // A file that takes no byte, in the place where the new one is written aside.
-      symlinkSync("/dev/full", join(folder, `${name}.${process.pid}.tmp`));
+      symlinkSync("/dev/full", asidePath(join(folder, name)));
       const error = await failure(write(), "DISK_FULL");
       expect(error.message).toContain(folder);
       expect(readdirSync(folder).sort()).toEqual(names);

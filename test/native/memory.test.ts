@@ -1,4 +1,6 @@
 // Memory that is given back, and memory that there is not.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTrainer, type Engine } from "../../lib/index.ts";
 import { failure, makeEngine, pack, smallShape, someRows } from "./fixtures.ts";
@@ -8,6 +10,18 @@ beforeAll(async () => {
   engine = await makeEngine();
 });
 afterAll(() => engine.dispose());
+
+setFlagsFromString("--expose_gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** Resident memory without JavaScript's own heap, whose size is V8's choice. */
+async function nativeMemory(): Promise<number> {
+  collectGarbage();
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  const { heapTotal, external } = process.memoryUsage();
+  return (await engine.memory()).current - heapTotal - external;
+}
 
 test("memory is flat over 500 steps", async () => {
   // One activation that is lost at each step would be 25 MB in the end.
@@ -28,20 +42,22 @@ test("memory is flat over 500 steps", async () => {
       await (await model.clone()).dispose();
     }
   };
-  for (let i = 0; i < 150; i++) await round(i);
-  const { current: before } = await engine.memory();
+  // Allocators and collectors settle first.
+  await nativeMemory();
+  for (let i = 0; i < 400; i++) await round(i);
+  const before = await nativeMemory();
   for (let i = 0; i < 500; i++) await round(i);
-  const { current: after, peak } = await engine.memory();
-  expect(after - before).toBeLessThan(16 * 2 ** 20);
-  expect(peak).toBeGreaterThanOrEqual(after);
+  expect((await nativeMemory()) - before).toBeLessThan(12 * 2 ** 20);
+  const { current, peak } = await engine.memory();
+  expect(peak).toBeGreaterThanOrEqual(current);
 });
 
 test("memory returns to the system", async () => {
   const big = { ...smallShape, vocabularySize: 50_000, hiddenSize: 256 };
   await (await engine.createModel(big)).dispose();
-  const { current: before } = await engine.memory();
+  const before = await nativeMemory();
   for (let i = 0; i < 5; i++) await (await engine.createModel(big)).dispose();
-  const { current: after } = await engine.memory();
+  const after = await nativeMemory();
   expect(after - before).toBeLessThan(60 * 2 ** 20);
 });
 
