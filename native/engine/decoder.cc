@@ -10,8 +10,9 @@
 
 namespace spa {
 
-CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots, std::span<const int64_t> starts,
-                         std::span<const int64_t> counts, std::span<const int32_t> tokens, at::Device device) {
+CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots,
+                         std::span<const int64_t> starts, std::span<const int64_t> counts,
+                         std::span<const int32_t> tokens, at::Device device) {
   const auto n = static_cast<int64_t>(slots.size());
   const auto total = static_cast<int64_t>(tokens.size());
   size_t blocks = 0;
@@ -58,7 +59,9 @@ Decoder::Decoder(const ModelConfig& config, DecoderWeights weights)
       shape_{config.heads, config.kv_heads, config.head_dim,
              static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))} {
   for (const LayerWeights& w : weights_.layers) {
-    layers_.push_back({{w.qkv, w.qkv_bias, {}}, {w.output, w.output_bias, {}}, {w.gate_up, w.gate_up_bias, {}},
+    layers_.push_back({{w.qkv, w.qkv_bias, {}},
+                       {w.output, w.output_bias, {}},
+                       {w.gate_up, w.gate_up_bias, {}},
                        {w.down, w.down_bias, {}}});
   }
   head_ = {weights_.head, {}, {}};
@@ -67,7 +70,8 @@ Decoder::Decoder(const ModelConfig& config, DecoderWeights weights)
 void Decoder::prepare(int64_t positions) {
   if (!rope_.cosine.defined() || rope_.cosine.size(0) < positions) {
     const auto frequencies = rope_inverse_frequencies(config_);
-    const int64_t size = std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : 512);
+    const int64_t size =
+        std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : 512);
     rope_ = kernels::rope_tables(at::tensor(frequencies, at::kDouble), size, weights_.embedding.device());
   }
   if (packed_) return;
@@ -116,13 +120,16 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& position
 }
 
 at::Tensor Decoder::hidden(const PackedBatch& batch, Activations* saved) const {
-  const auto attend = [&](const at::Tensor& qkv, int64_t) { return kernels::attention(qkv, shape_, batch.offsets); };
+  const auto attend = [&](const at::Tensor& qkv, int64_t) {
+    return kernels::attention(qkv, shape_, batch.offsets);
+  };
   return forward(batch.tokens, batch.positions, attend, saved);
 }
 
 at::Tensor Decoder::hidden(const CachedBatch& batch, const KvCache& cache) const {
   const auto attend = [&](const at::Tensor& qkv, int64_t layer) {
-    return kernels::AttentionResult{kernels::append_and_attend(qkv, cache.layer(layer), shape_, batch.rows), {}};
+    return kernels::AttentionResult{kernels::append_and_attend(qkv, cache.layer(layer), shape_, batch.rows),
+                                    {}};
   };
   return forward(batch.tokens, batch.positions, attend, nullptr);
 }
@@ -145,12 +152,13 @@ void Decoder::normalise_heads(const at::Tensor& qkv, const LayerWeights& w, Laye
   normalise(config_.heads, config_.kv_heads, w.k_norm);
 }
 
-void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& w, const LayerActivations& saved,
-                                       const LayerWeights& gradients) const {
+void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& w,
+                                       const LayerActivations& saved, const LayerWeights& gradients) const {
   const int64_t tokens = grad_qkv.size(0), heads = config_.heads + config_.kv_heads;
   const at::Tensor target =
       grad_qkv.narrow(1, 0, heads * config_.head_dim).unflatten(1, {heads, config_.head_dim});
-  const auto backward = [&](int64_t first, int64_t count, const at::Tensor& weight, const at::Tensor& grad_weight) {
+  const auto backward = [&](int64_t first, int64_t count, const at::Tensor& weight,
+                            const at::Tensor& grad_weight) {
     const at::Tensor grad = target.narrow(1, first, count);
     grad.copy_(kernels::rms_norm_backward(
         grad.contiguous(), saved.query_key_raw.narrow(1, first, count).contiguous(), weight,
@@ -160,22 +168,22 @@ void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWe
   backward(config_.heads, config_.kv_heads, w.k_norm, gradients.k_norm);
 }
 
-at::Tensor Decoder::layer_backward(const PackedBatch& batch, const LayerWeights& w,
-                                   const LayerActivations& a, const at::Tensor& grad_output,
-                                   const LayerWeights& g) const {
+at::Tensor Decoder::layer_backward(const PackedBatch& batch, const LayerWeights& w, const LayerActivations& a,
+                                   const at::Tensor& grad_output, const LayerWeights& g) const {
   const at::Tensor grad_activated = kernels::linear_input_gradient(grad_output, w.down);
   kernels::accumulate_linear_gradient(grad_output, a.activated, g.down, g.down_bias);
   const at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, a.gate_up);
   kernels::accumulate_linear_gradient(grad_gate_up, a.middle_normed, g.gate_up, g.gate_up_bias);
   const at::Tensor grad_middle =
-      kernels::rms_norm_backward(kernels::linear_input_gradient(grad_gate_up, w.gate_up), a.middle, w.post_norm,
-                                 a.middle_inverse_rms, grad_output, g.post_norm);
+      kernels::rms_norm_backward(kernels::linear_input_gradient(grad_gate_up, w.gate_up), a.middle,
+                                 w.post_norm, a.middle_inverse_rms, grad_output, g.post_norm);
 
   const at::Tensor grad_attention = kernels::linear_input_gradient(grad_middle, w.output);
   kernels::accumulate_linear_gradient(grad_middle, a.attention.output, g.output, g.output_bias);
   const at::Tensor grad_qkv =
       kernels::attention_backward(grad_attention, a.qkv, a.attention, shape_, batch.offsets);
-  kernels::rope_backward_(grad_qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, batch.positions);
+  kernels::rope_backward_(grad_qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_,
+                          batch.positions);
   if (config_.qk_norm) normalise_heads_backward(grad_qkv, w, a, g);
   kernels::accumulate_linear_gradient(grad_qkv, a.input_normed, g.qkv, g.qkv_bias);
   return kernels::rms_norm_backward(kernels::linear_input_gradient(grad_qkv, w.qkv), a.input, w.input_norm,

@@ -18,11 +18,12 @@
 
 namespace spa {
 
-/// What the backward pass of one layer needs from the forward pass; [T, ...] in the model's dtype unless noted.
+/// What the backward pass of one layer needs from the forward pass; [T, ...] in the model's dtype unless
+/// noted.
 struct LayerActivations {
-  at::Tensor input, input_inverse_rms, input_normed;     // residual stream before the layer
-  at::Tensor query_key_raw, query_key_inverse_rms;       // before the q/k norm, when there is one
-  at::Tensor qkv;                                        // rotated
+  at::Tensor input, input_inverse_rms, input_normed;  // residual stream before the layer
+  at::Tensor query_key_raw, query_key_inverse_rms;    // before the q/k norm, when there is one
+  at::Tensor qkv;                                     // rotated
   kernels::AttentionResult attention;
   at::Tensor middle, middle_inverse_rms, middle_normed;  // residual stream between attention and MLP
   at::Tensor gate_up, activated;
@@ -41,23 +42,25 @@ struct CachedBatch {
   kernels::KvRows rows;
 };
 
-/// `tokens` are the new ones of all slots end to end, `counts[i]` of them for slots[i], whose cache holds `starts[i]` tokens before
-/// them and has been grown already.
-CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots, std::span<const int64_t> starts,
-                         std::span<const int64_t> counts, std::span<const int32_t> tokens, at::Device device);
+/// `tokens` are the new ones of all slots end to end, `counts[i]` of them for slots[i], whose cache holds
+/// `starts[i]` tokens before them and has been grown already.
+CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots,
+                         std::span<const int64_t> starts, std::span<const int64_t> counts,
+                         std::span<const int32_t> tokens, at::Device device);
 
 class Decoder {
  public:
   Decoder() = default;
   Decoder(const ModelConfig& config, DecoderWeights weights);
 
-  /// Makes ready for positions below `positions` and for the current numbers of the weights. Must be called before the other members,
-  /// which are const and may run on several threads at once.
+  /// Makes ready for positions below `positions` and for the current numbers of the weights. Must be called
+  /// before the other members, which are const and may run on several threads at once.
   void prepare(int64_t positions);
   /// The weights have changed: the next prepare() packs them again.
   void forget_packed() { packed_ = false; }
 
-  /// Hidden states after the final norm, [T, hidden], causal within each row. With `saved` keeps what backward() needs.
+  /// Hidden states after the final norm, [T, hidden], causal within each row. With `saved` keeps what
+  /// backward() needs.
   at::Tensor hidden(const PackedBatch& batch, Activations* saved = nullptr) const;
   /// Adds the gradients of all backbone weights to `gradients` (float32) given d loss / d hidden [T, hidden].
   void backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
@@ -86,8 +89,8 @@ class Decoder {
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                      Activations* saved) const;
   void normalise_heads(const at::Tensor& qkv, const LayerWeights& weights, LayerActivations& saved) const;
-  void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights, const LayerActivations& saved,
-                                const LayerWeights& gradients) const;
+  void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights,
+                                const LayerActivations& saved, const LayerWeights& gradients) const;
   at::Tensor layer_backward(const PackedBatch& batch, const LayerWeights& weights,
                             const LayerActivations& saved, const at::Tensor& grad_output,
                             const LayerWeights& gradients) const;

@@ -9,7 +9,8 @@ int64_t blocks_for(int64_t tokens) { return (tokens + KvCache::block_tokens - 1)
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype, at::Device device)
+KvCache::KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype,
+                 at::Device device)
     : max_blocks_(slots * blocks_for(max_tokens)), tables_(slots), lengths_(slots, 0) {
   pool_ = at::empty({0, config.layers, kernels::kv_block_size(config.kv_heads, config.head_dim)},
                     at::TensorOptions().dtype(dtype).device(device));

@@ -11,29 +11,31 @@
 
 namespace spa {
 
-/// Slots own lists of blocks of `block_tokens` tokens; a block holds keys and values of all layers. It may belong to several slots (a
-/// forked prefix) and is copied before a slot writes into a shared one. The pool doubles when it is used up, up to what the slots can
-/// need.
+/// Slots own lists of blocks of `block_tokens` tokens; a block holds keys and values of all layers. It may
+/// belong to several slots (a forked prefix) and is copied before a slot writes into a shared one. The pool
+/// doubles when it is used up, up to what the slots can need.
 class KvCache {
  public:
   static constexpr int64_t block_tokens = kernels::kv_block_tokens;
 
-  KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype, at::Device device);
+  KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype,
+          at::Device device);
 
   /// Tokens whose keys and values are stored, or for which place has been taken by grow().
   int64_t length(int64_t slot) const { return lengths_[slot]; }
   /// Blocks of a slot in order; the last may be partly filled.
   const std::vector<int32_t>& blocks(int64_t slot) const { return tables_[slot]; }
 
-  /// Grows a slot to `length` tokens, so that positions [length(slot), length) can be written: takes blocks, and copies a shared
-  /// partial one.
+  /// Grows a slot to `length` tokens, so that positions [length(slot), length) can be written: takes blocks,
+  /// and copies a shared partial one.
   void grow(int64_t slot, int64_t length);
   /// Cuts a slot back to `length` tokens.
   void truncate(int64_t slot, int64_t length);
   /// Makes the empty slot `to` a copy of `from` that shares all its blocks.
   void fork(int64_t from, int64_t to);
 
-  /// One layer of the pool, [blocks, kernels::kv_block_size(kv_heads, head_dim)]. The pool moves when it grows: ask again after grow().
+  /// One layer of the pool, [blocks, kernels::kv_block_size(kv_heads, head_dim)]. The pool moves when it
+  /// grows: ask again after grow().
   at::Tensor layer(int64_t layer) const { return pool_.select(1, layer); }
 
   int64_t blocks_in_use() const { return static_cast<int64_t>(references_.size() - free_.size()); }

@@ -30,9 +30,15 @@ std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<
   for (size_t row = 0; row < rows; ++row) {
     double weight = 0;
     switch (aggregation) {
-      case Aggregation::token_mean: weight = 1.0 / tokens; break;
-      case Aggregation::seq_mean_token_mean: weight = 1.0 / (row_tokens[row] * rows_with_tokens); break;
-      case Aggregation::seq_mean_token_sum: weight = 1.0 / rows_with_tokens; break;
+      case Aggregation::token_mean:
+        weight = 1.0 / tokens;
+        break;
+      case Aggregation::seq_mean_token_mean:
+        weight = 1.0 / (row_tokens[row] * rows_with_tokens);
+        break;
+      case Aggregation::seq_mean_token_sum:
+        weight = 1.0 / rows_with_tokens;
+        break;
     }
     for (uint32_t k = offsets[row]; k < offsets[row + 1]; ++k) {
       if (mask[k] != 0) weights[k] = static_cast<float>(weight);
@@ -41,8 +47,8 @@ std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<
   return weights;
 }
 
-double aggregate(std::span<const float> losses, std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
-                 Aggregation aggregation) {
+double aggregate(std::span<const float> losses, std::span<const uint8_t> mask,
+                 std::span<const uint32_t> offsets, Aggregation aggregation) {
   const auto weights = aggregation_weights(mask, offsets, aggregation);
   double total = 0;
   for (size_t k = 0; k < losses.size(); ++k) {
@@ -63,9 +69,11 @@ void PolicyLossSums::add(const PolicyLossSums& other) {
 
 PolicyLossSums policy_loss(std::span<const float> log_probs, std::span<const float> old_log_probs,
                            std::span<const float> advantages, std::span<const uint8_t> mask,
-                           std::span<const float> weights, const PolicyLossOptions& options, std::span<float> gradient) {
+                           std::span<const float> weights, const PolicyLossOptions& options,
+                           std::span<float> gradient) {
   PolicyLossSums sums;
-  const auto low = static_cast<float>(1.0 - options.clip_low), high = static_cast<float>(1.0 + options.clip_high);
+  const auto low = static_cast<float>(1.0 - options.clip_low),
+             high = static_cast<float>(1.0 + options.clip_high);
   for (size_t k = 0; k < log_probs.size(); ++k) {
     if (mask[k] == 0) continue;
     const float difference = log_probs[k] - old_log_probs[k];
@@ -100,10 +108,14 @@ PolicyLossSums policy_loss(std::span<const float> log_probs, std::span<const flo
 KlValue kl_penalty(float log_prob, float reference_log_prob, KlEstimator estimator) {
   const float difference = log_prob - reference_log_prob;
   switch (estimator) {
-    case KlEstimator::k1: return {difference, 1.0f};
-    case KlEstimator::abs: return {std::abs(difference), static_cast<float>((difference > 0) - (difference < 0))};
-    case KlEstimator::k2: return {0.5f * difference * difference, difference};
-    case KlEstimator::k3: break;
+    case KlEstimator::k1:
+      return {difference, 1.0f};
+    case KlEstimator::abs:
+      return {std::abs(difference), static_cast<float>((difference > 0) - (difference < 0))};
+    case KlEstimator::k2:
+      return {0.5f * difference * difference, difference};
+    case KlEstimator::k3:
+      break;
   }
   const float log_ratio = std::clamp(-difference, -max_log_ratio, max_log_ratio);
   const float ratio = std::exp(log_ratio);
@@ -130,7 +142,8 @@ double ValueLossSums::explained_variance() const {
 
 ValueLossSums value_loss(std::span<const float> values, std::span<const float> old_values,
                          std::span<const float> returns, std::span<const uint8_t> mask,
-                         std::span<const float> weights, std::optional<double> clip, std::span<float> gradient) {
+                         std::span<const float> weights, std::optional<double> clip,
+                         std::span<float> gradient) {
   ValueLossSums sums;
   for (size_t k = 0; k < values.size(); ++k) {
     if (mask[k] == 0) continue;
@@ -139,7 +152,8 @@ ValueLossSums value_loss(std::span<const float> values, std::span<const float> o
     bool flat = false;
     if (clip) {
       const auto range = static_cast<float>(*clip);
-      const float clipped_error = std::clamp(values[k], old_values[k] - range, old_values[k] + range) - returns[k];
+      const float clipped_error =
+          std::clamp(values[k], old_values[k] - range, old_values[k] + range) - returns[k];
       if (clipped_error * clipped_error > squared) {
         squared = clipped_error * clipped_error;
         flat = true;

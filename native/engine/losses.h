@@ -1,4 +1,5 @@
-// Losses on per-token arrays: values, gradients and metrics. The trainer and the tests call the same functions.
+// Losses on per-token arrays: values, gradients and metrics. The trainer and the tests call the same
+// functions.
 //
 // Semantics follow verl (main): core_algos.compute_policy_loss, compute_value_loss, agg_loss and kl_penalty.
 #pragma once
@@ -13,19 +14,20 @@ namespace spa {
 /// How per-token losses become one number (verl's loss_agg_mode).
 enum class Aggregation { token_mean, seq_mean_token_mean, seq_mean_token_sum };
 
-/// Weight of every token such that the aggregated loss is sum_k weight[k] * loss[k]; 0 where mask is 0. Rows without a
-/// masked token count in no mean. Throws BAD_ARGUMENT when the mask is empty.
+/// Weight of every token such that the aggregated loss is sum_k weight[k] * loss[k]; 0 where mask is 0. Rows
+/// without a masked token count in no mean. Throws BAD_ARGUMENT when the mask is empty.
 std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
                                        Aggregation aggregation);
 
 /// Aggregated loss of a plain per-token array (the reference for all the others).
-double aggregate(std::span<const float> losses, std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
-                 Aggregation aggregation);
+double aggregate(std::span<const float> losses, std::span<const uint8_t> mask,
+                 std::span<const uint32_t> offsets, Aggregation aggregation);
 
 struct PolicyLossOptions {
   double clip_low = 0.2;
   double clip_high = 0.28;
-  std::optional<double> dual_clip = 3.0;  // > 1; binds only for advantages < 0 (Ye et al. 2020, arXiv:1912.09729)
+  std::optional<double> dual_clip =
+      3.0;  // > 1; binds only for advantages < 0 (Ye et al. 2020, arXiv:1912.09729)
 };
 
 /// Sums over masked tokens; divide by `tokens` for means.
@@ -42,14 +44,17 @@ struct PolicyLossSums {
 };
 
 /// Clipped surrogate with separate lower and upper range and dual clip; log ratios are clamped to +-20.
-/// `weights` from aggregation_weights over the whole batch. Adds d loss / d log_prob to `gradient` (same length).
+/// `weights` from aggregation_weights over the whole batch. Adds d loss / d log_prob to `gradient` (same
+/// length).
 PolicyLossSums policy_loss(std::span<const float> log_probs, std::span<const float> old_log_probs,
                            std::span<const float> advantages, std::span<const uint8_t> mask,
-                           std::span<const float> weights, const PolicyLossOptions& options, std::span<float> gradient);
+                           std::span<const float> weights, const PolicyLossOptions& options,
+                           std::span<float> gradient);
 
 enum class KlEstimator { k1, abs, k2, k3 };
 
-/// KL penalty of one token and its derivative by log_prob. k3 is Schulman's low-variance estimator with verl's clamps (log ratio to
+/// KL penalty of one token and its derivative by log_prob. k3 is Schulman's low-variance estimator with
+/// verl's clamps (log ratio to
 /// +-20, value to +-10; the gradient is zero where the value is clamped).
 struct KlValue {
   float value;
@@ -72,6 +77,7 @@ struct ValueLossSums {
 /// `clip` absent: no clipping. Adds d loss / d value to `gradient`.
 ValueLossSums value_loss(std::span<const float> values, std::span<const float> old_values,
                          std::span<const float> returns, std::span<const uint8_t> mask,
-                         std::span<const float> weights, std::optional<double> clip, std::span<float> gradient);
+                         std::span<const float> weights, std::optional<double> clip,
+                         std::span<float> gradient);
 
 }  // namespace spa

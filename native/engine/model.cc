@@ -21,7 +21,10 @@ void check_options(const ModelConfig& config, const ModelOptions& options) {
 }  // namespace
 
 Model::Model(const ModelConfig& config, bool value_head, at::Tensor flat)
-    : config_(config), layout_(config, value_head), flat_(std::move(flat)), decoder_(config_, layout_.views(flat_)) {}
+    : config_(config),
+      layout_(config, value_head),
+      flat_(std::move(flat)),
+      decoder_(config_, layout_.views(flat_)) {}
 
 std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptions& options) {
   check_options(config, options);
@@ -34,8 +37,9 @@ std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptio
 std::shared_ptr<Model> Model::load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
                                    const ModelOptions& options, const LongCall& call) {
   check_options(config, options);
-  const bool value_head = std::any_of(entries.begin(), entries.end(),
-                                      [](const TensorEntry& entry) { return entry.name == "value_head.weight"; });
+  const bool value_head = std::any_of(entries.begin(), entries.end(), [](const TensorEntry& entry) {
+    return entry.name == "value_head.weight";
+  });
   const ParameterLayout layout(config, value_head);
   const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
   const at::Tensor flat = at::zeros({layout.size()}, on_device);

@@ -19,8 +19,8 @@ namespace spa {
 struct ModelOptions {
   at::ScalarType dtype = at::kFloat;  // kFloat or kBFloat16
   at::Device device = at::kCPU;
-  uint64_t seed = 0;                                            // create only
-  Initialization initialization = Initialization::standard;     // create only
+  uint64_t seed = 0;                                         // create only
+  Initialization initialization = Initialization::standard;  // create only
   bool value_head = false;
 };
 
@@ -33,8 +33,8 @@ struct ScoreOptions {
   int64_t micro_batch_tokens = 8192;
 };
 
-/// Per-token results, aligned with the token that is predicted: entry k speaks of tokens[k], 0 for the first of a row.
-/// What was not asked for is empty.
+/// Per-token results, aligned with the token that is predicted: entry k speaks of tokens[k], 0 for the first
+/// of a row. What was not asked for is empty.
 struct Scores {
   std::vector<float> log_probs;
   std::vector<float> entropy;
@@ -54,10 +54,12 @@ class Model {
   /// Takes over the other model's numbers; shapes must agree (BAD_ARGUMENT). The version grows.
   void copy_from(const Model& other);
 
-  /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad tokens), ABORTED.
+  /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad
+  /// tokens), ABORTED.
   Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {});
 
-  /// The parameters by Hugging Face name, in file order, as views on the model's device (write_tensors takes them as they are).
+  /// The parameters by Hugging Face name, in file order, as views on the model's device (write_tensors takes
+  /// them as they are).
   std::vector<NamedTensor> parameters() const { return layout_.named(flat_); }
 
   const ModelConfig& config() const { return config_; }

@@ -16,7 +16,8 @@ void require(bool condition, const std::string& message) {
 
 void ModelConfig::validate() const {
   const auto positive = [](int64_t value, const char* name) {
-    require(value > 0 && value <= (int64_t{1} << 31), std::string(name) + " must be positive, got " + std::to_string(value));
+    require(value > 0 && value <= (int64_t{1} << 31),
+            std::string(name) + " must be positive, got " + std::to_string(value));
   };
   positive(vocab, "vocab");
   positive(hidden, "hidden");
@@ -32,7 +33,8 @@ void ModelConfig::validate() const {
   require(rope_theta > 0 && std::isfinite(rope_theta), "rope_theta must be positive");
   require(rms_eps > 0 && rms_eps < 1, "rms_eps must be in (0, 1)");
   if (rope_scaling.kind != RopeScaling::Kind::none) {
-    require(rope_scaling.factor >= 1 && std::isfinite(rope_scaling.factor), "rope_scaling.factor must be at least 1");
+    require(rope_scaling.factor >= 1 && std::isfinite(rope_scaling.factor),
+            "rope_scaling.factor must be at least 1");
   }
   if (rope_scaling.kind == RopeScaling::Kind::llama3) {
     require(rope_scaling.high_freq_factor > rope_scaling.low_freq_factor && rope_scaling.low_freq_factor > 0,
@@ -88,7 +90,8 @@ std::vector<double> rope_inverse_frequencies(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
   std::vector<double> frequencies(config.head_dim / 2);
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    double frequency = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    double frequency =
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
     if (scaling.kind == RopeScaling::Kind::linear) frequency /= scaling.factor;
     if (scaling.kind == RopeScaling::Kind::llama3) {
       const auto original = static_cast<double>(scaling.original_max_positions);

@@ -11,9 +11,9 @@ namespace spa {
 struct RopeScaling {
   enum class Kind { none, linear, llama3 };
   Kind kind = Kind::none;
-  double factor = 1.0;            // linear, llama3
-  double low_freq_factor = 1.0;   // llama3
-  double high_freq_factor = 4.0;  // llama3
+  double factor = 1.0;                    // linear, llama3
+  double low_freq_factor = 1.0;           // llama3
+  double high_freq_factor = 4.0;          // llama3
   int64_t original_max_positions = 8192;  // llama3
 };
 
@@ -50,8 +50,8 @@ struct ParameterSpec {
   std::vector<int64_t> shape;
 };
 
-/// All parameters in the order in which they are stored and written: embedding, layers, final norm, head (when not
-/// tied), and with `value_head` at last `value_head.weight` [1, hidden] and `value_head.bias` [1].
+/// All parameters in the order in which they are stored and written: embedding, layers, final norm, head
+/// (when not tied), and with `value_head` at last `value_head.weight` [1, hidden] and `value_head.bias` [1].
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config, bool value_head);
 
 /// Inverse frequencies of the rotary embedding, [head_dim / 2], llama3 scaling included (Hugging Face's

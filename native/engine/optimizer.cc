@@ -50,10 +50,11 @@ void AdamW::step(const at::Tensor& parameters, const at::Tensor& gradient, std::
                v = select(second_moment_, only);
     std::vector<kernels::AdamWBuffers> buffers;
     for (size_t i = 0; i < p.size(); ++i) {
-      buffers.push_back({p[i], g[i], m[i], v[i], master_.defined() ? select(master_, only)[i] : at::Tensor{}});
+      buffers.push_back(
+          {p[i], g[i], m[i], v[i], master_.defined() ? select(master_, only)[i] : at::Tensor{}});
     }
-    kernels::adamw_(buffers, {learning_rate, options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay,
-                              ++groups_[group].updates, gradient_scale});
+    kernels::adamw_(buffers, {learning_rate, options_.beta1, options_.beta2, options_.epsilon,
+                              options_.weight_decay, ++groups_[group].updates, gradient_scale});
   }
 }
 
@@ -65,7 +66,8 @@ std::vector<NamedTensor> AdamW::export_state(const ParameterLayout& layout) cons
   append(layout.named(second_moment_.cpu(), "exp_avg_sq."));
   if (master_.defined()) append(layout.named(master_.cpu(), "master."));
   at::Tensor updates = at::empty({static_cast<int64_t>(groups_.size())}, at::kFloat);
-  for (size_t i = 0; i < groups_.size(); ++i) updates.data_ptr<float>()[i] = static_cast<float>(groups_[i].updates);
+  for (size_t i = 0; i < groups_.size(); ++i)
+    updates.data_ptr<float>()[i] = static_cast<float>(groups_[i].updates);
   state.push_back({"updates", updates});
   return state;
 }
@@ -75,17 +77,21 @@ void AdamW::check_state(const ParameterLayout& layout, const std::vector<NamedTe
   for (const NamedTensor& entry : state) found.emplace(entry.name, entry.tensor);
   for (const NamedTensor& expected : export_state(layout)) {
     const auto entry = found.find(expected.name);
-    if (entry == found.end()) throw Error("BAD_CHECKPOINT", "the optimiser state lacks tensor " + expected.name);
+    if (entry == found.end())
+      throw Error("BAD_CHECKPOINT", "the optimiser state lacks tensor " + expected.name);
     if (entry->second.sizes() != expected.tensor.sizes()) {
-      throw Error("BAD_CHECKPOINT", "the optimiser state's tensor " + expected.name + " has another shape than the model's");
+      throw Error("BAD_CHECKPOINT",
+                  "the optimiser state's tensor " + expected.name + " has another shape than the model's");
     }
     if (!at::isfinite(entry->second).all().item<bool>()) {
-      throw Error("BAD_CHECKPOINT", "the optimiser state's tensor " + expected.name + " holds NaN or infinite values");
+      throw Error("BAD_CHECKPOINT",
+                  "the optimiser state's tensor " + expected.name + " holds NaN or infinite values");
     }
     found.erase(entry);
   }
   if (!found.empty()) {
-    throw Error("BAD_CHECKPOINT", "the optimiser state holds tensor " + found.begin()->first + ", which does not fit the model");
+    throw Error("BAD_CHECKPOINT", "the optimiser state holds tensor " + found.begin()->first +
+                                      ", which does not fit the model");
   }
 }
 

@@ -1,4 +1,5 @@
-// AdamW over a flat parameter buffer (Loshchilov & Hutter 2019, arXiv:1711.05101), with float32 master weights for bfloat16.
+// AdamW over a flat parameter buffer (Loshchilov & Hutter 2019, arXiv:1711.05101), with float32 master
+// weights for bfloat16.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -46,7 +47,8 @@ class AdamW {
 
   const AdamWOptions& options() const { return options_; }
 
-  /// Moments (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`), master weights (`master.<parameter>`) and the groups' counts of updates
+  /// Moments (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`), master weights (`master.<parameter>`) and the
+  /// groups' counts of updates
   /// (`updates`, [groups]): float32, on the CPU, views where possible.
   std::vector<NamedTensor> export_state(const ParameterLayout& layout) const;
   /// Throws BAD_CHECKPOINT when names, shapes or values do not fit; changes nothing.

@@ -19,14 +19,14 @@ void RaggedTokens::validate(int64_t vocab) const {
   }
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= vocab) {
-      bad("token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) + " is outside the vocabulary of " +
-          std::to_string(vocab));
+      bad("token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
+          " is outside the vocabulary of " + std::to_string(vocab));
     }
   }
 }
 
-PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                      at::Device device) {
+PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows,
+                      std::span<const int64_t> lengths, at::Device device) {
   PackedBatch packed;
   int64_t total = 0;
   for (const int64_t row : rows) {
@@ -59,8 +59,8 @@ PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows, 
   return packed;
 }
 
-std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                                                int64_t token_budget) {
+std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows,
+                                                std::span<const int64_t> lengths, int64_t token_budget) {
   std::vector<int64_t> order;
   for (const int64_t row : rows) {
     if (lengths[row] > 0) order.push_back(row);

@@ -26,7 +26,8 @@ struct PackedBatch {
   at::Tensor positions;  // int64 [T], from 0 in each row
   at::Tensor offsets;    // int32 [rows + 1], on the CPU
   std::vector<int64_t> lengths;
-  std::vector<int64_t> predicted;  // [T]: where the token that follows stands in the ragged array (for a row's last: one past its end)
+  std::vector<int64_t> predicted;  // [T]: where the token that follows stands in the ragged array (for a
+                                   // row's last: one past its end)
   int64_t max_length = 0;
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
@@ -34,8 +35,8 @@ struct PackedBatch {
 };
 
 /// The first `lengths[row]` tokens of each row of `batch` named by `rows`, in that order.
-PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                      at::Device device);
+PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows,
+                      std::span<const int64_t> lengths, at::Device device);
 
 /// The entries of a per-token array that belong to the tokens which a packed batch predicts.
 template <typename T>
@@ -47,9 +48,10 @@ std::vector<T> gather_predicted(std::span<const T> values, const PackedBatch& ba
   return result;
 }
 
-/// Splits `rows` into micro-batches of at most `token_budget` tokens (a longer row stands alone), `lengths` by row. Rows are sorted by
-/// length, longest first and ties in the order given, so that a micro-batch holds like lengths. Rows of length 0 are left out.
-std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows, std::span<const int64_t> lengths,
-                                                int64_t token_budget);
+/// Splits `rows` into micro-batches of at most `token_budget` tokens (a longer row stands alone), `lengths`
+/// by row. Rows are sorted by length, longest first and ties in the order given, so that a micro-batch holds
+/// like lengths. Rows of length 0 are left out.
+std::vector<std::vector<int64_t>> micro_batches(std::span<const int64_t> rows,
+                                                std::span<const int64_t> lengths, int64_t token_budget);
 
 }  // namespace spa

@@ -9,7 +9,8 @@ namespace spa {
 namespace {
 
 constexpr int64_t side_by_side_parameters = int64_t{1} << 23;
-constexpr int64_t chunk_tokens = 256;  // whose activations stay in a second-level cache between forward and backward pass
+constexpr int64_t chunk_tokens =
+    256;  // whose activations stay in a second-level cache between forward and backward pass
 
 int64_t layer_parameters(const ModelConfig& c) {
   return c.hidden * (c.qkv_size() + c.query_size() + 3 * c.intermediate);
@@ -18,13 +19,15 @@ int64_t layer_parameters(const ModelConfig& c) {
 }  // namespace
 
 bool runs_side_by_side(const ModelConfig& config, at::Device device) {
-  return device.is_cpu() && config.layers * layer_parameters(config) + config.vocab * config.hidden <= side_by_side_parameters;
+  return device.is_cpu() &&
+         config.layers * layer_parameters(config) + config.vocab * config.hidden <= side_by_side_parameters;
 }
 
 double forward_cost(const ModelConfig& c, int64_t start, int64_t count) {
   const double attended = static_cast<double>(count) * static_cast<double>(start + (count + 1) / 2);
-  return static_cast<double>(c.layers) * (static_cast<double>(count) * static_cast<double>(layer_parameters(c)) +
-                                          2.0 * attended * static_cast<double>(c.query_size()));
+  return static_cast<double>(c.layers) *
+         (static_cast<double>(count) * static_cast<double>(layer_parameters(c)) +
+          2.0 * attended * static_cast<double>(c.query_size()));
 }
 
 std::vector<std::vector<int64_t>> deal_out(std::span<const double> costs, int64_t parts) {

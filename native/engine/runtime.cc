@@ -35,12 +35,13 @@ void apply_settings(int threads) {
   at::set_num_threads(threads);
   // bfloat16 inside float32 products would break the parity that is promised.
   context.setFloat32MatmulPrecision("highest");
-  // Our own backward passes are deterministic; this covers what is left to ATen on a GPU, and only warns where it cannot.
+  // Our own backward passes are deterministic; this covers what is left to ATen on a GPU, and only warns
+  // where it cannot.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
   context.setDeterministicFillUninitializedMemory(false);
 #ifdef __GLIBC__
-  // Activations come and go by the megabyte. Given back to the kernel each time, they would be paged in again each time, which cost a
-  // quarter of a training step.
+  // Activations come and go by the megabyte. Given back to the kernel each time, they would be paged in again
+  // each time, which cost a quarter of a training step.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
@@ -55,7 +56,8 @@ RuntimeLease::RuntimeLease(int threads) : threads_(threads) {
     throw Error("BAD_ARGUMENT",
                 "an engine with " + std::to_string(leased_threads) + " threads is alive in this process, " +
                     std::to_string(threads) + " were asked for",
-                "the number of threads is a setting of the whole process: use the same number or dispose the other engine");
+                "the number of threads is a setting of the whole process: use the same number or dispose the "
+                "other engine");
   }
   if (lease_count++ == 0) {
     leased_threads = threads;
@@ -87,7 +89,8 @@ MemoryUse memory_use(at::Device device) {
   if (!device.is_cpu()) {
     auto* allocator = at::getDeviceAllocator(device.type());
     const auto stats = allocator->getDeviceStats(device.index());
-    const auto& bytes = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+    const auto& bytes =
+        stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
     use.current = static_cast<uint64_t>(bytes.current);
     use.peak = static_cast<uint64_t>(bytes.peak);
     return use;
@@ -95,7 +98,8 @@ MemoryUse memory_use(at::Device device) {
 #ifdef __APPLE__
   mach_task_basic_info info{};
   mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-  if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info), &count) == KERN_SUCCESS) {
+  if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info), &count) ==
+      KERN_SUCCESS) {
     use.current = info.resident_size;
     use.peak = info.resident_size_max;
   }

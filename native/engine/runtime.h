@@ -1,4 +1,5 @@
-// Process-wide settings of libtorch (threads, matmul precision, determinism): the only place that touches them.
+// Process-wide settings of libtorch (threads, matmul precision, determinism): the only place that touches
+// them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -8,8 +9,8 @@
 
 namespace spa {
 
-/// Held by every engine. The first lease of a process decides the settings, later ones must want the same ones
-/// until all are gone.
+/// Held by every engine. The first lease of a process decides the settings, later ones must want the same
+/// ones until all are gone.
 class RuntimeLease {
  public:
   /// `threads` >= 1. Throws BAD_ARGUMENT if a live lease was taken with another number of threads.
@@ -27,10 +28,12 @@ class RuntimeLease {
   int threads_;
 };
 
-/// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED when "cuda" is asked for and there is none.
+/// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED when "cuda" is asked for and there is
+/// none.
 at::Device resolve_device(const std::string& name);
 
-/// Bytes held by tensors and caches of this process: now and at most since the start. On the CPU the resident set size.
+/// Bytes held by tensors and caches of this process: now and at most since the start. On the CPU the resident
+/// set size.
 struct MemoryUse {
   uint64_t current = 0;
   uint64_t peak = 0;

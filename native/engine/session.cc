@@ -10,11 +10,11 @@
 namespace spa {
 namespace {
 
-// Steps of sampling between two meetings of the threads: long enough to hide the meeting, short enough that finished rows do not leave
-// one thread idle for long.
+// Steps of sampling between two meetings of the threads: long enough to hide the meeting, short enough that
+// finished rows do not leave one thread idle for long.
 constexpr int64_t window_steps = 16;
-// Rows that a thread takes through a whole window before the next ones: so many that products are efficient, so few that their keys and
-// values stay in its caches from step to step.
+// Rows that a thread takes through a whole window before the next ones: so many that products are efficient,
+// so few that their keys and values stay in its caches from step to step.
 constexpr size_t group_rows = 32;
 // New tokens that one prefill pass runs at most, for all slots together and for one of them.
 constexpr int64_t prefill_tokens = 8192;
@@ -70,7 +70,8 @@ void Session::check_distinct(std::span<const int32_t> slots) const {
 }
 
 void Session::check_version() {
-  const bool empty = std::all_of(states_.begin(), states_.end(), [](const SlotState& s) { return s.length == 0; });
+  const bool empty =
+      std::all_of(states_.begin(), states_.end(), [](const SlotState& s) { return s.length == 0; });
   if (empty) version_ = model_->version();
   if (version_ != model_->version()) {
     throw Error("STALE_CACHE", "the model's weights have changed since this session's slots were filled",
@@ -144,7 +145,8 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
       costs.push_back(forward_cost(model_->config(), starts[i], counts[i]));
     }
     const bool side_by_side = runs_side_by_side(model_->config(), model_->device());
-    const auto parts = side_by_side ? std::min<int64_t>(at::get_num_threads(), static_cast<int64_t>(items.size())) : 1;
+    const auto parts =
+        side_by_side ? std::min<int64_t>(at::get_num_threads(), static_cast<int64_t>(items.size())) : 1;
     const auto dealt = deal_out(costs, parts);
     parallel_parts(parts, [&](int64_t part) {
       std::vector<int32_t> own, tokens;
@@ -169,10 +171,12 @@ void Session::fork(int64_t slot, std::span<const int32_t> targets) {
   check_slot(slot);
   check_distinct(targets);
   check_version();
-  if (states_[slot].length == 0) throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
+  if (states_[slot].length == 0)
+    throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
   for (const int32_t target : targets) {
     if (states_[target].length != 0) {
-      throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(target) + " is not empty", "release it first");
+      throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(target) + " is not empty",
+                  "release it first");
     }
   }
   for (const int32_t target : targets) {
@@ -194,10 +198,11 @@ void Session::check_request(const GenerateRequest& request) const {
       throw Error("BAD_ARGUMENT", "generate: slot " + std::to_string(slot) + " is empty", "extend it first");
     }
     if (states_[slot].length >= max_tokens_) {
-      throw Error("CAPACITY", "generate: slot " + std::to_string(slot) + " is full (" + std::to_string(max_tokens_) +
-                                  " tokens)");
+      throw Error("CAPACITY", "generate: slot " + std::to_string(slot) + " is full (" +
+                                  std::to_string(max_tokens_) + " tokens)");
     }
-    if (request.max_new_tokens[i] < 1) throw Error("BAD_ARGUMENT", "generate: maxNewTokens must be at least 1");
+    if (request.max_new_tokens[i] < 1)
+      throw Error("BAD_ARGUMENT", "generate: maxNewTokens must be at least 1");
   }
 }
 
@@ -224,8 +229,8 @@ void Session::sample_window(std::span<Row* const> rows, int64_t steps, const Gen
     for (int64_t begin = 0; begin < n; begin += logits_rows) {
       const int64_t count = std::min(logits_rows, n - begin);
       const auto sampled =
-          kernels::sample(decoder.logits(hidden.narrow(0, begin, count)), parameters, streams.narrow(0, begin, count),
-                          positions.narrow(0, begin, count));
+          kernels::sample(decoder.logits(hidden.narrow(0, begin, count)), parameters,
+                          streams.narrow(0, begin, count), positions.narrow(0, begin, count));
       for (int64_t i = 0; i < count; ++i) {
         Row& row = *active[begin + i];
         row.last = sampled.tokens.data_ptr<int32_t>()[i];
@@ -259,8 +264,16 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
   for (size_t i = 0; i < rows.size(); ++i) {
     const int32_t slot = request.slots[i];
     const uint64_t stream = request.streams.empty() ? static_cast<uint64_t>(slot) : request.streams[i];
-    rows[i] = {static_cast<int64_t>(i), slot, states_[slot].length, request.max_new_tokens[i], stream, states_[slot].last,
-               {}, {}, false, Finish::length};
+    rows[i] = {static_cast<int64_t>(i),
+               slot,
+               states_[slot].length,
+               request.max_new_tokens[i],
+               stream,
+               states_[slot].last,
+               {},
+               {},
+               false,
+               Finish::length};
     active.push_back(&rows[i]);
     longest = std::max(longest, std::min(max_tokens_, rows[i].length + rows[i].limit));
   }
@@ -273,8 +286,8 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
       call.check();
       std::vector<double> costs;
       for (const Row* row : active) {
-        const int64_t steps = std::min({window_steps, row->limit - static_cast<int64_t>(row->tokens.size()),
-                                        max_tokens_ - row->length});
+        const int64_t steps = std::min(
+            {window_steps, row->limit - static_cast<int64_t>(row->tokens.size()), max_tokens_ - row->length});
         cache_.grow(row->slot, row->length - 1 + steps);
         costs.push_back(forward_cost(model_->config(), row->length, steps));
       }
@@ -286,7 +299,8 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
         std::vector<Row*> own;
         for (const int64_t item : dealt[part]) own.push_back(active[item]);
         for (size_t begin = 0; begin < own.size(); begin += group_rows) {
-          const std::span<Row* const> group = std::span(own).subspan(begin, std::min(group_rows, own.size() - begin));
+          const std::span<Row* const> group =
+              std::span(own).subspan(begin, std::min(group_rows, own.size() - begin));
           sample_window(group, window_steps, request, decoder, call);
         }
       });

@@ -33,8 +33,8 @@ struct GenerateResult {
   std::vector<Finish> finish;
 };
 
-/// Not thread-safe: calls belong to the engine's thread. Every call but length() throws STALE_CACHE when the model's
-/// weights have changed since the slots were filled; release_all() makes the session usable again.
+/// Not thread-safe: calls belong to the engine's thread. Every call but length() throws STALE_CACHE when the
+/// model's weights have changed since the slots were filled; release_all() makes the session usable again.
 class Session {
  public:
   /// `slots` >= 1, `max_tokens` per slot >= 1 and at most the model's max_positions.
@@ -45,15 +45,15 @@ class Session {
   /// Tokens held by a slot.
   int64_t length(int64_t slot) const;
 
-  /// Appends row i to slots[i] (distinct). Throws CAPACITY when a slot would pass max_tokens, BAD_ARGUMENT, ABORTED; after an
-  /// error all slots are as they were.
+  /// Appends row i to slots[i] (distinct). Throws CAPACITY when a slot would pass max_tokens, BAD_ARGUMENT,
+  /// ABORTED; after an error all slots are as they were.
   void extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call = {});
 
   /// Makes empty slots copies of `slot`; full blocks of its cache are shared, not copied.
   void fork(int64_t slot, std::span<const int32_t> targets);
 
-  /// Samples until a stop token, the row's length limit or max_tokens. Afterwards each slot holds its new tokens. After an
-  /// error or abort all slots are as they were. Progress counts finished rows.
+  /// Samples until a stop token, the row's length limit or max_tokens. Afterwards each slot holds its new
+  /// tokens. After an error or abort all slots are as they were. Progress counts finished rows.
   GenerateResult generate(const GenerateRequest& request, const LongCall& call = {});
 
   /// Empties slots; their blocks return to the pool.
@@ -61,7 +61,8 @@ class Session {
   void release_all();
 
  private:
-  /// The cache lags one token behind: a slot's last token is run with the next extend or generate, which needs its logits.
+  /// The cache lags one token behind: a slot's last token is run with the next extend or generate, which
+  /// needs its logits.
   struct SlotState {
     int64_t length = 0;  // tokens held; the cache holds one less
     int32_t last = 0;    // the last token
@@ -73,8 +74,8 @@ class Session {
   void check_version();
   void check_request(const GenerateRequest& request) const;
   void prefill(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call);
-  void sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request, const Decoder& decoder,
-                     const LongCall& call) const;
+  void sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request,
+                     const Decoder& decoder, const LongCall& call) const;
 
   std::shared_ptr<Model> model_;
   int64_t max_tokens_;

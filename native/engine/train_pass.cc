@@ -1,6 +1,7 @@
 #include "engine/train_pass.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "engine/value_head.h"
 #include "kernels/log_prob.h"
@@ -12,7 +13,8 @@ namespace {
 class Selection {
  public:
   /// Packed positions whose predicted token has a weight in one of the arrays.
-  Selection(const PackedBatch& packed, std::initializer_list<std::span<const float>> weights, at::Device device) {
+  Selection(const PackedBatch& packed, std::initializer_list<std::span<const float>> weights,
+            at::Device device) {
     for (int64_t i = 0; i < packed.size(); ++i) {
       const auto token = static_cast<size_t>(packed.predicted[i]);
       const bool wanted = std::any_of(weights.begin(), weights.end(), [&](std::span<const float> array) {
@@ -27,7 +29,9 @@ class Selection {
   }
 
   bool empty() const { return positions_.empty(); }
-  at::Tensor rows_of(const at::Tensor& hidden) const { return all_ ? hidden : hidden.index_select(0, index_); }
+  at::Tensor rows_of(const at::Tensor& hidden) const {
+    return all_ ? hidden : hidden.index_select(0, index_);
+  }
   /// Adds the gradient of the selected rows; `grad_hidden` may be undefined (zero) before.
   void add_rows(const at::Tensor& grad, at::Tensor& grad_hidden, const at::Tensor& hidden) const {
     if (all_) {
@@ -71,10 +75,12 @@ void run_head(const Selection& selection, const at::Tensor& hidden, const TrainP
   const auto ids = selection.gather(pass.batch.rows.tokens);
   const at::Tensor targets = at::tensor(at::ArrayRef<int32_t>(ids)).to(hidden.device(), at::kLong);
   const auto scores = kernels::token_log_probs(rows, decoder.weights().head, targets, temperature, entropy);
-  const at::Tensor log_probs = scores.log_prob.cpu(), entropies = entropy ? scores.entropy.cpu() : at::Tensor{};
+  const at::Tensor log_probs = scores.log_prob.cpu(),
+                   entropies = entropy ? scores.entropy.cpu() : at::Tensor{};
 
   std::vector<float> grad_log_probs(ids.size(), 0.0f), grad_entropy(entropy ? ids.size() : 0, 0.0f);
-  loss(floats(log_probs), entropy ? floats(entropies) : std::span<const float>{}, grad_log_probs, grad_entropy);
+  loss(floats(log_probs), entropy ? floats(entropies) : std::span<const float>{}, grad_log_probs,
+       grad_entropy);
   const bool through_entropy = entropy && pass.loss.entropy_coefficient != 0;
   const at::Tensor grad = kernels::token_log_probs_backward(
       rows, decoder.weights().head, targets, temperature, scores, to_tensor(grad_log_probs, hidden.device()),
@@ -108,7 +114,8 @@ void ppo_loss(const TrainPass& pass, const Selection& selection, std::span<const
   const auto mask = selection.gather(pass.batch.mask);
   const auto weights = selection.gather(std::span<const float>(pass.policy_weights));
   sums.policy.add(policy_loss(log_probs, selection.gather(pass.batch.old_log_probs),
-                              selection.gather(pass.batch.advantages), mask, weights, options.policy, grad_log_probs));
+                              selection.gather(pass.batch.advantages), mask, weights, options.policy,
+                              grad_log_probs));
   const auto reference = selection.gather(pass.batch.reference_log_probs);
   const bool with_kl = !pass.batch.reference_log_probs.empty();
   for (size_t i = 0; i < log_probs.size(); ++i) {
@@ -124,8 +131,9 @@ void ppo_loss(const TrainPass& pass, const Selection& selection, std::span<const
   }
 }
 
-void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tensor& hidden, const Decoder& decoder,
-                const DecoderWeights& gradients, at::Tensor& grad_hidden, TrainSums& sums) {
+void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tensor& hidden,
+                const Decoder& decoder, const DecoderWeights& gradients, at::Tensor& grad_hidden,
+                TrainSums& sums) {
   const std::span<const float> weights = pass.policy_weights, supervised = pass.supervised_weights;
   const double temperature = pass.loss.kind == LossKind::ppo ? pass.loss.temperature : 1.0;
   // The auxiliary loss is at temperature 1; it shares the head's work when the policy's is, too.
@@ -135,14 +143,15 @@ void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tens
   const auto own_weights = selection.gather(weights);
   const auto own_supervised = selection.gather(apart ? none : supervised);
   if (!selection.empty()) {
-    run_head(selection, hidden, pass, temperature, pass.loss.kind == LossKind::ppo, decoder, gradients, grad_hidden,
-             [&](auto log_probs, auto entropy, auto grad_log_probs, auto grad_entropy) {
+    run_head(selection, hidden, pass, temperature, pass.loss.kind == LossKind::ppo, decoder, gradients,
+             grad_hidden, [&](auto log_probs, auto entropy, auto grad_log_probs, auto grad_entropy) {
                if (pass.loss.kind == LossKind::sft) {
                  sft_loss(log_probs, own_weights, grad_log_probs, sums);
                } else {
                  ppo_loss(pass, selection, log_probs, entropy, grad_log_probs, grad_entropy, sums);
                }
-               supervised_loss(log_probs, own_supervised, pass.loss.supervised_coefficient, grad_log_probs, sums);
+               supervised_loss(log_probs, own_supervised, pass.loss.supervised_coefficient, grad_log_probs,
+                               sums);
              });
   }
   if (!apart) return;
@@ -155,8 +164,9 @@ void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tens
            });
 }
 
-void add_value(const TrainPass& pass, const PackedBatch& packed, const at::Tensor& hidden, const Decoder& decoder,
-               const DecoderWeights& gradients, at::Tensor& grad_hidden, TrainSums& sums) {
+void add_value(const TrainPass& pass, const PackedBatch& packed, const at::Tensor& hidden,
+               const Decoder& decoder, const DecoderWeights& gradients, at::Tensor& grad_hidden,
+               TrainSums& sums) {
   const Selection selection(packed, {pass.value_weights}, hidden.device());
   if (selection.empty()) return;
   const at::Tensor rows = selection.rows_of(hidden);
@@ -164,8 +174,8 @@ void add_value(const TrainPass& pass, const PackedBatch& packed, const at::Tenso
   std::vector<float> gradient(values.numel(), 0.0f);
   sums.value.add(value_loss(floats(values), selection.gather(pass.batch.old_values),
                             selection.gather(pass.batch.returns), selection.gather(pass.batch.value_mask),
-                            selection.gather(std::span<const float>(pass.value_weights)), pass.loss.value_clip,
-                            gradient));
+                            selection.gather(std::span<const float>(pass.value_weights)),
+                            pass.loss.value_clip, gradient));
   for (float& entry : gradient) entry *= static_cast<float>(pass.loss.value_coefficient);
   const at::Tensor grad =
       token_values_backward(rows, decoder.weights(), to_tensor(gradient, hidden.device()), gradients);
@@ -177,10 +187,13 @@ void add_value(const TrainPass& pass, const PackedBatch& packed, const at::Tenso
 void TrainPass::trim_rows() {
   const auto offsets = batch.rows.offsets;
   lengths.assign(batch.rows.rows(), 0);
-  const auto has_weight = [](const std::vector<float>& weights, uint32_t k) { return !weights.empty() && weights[k] != 0; };
+  const auto has_weight = [](const std::vector<float>& weights, uint32_t k) {
+    return !weights.empty() && weights[k] != 0;
+  };
   for (int64_t row = 0; row < batch.rows.rows(); ++row) {
     for (uint32_t k = offsets[row + 1]; k-- > offsets[row] + 1;) {
-      if (has_weight(policy_weights, k) || has_weight(supervised_weights, k) || has_weight(value_weights, k)) {
+      if (has_weight(policy_weights, k) || has_weight(supervised_weights, k) ||
+          has_weight(value_weights, k)) {
         lengths[row] = k - offsets[row];
         break;
       }
@@ -200,8 +213,8 @@ void TrainSums::add(const TrainSums& other) {
   value.add(other.value);
 }
 
-TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder, at::Device device,
-                        const DecoderWeights& gradients) {
+TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder,
+                        at::Device device, const DecoderWeights& gradients) {
   TrainSums sums;
   const PackedBatch packed = pack_rows(pass.batch.rows, rows, pass.lengths, device);
   Activations saved;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,8 +12,8 @@
 
 namespace spa {
 
-/// All per-token arrays are as long as tokens and aligned with the token that is predicted; optional ones may be empty. Entries of
-/// the first token of a row must be unmasked (nothing predicts it).
+/// All per-token arrays are as long as tokens and aligned with the token that is predicted; optional ones may
+/// be empty. Entries of the first token of a row must be unmasked (nothing predicts it).
 struct TrainBatch {
   RaggedTokens rows;
   std::span<const uint8_t> mask;
@@ -29,8 +30,9 @@ struct TrainBatch {
 
 enum class LossKind { sft, ppo, value };
 
-/// sft: mean NLL. ppo: policy loss - entropy_coefficient * entropy + kl_coefficient * KL + supervised_coefficient * NLL of the supervised
-/// tokens, each aggregated alike (the last by token-mean), + value_coefficient * value loss (token-mean). value: the value loss alone.
+/// sft: mean NLL. ppo: policy loss - entropy_coefficient * entropy + kl_coefficient * KL +
+/// supervised_coefficient * NLL of the supervised tokens, each aggregated alike (the last by token-mean), +
+/// value_coefficient * value loss (token-mean). value: the value loss alone.
 struct LossOptions {
   LossKind kind = LossKind::sft;
   Aggregation aggregation = Aggregation::token_mean;
@@ -44,13 +46,14 @@ struct LossOptions {
   double supervised_coefficient = 0.0;
 };
 
-/// What one pass over a batch with one model computes. Weights are those of the whole batch, so that rows can be run in any split.
+/// What one pass over a batch with one model computes. Weights are those of the whole batch, so that rows can
+/// be run in any split.
 struct TrainPass {
   const TrainBatch& batch;
   const LossOptions& loss;
-  bool policy = false;    // sft or ppo terms
-  bool value = false;     // value terms
-  bool backbone = true;   // false: gradients of the value head only
+  bool policy = false;                    // sft or ppo terms
+  bool value = false;                     // value terms
+  bool backbone = true;                   // false: gradients of the value head only
   std::vector<float> policy_weights;      // sft and ppo, [tokens]
   std::vector<float> supervised_weights;  // [tokens], or empty
   std::vector<float> value_weights;       // [tokens], or empty
@@ -72,8 +75,9 @@ struct TrainSums {
   void add(const TrainSums& other);
 };
 
-/// Runs `rows` of the batch, adds the gradients of their share of the loss to `gradients` and returns its parts.
-TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder, at::Device device,
-                        const DecoderWeights& gradients);
+/// Runs `rows` of the batch, adds the gradients of their share of the loss to `gradients` and returns its
+/// parts.
+TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder,
+                        at::Device device, const DecoderWeights& gradients);
 
 }  // namespace spa

@@ -24,8 +24,9 @@ constexpr size_t backbone_group = 0, value_group = 1;
 
 void require_finite(double value, const char* what) {
   if (std::isfinite(value)) return;
-  throw Error("NOT_FINITE", std::string("the ") + what + " is " + (std::isnan(value) ? "NaN" : "infinite") +
-                                "; weights and optimiser are as before this step",
+  throw Error("NOT_FINITE",
+              std::string("the ") + what + " is " + (std::isnan(value) ? "NaN" : "infinite") +
+                  "; weights and optimiser are as before this step",
               "lower the learning rate or look for NaN in advantages, returns or old log-probs");
 }
 
@@ -39,7 +40,8 @@ struct Trainer::Side {
   std::vector<size_t> groups;         // that this step updates
   uint64_t version;                   // of the model's weights after our last update
 
-  Side(std::shared_ptr<Model> trained, const AdamWOptions& options, std::vector<ParameterGroup> parameter_groups)
+  Side(std::shared_ptr<Model> trained, const AdamWOptions& options,
+       std::vector<ParameterGroup> parameter_groups)
       : model(std::move(trained)),
         optimizer(model->flat(), options, std::move(parameter_groups)),
         version(model->version()) {}
@@ -77,10 +79,12 @@ struct Trainer::Side {
 Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options)
     : shared_critic_(critic && critic == actor), options_(options) {
   options_.schedule.validate();
-  if (options_.gradient_clip && !(*options_.gradient_clip > 0)) throw Error("BAD_ARGUMENT", "gradientClip must be above 0");
+  if (options_.gradient_clip && !(*options_.gradient_clip > 0))
+    throw Error("BAD_ARGUMENT", "gradientClip must be above 0");
   if (options_.micro_batch_tokens < 1) throw Error("BAD_ARGUMENT", "microBatchTokens must be at least 1");
   if (critic && !critic->has_value_head()) {
-    throw Error("BAD_ARGUMENT", "the critic has no value head", "make it with createModel or clone({ valueHead: true })");
+    throw Error("BAD_ARGUMENT", "the critic has no value head",
+                "make it with createModel or clone({ valueHead: true })");
   }
   const auto value_range = [](const Model& model) {
     return ParameterRange{model.layout().backbone_size(), model.layout().size()};
@@ -89,9 +93,9 @@ Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, co
   if (shared_critic_) groups.push_back({{value_range(*actor)}, 0});
   actor_ = std::make_shared<Side>(actor, options_.optimizer, groups);
   if (critic && !shared_critic_) {
-    critic_ = std::make_shared<Side>(
-        critic, options_.critic_optimizer.value_or(options_.optimizer),
-        std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0}, {{value_range(*critic)}, 0}});
+    critic_ = std::make_shared<Side>(critic, options_.critic_optimizer.value_or(options_.optimizer),
+                                     std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0},
+                                                                 {{value_range(*critic)}, 0}});
   }
 }
 
@@ -108,7 +112,8 @@ void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
     check_length(mask, name);
     for (int64_t row = 0; row < batch.rows.rows(); ++row) {
       if (batch.rows.length(row) > 0 && mask[batch.rows.offsets[row]] != 0) {
-        bad(std::string(name) + " selects the first token of row " + std::to_string(row) + ", which nothing predicts");
+        bad(std::string(name) + " selects the first token of row " + std::to_string(row) +
+            ", which nothing predicts");
       }
     }
   };
@@ -118,8 +123,10 @@ void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
     check_length(batch.advantages, "advantages");
     if (!batch.reference_log_probs.empty()) check_length(batch.reference_log_probs, "referenceLogProbs");
     if (!batch.supervised_mask.empty()) check_mask(batch.supervised_mask, "supervisedMask");
-    if (loss.kl_coefficient != 0 && batch.reference_log_probs.empty()) bad("klCoefficient needs referenceLogProbs");
-    if (loss.supervised_coefficient != 0 && batch.supervised_mask.empty()) bad("supervisedCoefficient needs supervisedMask");
+    if (loss.kl_coefficient != 0 && batch.reference_log_probs.empty())
+      bad("klCoefficient needs referenceLogProbs");
+    if (loss.supervised_coefficient != 0 && batch.supervised_mask.empty())
+      bad("supervisedCoefficient needs supervisedMask");
     if (loss.policy.dual_clip && !(*loss.policy.dual_clip > 1)) bad("dualClip must be above 1");
     if (!(loss.temperature > 0)) bad("temperature must be above 0");
   }
@@ -132,9 +139,11 @@ void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
   }
 }
 
-TrainSums Trainer::run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done, int64_t total) const {
+TrainSums Trainer::run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done,
+                       int64_t total) const {
   const Model& model = *side.model;
-  const int64_t longest = pass.lengths.empty() ? 0 : *std::max_element(pass.lengths.begin(), pass.lengths.end());
+  const int64_t longest =
+      pass.lengths.empty() ? 0 : *std::max_element(pass.lengths.begin(), pass.lengths.end());
   model.check_length(longest + 1);
   const Decoder& decoder = side.model->decoder(longest + 1);
   for (const at::Tensor& buffer : side.gradients) buffer.zero_();
@@ -254,7 +263,8 @@ TrainerState Trainer::export_state() const {
 void Trainer::import_state(const TrainerState& state) {
   if (state.step_count < 0) throw Error("BAD_CHECKPOINT", "the trainer state's step count is negative");
   if (!critic_ && !state.critic.empty()) {
-    throw Error("BAD_CHECKPOINT", "the trainer state has a critic's optimiser, the trainer has no critic of its own");
+    throw Error("BAD_CHECKPOINT",
+                "the trainer state has a critic's optimiser, the trainer has no critic of its own");
   }
   actor_->optimizer.check_state(actor_->model->layout(), state.actor);
   if (critic_) critic_->optimizer.check_state(critic_->model->layout(), state.critic);

@@ -32,8 +32,8 @@ struct StepMetrics {
   double value_loss, value_clip_fraction, explained_variance, critic_gradient_norm;
 };
 
-/// Optimiser state for files: float32 CPU tensors (see AdamW::export_state); `critic` is empty without a critic of its own. The tensors
-/// are views: write them before the next step.
+/// Optimiser state for files: float32 CPU tensors (see AdamW::export_state); `critic` is empty without a
+/// critic of its own. The tensors are views: write them before the next step.
 struct TrainerState {
   int64_t step_count = 0;
   std::vector<NamedTensor> actor;
@@ -42,7 +42,8 @@ struct TrainerState {
 
 class Trainer {
  public:
-  /// `critic`: null for none, `actor` itself for a shared backbone, or another model; critics need a value head (BAD_ARGUMENT).
+  /// `critic`: null for none, `actor` itself for a shared backbone, or another model; critics need a value
+  /// head (BAD_ARGUMENT).
   Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options);
 
   /// Throws BAD_ARGUMENT, CAPACITY, NOT_FINITE, ABORTED; nothing is changed then. Progress counts tokens.
@@ -51,7 +52,9 @@ class Trainer {
   /// Updates so far, critic warm-up included.
   int64_t step_count() const { return step_count_; }
   /// Learning rate of the actor's next update.
-  double learning_rate() const { return options_.optimizer.learning_rate * options_.schedule.factor(step_count_); }
+  double learning_rate() const {
+    return options_.optimizer.learning_rate * options_.schedule.factor(step_count_);
+  }
 
   TrainerState export_state() const;
   /// Throws BAD_CHECKPOINT and changes nothing when names, shapes or values do not fit.

@@ -1,14 +1,15 @@
 #include "engine/weights.h"
 
-#include <cerrno>
-#include <cmath>
-#include <cstring>
 #include <fcntl.h>
-#include <memory>
-#include <numbers>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <numbers>
 #include <unordered_map>
 
 #include "engine/error.h"
@@ -34,7 +35,8 @@ bool continues_group(const std::string& name) {
 }
 
 bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+  return text.size() >= ending.size() &&
+         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
 }
 
 /// A file mapped for reading; unmapped when the last tensor on it is gone.
@@ -42,7 +44,7 @@ class MappedFile {
  public:
   explicit MappedFile(const std::string& path) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (file < 0 || ::fstat(file, &status) != 0) {
       const std::string reason = std::strerror(errno);
       if (file >= 0) ::close(file);
@@ -51,7 +53,8 @@ class MappedFile {
     size_ = static_cast<size_t>(status.st_size);
     if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
     ::close(file);
-    if (data_ == MAP_FAILED) throw Error("BAD_CHECKPOINT", "cannot map " + path + ": " + std::strerror(errno));
+    if (data_ == MAP_FAILED)
+      throw Error("BAD_CHECKPOINT", "cannot map " + path + ": " + std::strerror(errno));
   }
   ~MappedFile() {
     if (data_ != nullptr && data_ != MAP_FAILED) ::munmap(data_, size_);
@@ -80,12 +83,13 @@ at::Tensor view_of(const TensorEntry& entry, const std::shared_ptr<MappedFile>& 
   const at::ScalarType type = scalar_type(entry);
   const auto bytes = static_cast<uint64_t>(count_of(entry.shape)) * c10::elementSize(type);
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    throw Error("BAD_CHECKPOINT", entry.file + ": tensor " + entry.name + " should take " + std::to_string(bytes) +
-                                      " bytes, but its range says otherwise");
+    throw Error("BAD_CHECKPOINT", entry.file + ": tensor " + entry.name + " should take " +
+                                      std::to_string(bytes) + " bytes, but its range says otherwise");
   }
   if (entry.end > file->size()) {
     throw Error("BAD_CHECKPOINT", entry.file + " is cut off: tensor " + entry.name + " ends at byte " +
-                                      std::to_string(entry.end) + ", the file at " + std::to_string(file->size()));
+                                      std::to_string(entry.end) + ", the file at " +
+                                      std::to_string(file->size()));
   }
   const char* source = file->data() + entry.begin;
   if (reinterpret_cast<uintptr_t>(source) % c10::elementSize(type) != 0) {
@@ -93,7 +97,8 @@ at::Tensor view_of(const TensorEntry& entry, const std::shared_ptr<MappedFile>& 
     std::memcpy(copy.data_ptr(), source, bytes);
     return copy;
   }
-  return at::from_blob(const_cast<char*>(source), entry.shape, [file](void*) {}, at::TensorOptions().dtype(type));
+  return at::from_blob(
+      const_cast<char*>(source), entry.shape, [file](void*) {}, at::TensorOptions().dtype(type));
 }
 
 /// Writes a file and makes sure that it is on the disk; removed again unless finish() was reached.
@@ -158,8 +163,8 @@ std::vector<NamedTensor> read_tensors(const std::vector<TensorEntry>& entries, c
   return tensors;
 }
 
-void write_tensors(const std::string& path, const std::string& header, const std::vector<NamedTensor>& tensors,
-                   const LongCall& call) {
+void write_tensors(const std::string& path, const std::string& header,
+                   const std::vector<NamedTensor>& tensors, const LongCall& call) {
   int64_t total = 0, done = 0;
   for (const NamedTensor& entry : tensors) total += static_cast<int64_t>(entry.tensor.nbytes());
   FileWriter file(path);
@@ -242,8 +247,8 @@ std::vector<ParameterRange> ParameterLayout::ranges_without_head() const {
   return {};
 }
 
-at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout, Initialization initialization,
-                           uint64_t seed) {
+at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout,
+                           Initialization initialization, uint64_t seed) {
   at::Tensor flat = at::zeros({layout.size()}, at::kFloat);
   const double residual_scale = 1.0 / std::sqrt(2.0 * static_cast<double>(config.layers));
   uint64_t index = 0;
@@ -259,7 +264,8 @@ at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& lay
     if (initialization == Initialization::nano) {
       const bool embedding = slot.name == "model.embed_tokens.weight";
       deviation = embedding ? 0.1 : 0.7 / std::sqrt(static_cast<double>(slot.shape[1]));
-      if (ends_with(slot.name, "o_proj.weight") || ends_with(slot.name, "down_proj.weight")) deviation *= residual_scale;
+      if (ends_with(slot.name, "o_proj.weight") || ends_with(slot.name, "down_proj.weight"))
+        deviation *= residual_scale;
     }
     // Box-Muller on the counter-based generator: two normals from two words.
     for (int64_t k = 0; k < slot.numel; k += 2) {
@@ -273,8 +279,8 @@ at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& lay
   return flat;
 }
 
-void fill_weights(const ParameterLayout& layout, const at::Tensor& flat, const std::vector<NamedTensor>& tensors,
-                  const LongCall& call) {
+void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
+                  const std::vector<NamedTensor>& tensors, const LongCall& call) {
   std::unordered_map<std::string, at::Tensor> targets;
   for (auto& entry : layout.named(flat)) targets.emplace(entry.name, entry.tensor);
   const auto shape_text = [](at::IntArrayRef shape) {
@@ -289,11 +295,13 @@ void fill_weights(const ParameterLayout& layout, const at::Tensor& flat, const s
     if (found == targets.end()) {
       // A tied head may be stored beside the embedding, and old files hold the rotary frequencies.
       if (entry.name == "lm_head.weight" || ends_with(entry.name, "rotary_emb.inv_freq")) continue;
-      throw Error("BAD_CHECKPOINT", "the checkpoint holds tensor " + entry.name + ", which the model does not have");
+      throw Error("BAD_CHECKPOINT",
+                  "the checkpoint holds tensor " + entry.name + ", which the model does not have");
     }
     if (entry.tensor.sizes() != found->second.sizes()) {
-      throw Error("BAD_CHECKPOINT", "tensor " + entry.name + " has shape " + shape_text(entry.tensor.sizes()) +
-                                        ", the configuration says " + shape_text(found->second.sizes()));
+      throw Error("BAD_CHECKPOINT", "tensor " + entry.name + " has shape " +
+                                        shape_text(entry.tensor.sizes()) + ", the configuration says " +
+                                        shape_text(found->second.sizes()));
     }
     found->second.copy_(entry.tensor);
     if (!at::isfinite(found->second).all().item<bool>()) {

@@ -27,18 +27,18 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-/// Reads the entries by mmap and returns them on the CPU as they are stored, in the order given. Throws BAD_CHECKPOINT
-/// on a missing or too short file, an unknown dtype or a range that does not fit the shape.
+/// Reads the entries by mmap and returns them on the CPU as they are stored, in the order given. Throws
+/// BAD_CHECKPOINT on a missing or too short file, an unknown dtype or a range that does not fit the shape.
 std::vector<NamedTensor> read_tensors(const std::vector<TensorEntry>& entries, const LongCall& call = {});
 
-/// Writes `header` (the 8-byte length and the JSON, made in TypeScript) and then each tensor's bytes in the order given
-/// to `path`, and syncs the file to disk. Renaming it into place is the caller's part. Throws DISK_FULL or
-/// BAD_CHECKPOINT; a partly written file is removed.
-void write_tensors(const std::string& path, const std::string& header, const std::vector<NamedTensor>& tensors,
-                   const LongCall& call = {});
+/// Writes `header` (the 8-byte length and the JSON, made in TypeScript) and then each tensor's bytes in the
+/// order given to `path`, and syncs the file to disk. Renaming it into place is the caller's part. Throws
+/// DISK_FULL or BAD_CHECKPOINT; a partly written file is removed.
+void write_tensors(const std::string& path, const std::string& header,
+                   const std::vector<NamedTensor>& tensors, const LongCall& call = {});
 
-/// A tensor in the flat buffer; q, k and v (and gate and up) lie one behind the other, so that a layer sees them as one
-/// matrix while files see them under their own names.
+/// A tensor in the flat buffer; q, k and v (and gate and up) lie one behind the other, so that a layer sees
+/// them as one matrix while files see them under their own names.
 struct ParameterSlot {
   std::string name;
   std::vector<int64_t> shape;
@@ -48,11 +48,11 @@ struct ParameterSlot {
 
 /// The parameters of one layer as views of the flat buffer; absent ones are undefined tensors.
 struct LayerWeights {
-  at::Tensor input_norm;          // [hidden]
-  at::Tensor qkv, qkv_bias;       // [qkv_size, hidden], [qkv_size]
-  at::Tensor q_norm, k_norm;      // [head_dim]
-  at::Tensor output, output_bias; // [hidden, heads * head_dim], [hidden]
-  at::Tensor post_norm;           // [hidden]
+  at::Tensor input_norm;             // [hidden]
+  at::Tensor qkv, qkv_bias;          // [qkv_size, hidden], [qkv_size]
+  at::Tensor q_norm, k_norm;         // [head_dim]
+  at::Tensor output, output_bias;    // [hidden, heads * head_dim], [hidden]
+  at::Tensor post_norm;              // [hidden]
   at::Tensor gate_up, gate_up_bias;  // [2 * intermediate, hidden], gate above up
   at::Tensor down, down_bias;        // [hidden, intermediate], [hidden]
 };
@@ -61,8 +61,8 @@ struct LayerWeights {
 struct DecoderWeights {
   at::Tensor embedding;  // [vocab, hidden]
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm;  // [hidden]
-  at::Tensor head;        // [vocab, hidden]; the embedding when tied
+  at::Tensor final_norm;                // [hidden]
+  at::Tensor head;                      // [vocab, hidden]; the embedding when tied
   at::Tensor value_weight, value_bias;  // [1, hidden], [1]; undefined without a value head
 };
 
@@ -87,7 +87,8 @@ class ParameterLayout {
   DecoderWeights views(const at::Tensor& flat) const;
   /// `flat` [size()] seen by Hugging Face name, in file order.
   std::vector<NamedTensor> named(const at::Tensor& flat, const std::string& prefix = {}) const;
-  /// Offset behind the last parameter that is no value head: [0, backbone_size()) is embedding, layers, norm and head.
+  /// Offset behind the last parameter that is no value head: [0, backbone_size()) is embedding, layers, norm
+  /// and head.
   int64_t backbone_size() const { return backbone_size_; }
   /// The backbone but for an untied head: what a critic trains beside its value head.
   std::vector<ParameterRange> ranges_without_head() const;
@@ -106,14 +107,15 @@ enum class Initialization {
   nano,      // linears 0.7 / sqrt(fan_in), residual outputs also / sqrt(2 layers), embedding 0.1
 };
 
-/// A flat buffer of fresh weights on the CPU in float32, from a counter-based generator; norms are 1, biases and the
-/// value head 0.
-at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout, Initialization initialization,
-                           uint64_t seed);
+/// A flat buffer of fresh weights on the CPU in float32, from a counter-based generator; norms are 1, biases
+/// and the value head 0.
+at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout,
+                           Initialization initialization, uint64_t seed);
 
-/// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a missing or unknown name, a
-/// wrong shape, or a value that is not finite. A value head may be missing in the tensors: it then stays as it is.
-void fill_weights(const ParameterLayout& layout, const at::Tensor& flat, const std::vector<NamedTensor>& tensors,
-                  const LongCall& call = {});
+/// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a missing or
+/// unknown name, a wrong shape, or a value that is not finite. A value head may be missing in the tensors: it
+/// then stays as it is.
+void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
+                  const std::vector<NamedTensor>& tensors, const LongCall& call = {});
 
 }  // namespace spa

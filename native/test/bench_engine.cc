@@ -1,4 +1,5 @@
-// Tokens per second of sampling, scoring and training on the nano shape. Usage: bench_engine [threads [part of a name]]
+// Tokens per second of sampling, scoring and training on the nano shape. Usage: bench_engine [threads [part
+// of a name]]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +18,8 @@ namespace {
 
 ModelConfig nano() {
   ModelConfig c;
-  c.vocab = 100, c.hidden = 64, c.intermediate = 176, c.layers = 4, c.heads = 4, c.kv_heads = 2, c.head_dim = 16;
+  c.vocab = 100, c.hidden = 64, c.intermediate = 176, c.layers = 4, c.heads = 4, c.kv_heads = 2,
+  c.head_dim = 16;
   c.qkv_bias = true, c.tied = true, c.max_positions = 4096;
   return c;
 }
@@ -34,7 +36,8 @@ double wall_seconds() {
 
 const char* wanted = "";  // only measurements whose name holds this
 
-/// Best of `repeats` after one to warm up, by the clock and (for a machine that is not quiet) by processor time.
+/// Best of `repeats` after one to warm up, by the clock and (for a machine that is not quiet) by processor
+/// time.
 template <typename F>
 void report(const char* name, double tokens, int repeats, const F& f) {
   if (std::strstr(name, wanted) == nullptr) return;
@@ -46,7 +49,8 @@ void report(const char* name, double tokens, int repeats, const F& f) {
     wall = std::min(wall, wall_seconds() - wall_start);
     cpu = std::min(cpu, cpu_seconds() - cpu_start);
   }
-  std::printf("%-28s %10.0f tokens/s, %10.0f tokens per processor second\n", name, tokens / wall, tokens / cpu);
+  std::printf("%-28s %10.0f tokens/s, %10.0f tokens per processor second\n", name, tokens / wall,
+              tokens / cpu);
   std::fflush(stdout);
 }
 
@@ -97,20 +101,35 @@ int main(int count, char** arguments) {
   const Batch rows(64, 110, 30);
   const Batch long_rows(16, 500, 30);
   const double tokens = 64 * 110;
-  report("score 64 x 110", tokens, 10, [&] { model->score({rows.tokens, rows.offsets}, {true, true, true}); });
+  report("score 64 x 110", tokens, 10,
+         [&] { model->score({rows.tokens, rows.offsets}, {true, true, true}); });
   Trainer trainer(model, nullptr, {});
-  report("sft 64 x 110", tokens, 10, [&] { trainer.step({{rows.tokens, rows.offsets}, rows.mask, {}, {}, {}, {}, {}, {}, {}}, {}); });
+  report("sft 64 x 110", tokens, 10,
+         [&] { trainer.step({{rows.tokens, rows.offsets}, rows.mask, {}, {}, {}, {}, {}, {}, {}}, {}); });
   report("sft 16 x 110", 16 * 110, 20, [&] {
-    trainer.step({{std::span(rows.tokens).first(1760), std::span(rows.offsets).first(17)}, std::span(rows.mask).first(1760), {}, {}, {}, {}, {}, {}, {}}, {});
+    trainer.step({{std::span(rows.tokens).first(1760), std::span(rows.offsets).first(17)},
+                  std::span(rows.mask).first(1760),
+                  {},
+                  {},
+                  {},
+                  {},
+                  {},
+                  {},
+                  {}},
+                 {});
   });
-  report("sft 16 x 500", 16 * 500, 10, [&] { trainer.step({{long_rows.tokens, long_rows.offsets}, long_rows.mask, {}, {}, {}, {}, {}, {}, {}}, {}); });
+  report("sft 16 x 500", 16 * 500, 10, [&] {
+    trainer.step({{long_rows.tokens, long_rows.offsets}, long_rows.mask, {}, {}, {}, {}, {}, {}, {}}, {});
+  });
   const auto critic = model->clone(true);
   Trainer ppo(model, critic, {});
-  const std::vector<float> numbers(rows.tokens.size(), 0.5f), old = model->score({rows.tokens, rows.offsets}, {}).log_probs;
+  const std::vector<float> numbers(rows.tokens.size(), 0.5f),
+      old = model->score({rows.tokens, rows.offsets}, {}).log_probs;
   LossOptions loss;
   loss.kind = LossKind::ppo;
   report("ppo + critic 64 x 110", tokens, 10, [&] {
-    ppo.step({{rows.tokens, rows.offsets}, rows.mask, old, numbers, {}, {}, rows.mask, numbers, numbers}, loss);
+    ppo.step({{rows.tokens, rows.offsets}, rows.mask, old, numbers, {}, {}, rows.mask, numbers, numbers},
+             loss);
   });
   return 0;
 }

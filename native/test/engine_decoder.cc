@@ -17,8 +17,8 @@ struct Case {
 const Case cases[] = {{"qwen2", qwen2_config()}, {"llama3", llama_config()}, {"qwen3", qwen3_config()}};
 
 /// Mean over masked tokens of everything at once: NLL and squared value, in double.
-double reference_loss(const ReferenceDecoder& reference, const TokenRows& rows, const std::vector<float>& returns,
-                      double value_coefficient) {
+double reference_loss(const ReferenceDecoder& reference, const TokenRows& rows,
+                      const std::vector<float>& returns, double value_coefficient) {
   double nll = 0, squares = 0, count = 0;
   for (size_t row = 0; row + 1 < rows.offsets.size(); ++row) {
     const auto tokens = rows.row(row);
@@ -26,7 +26,8 @@ double reference_loss(const ReferenceDecoder& reference, const TokenRows& rows, 
     for (size_t k = 1; k < tokens.size(); ++k, ++count) {
       nll -= reference.log_probs(hidden[k - 1])[tokens[k]];
       double value = reference.weights.at("value_head.bias")[0];
-      for (size_t i = 0; i < hidden[k - 1].size(); ++i) value += reference.weights.at("value_head.weight")[i] * hidden[k - 1][i];
+      for (size_t i = 0; i < hidden[k - 1].size(); ++i)
+        value += reference.weights.at("value_head.weight")[i] * hidden[k - 1][i];
       squares += 0.5 * std::pow(value - returns[rows.offsets[row] + k], 2);
     }
   }
@@ -56,7 +57,8 @@ TEST_CASE("log-probs, entropy and values agree with the reference decoder") {
         const Row log_probs = reference.log_probs(hidden[k - 1], 0.7);
         double entropy = 0, value = reference.weights.at("value_head.bias")[0];
         for (const double log_prob : log_probs) entropy -= std::exp(log_prob) * log_prob;
-        for (size_t i = 0; i < hidden[k - 1].size(); ++i) value += reference.weights.at("value_head.weight")[i] * hidden[k - 1][i];
+        for (size_t i = 0; i < hidden[k - 1].size(); ++i)
+          value += reference.weights.at("value_head.weight")[i] * hidden[k - 1][i];
         REQUIRE(scores.log_probs[at] == doctest::Approx(log_probs[tokens[k]]).epsilon(2e-5));
         REQUIRE(scores.entropy[at] == doctest::Approx(entropy).epsilon(2e-5));
         REQUIRE(scores.values[at] == doctest::Approx(value).epsilon(2e-5));
@@ -72,7 +74,8 @@ TEST_CASE("bfloat16 stays near float32") {
     const auto model = random_model(config, false, 7, at::kBFloat16);
     const auto wide = random_model(config, false, 7);
     wide->copy_from(*model);
-    const auto narrow_scores = model->score(rows.view(), {}).log_probs, wide_scores = wide->score(rows.view(), {}).log_probs;
+    const auto narrow_scores = model->score(rows.view(), {}).log_probs,
+               wide_scores = wide->score(rows.view(), {}).log_probs;
     double difference = 0;
     for (size_t i = 0; i < wide_scores.size(); ++i) difference += std::abs(narrow_scores[i] - wide_scores[i]);
     CHECK(difference / static_cast<double>(wide_scores.size()) < 2e-2);
@@ -112,10 +115,12 @@ TEST_CASE("gradients of all parameters agree with finite differences of the refe
     pass.trim_rows();
     const at::Tensor flat = at::zeros({model->layout().size()});
     const std::vector<int64_t> all = {0, 1, 2};
-    const TrainSums sums = add_gradients(pass, all, model->decoder(64), at::kCPU, model->layout().views(flat));
+    const TrainSums sums =
+        add_gradients(pass, all, model->decoder(64), at::kCPU, model->layout().views(flat));
 
     ReferenceDecoder reference(*model);
-    CHECK(sums.sft_loss + 0.7 * sums.value.loss == doctest::Approx(reference_loss(reference, rows, returns, 0.7)).epsilon(1e-5));
+    CHECK(sums.sft_loss + 0.7 * sums.value.loss ==
+          doctest::Approx(reference_loss(reference, rows, returns, 0.7)).epsilon(1e-5));
     double scale = flat.abs().max().item<double>();
     for (const NamedTensor& entry : model->layout().named(flat)) {
       const std::string& parameter = entry.name;

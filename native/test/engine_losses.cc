@@ -27,7 +27,8 @@ std::vector<uint8_t> some_mask() {
 
 double policy_reference(double log_prob, double old, double advantage, const PolicyLossOptions& o) {
   const double ratio = std::exp(std::clamp(log_prob - old, -20.0, 20.0));
-  const double loss = std::max(-advantage * ratio, -advantage * std::clamp(ratio, 1 - o.clip_low, 1 + o.clip_high));
+  const double loss =
+      std::max(-advantage * ratio, -advantage * std::clamp(ratio, 1 - o.clip_low, 1 + o.clip_high));
   return o.dual_clip && advantage < 0 ? std::min(loss, -advantage * *o.dual_clip) : loss;
 }
 
@@ -38,7 +39,8 @@ TEST_CASE("aggregation weights") {
   std::vector<float> losses(20);
   for (size_t k = 0; k < losses.size(); ++k) losses[k] = static_cast<float>(k);
   CHECK(aggregate(losses, mask, offsets, Aggregation::token_mean) == doctest::Approx(66.0 / 7));
-  CHECK(aggregate(losses, mask, offsets, Aggregation::seq_mean_token_mean) == doctest::Approx((8.0 / 3 + 58.0 / 4) / 2));
+  CHECK(aggregate(losses, mask, offsets, Aggregation::seq_mean_token_mean) ==
+        doctest::Approx((8.0 / 3 + 58.0 / 4) / 2));
   CHECK(aggregate(losses, mask, offsets, Aggregation::seq_mean_token_sum) == doctest::Approx(66.0 / 2));
   const std::vector<uint8_t> none(20, 0);
   CHECK_THROWS_AS(aggregation_weights(none, offsets, Aggregation::token_mean), Error);
@@ -51,7 +53,8 @@ TEST_CASE("policy loss and its gradient") {
   const auto noise = random_floats(20, 3, -0.8f, 1.6f);
   for (size_t k = 0; k < 20; ++k) log_probs[k] += noise[k];
   log_probs[12] = old[12] + 30;  // beyond the clamp of the log ratio
-  for (const PolicyLossOptions& options : {PolicyLossOptions{}, PolicyLossOptions{0.2, 0.2, std::nullopt}, PolicyLossOptions{0.1, 0.3, 2.0}}) {
+  for (const PolicyLossOptions& options :
+       {PolicyLossOptions{}, PolicyLossOptions{0.2, 0.2, std::nullopt}, PolicyLossOptions{0.1, 0.3, 2.0}}) {
     const auto weights = aggregation_weights(mask, offsets, Aggregation::seq_mean_token_mean);
     std::vector<float> gradient(20, 0.0f);
     const auto sums = policy_loss(log_probs, old, advantages, mask, weights, options, gradient);
@@ -64,7 +67,8 @@ TEST_CASE("policy loss and its gradient") {
       expected += weights[k] * policy_reference(log_probs[k], old[k], advantages[k], options);
       const double step = 1e-6;
       const double slope = (policy_reference(log_probs[k] + step, old[k], advantages[k], options) -
-                            policy_reference(log_probs[k] - step, old[k], advantages[k], options)) / (2 * step);
+                            policy_reference(log_probs[k] - step, old[k], advantages[k], options)) /
+                           (2 * step);
       CHECK(gradient[k] == doctest::Approx(weights[k] * slope).epsilon(1e-4));
     }
     CHECK(sums.loss == doctest::Approx(expected));
@@ -76,8 +80,10 @@ TEST_CASE("KL estimators and their derivatives") {
   for (const float log_prob : {-0.3f, -1.2f, -2.0f, -3.1f}) {
     const float reference = -1.5f;
     const double difference = log_prob - reference;
-    const auto k1 = kl_penalty(log_prob, reference, KlEstimator::k1), k2 = kl_penalty(log_prob, reference, KlEstimator::k2),
-               k3 = kl_penalty(log_prob, reference, KlEstimator::k3), absolute = kl_penalty(log_prob, reference, KlEstimator::abs);
+    const auto k1 = kl_penalty(log_prob, reference, KlEstimator::k1),
+               k2 = kl_penalty(log_prob, reference, KlEstimator::k2),
+               k3 = kl_penalty(log_prob, reference, KlEstimator::k3),
+               absolute = kl_penalty(log_prob, reference, KlEstimator::abs);
     CHECK(k1.value == doctest::Approx(difference));
     CHECK(k1.derivative == 1);
     CHECK(absolute.value == doctest::Approx(std::abs(difference)));
@@ -93,7 +99,8 @@ TEST_CASE("KL estimators and their derivatives") {
 
 TEST_CASE("value loss, clipping, explained variance") {
   const auto mask = some_mask();
-  const auto values = random_floats(20, 4, -2, 2), old = random_floats(20, 5, -2, 2), returns = random_floats(20, 6, -2, 2);
+  const auto values = random_floats(20, 4, -2, 2), old = random_floats(20, 5, -2, 2),
+             returns = random_floats(20, 6, -2, 2);
   const auto weights = aggregation_weights(mask, offsets, Aggregation::token_mean);
   const auto one = [&](double value, size_t k) {
     const double clipped = std::clamp(value, old[k] - 0.5, old[k] + 0.5);
@@ -105,7 +112,9 @@ TEST_CASE("value loss, clipping, explained variance") {
   for (size_t k = 0; k < 20; ++k) {
     if (mask[k] == 0) continue;
     expected += weights[k] * one(values[k], k);
-    CHECK(gradient[k] == doctest::Approx(weights[k] * (one(values[k] + 1e-6, k) - one(values[k] - 1e-6, k)) / 2e-6).epsilon(1e-4));
+    CHECK(gradient[k] ==
+          doctest::Approx(weights[k] * (one(values[k] + 1e-6, k) - one(values[k] - 1e-6, k)) / 2e-6)
+              .epsilon(1e-4));
     mean += returns[k] / 7;
     residual += (returns[k] - values[k]) / 7;
   }

@@ -70,7 +70,8 @@ TEST_CASE("items are dealt out evenly and always alike") {
 TEST_CASE("configurations that make no sense are named") {
   ModelConfig config = qwen2_config();
   config.kv_heads = 3;
-  CHECK_THROWS_WITH_AS(config.validate(), "model configuration: heads (4) must be a multiple of kv_heads (3)", Error);
+  CHECK_THROWS_WITH_AS(config.validate(), "model configuration: heads (4) must be a multiple of kv_heads (3)",
+                       Error);
   config = qwen2_config();
   config.hidden = 0;
   CHECK_THROWS_AS(config.validate(), Error);
@@ -99,10 +100,12 @@ TEST_CASE("file order of the parameters and their place in the flat buffer") {
       }
       return at::Tensor{};
     };
-    const at::Tensor qkv = at::cat({find("model.layers.1.self_attn.q_proj.weight"), find("model.layers.1.self_attn.k_proj.weight"),
+    const at::Tensor qkv = at::cat({find("model.layers.1.self_attn.q_proj.weight"),
+                                    find("model.layers.1.self_attn.k_proj.weight"),
                                     find("model.layers.1.self_attn.v_proj.weight")});
     CHECK(qkv.equal(views.layers[1].qkv));
-    CHECK(at::cat({find("model.layers.0.mlp.gate_proj.weight"), find("model.layers.0.mlp.up_proj.weight")}).equal(views.layers[0].gate_up));
+    CHECK(at::cat({find("model.layers.0.mlp.gate_proj.weight"), find("model.layers.0.mlp.up_proj.weight")})
+              .equal(views.layers[0].gate_up));
     CHECK(find(config.tied ? "model.embed_tokens.weight" : "lm_head.weight").equal(views.head));
     CHECK(find("value_head.bias").equal(views.value_bias));
     CHECK(layout.backbone_size() <= layout.size());

@@ -30,8 +30,8 @@ std::vector<int32_t> numbers(int32_t count) {
 }
 
 /// Log-probs of the sampled tokens, taken by scoring the whole sequence.
-void check_scores(const std::shared_ptr<Model>& model, std::vector<int32_t> sequence, const GenerateResult& result, size_t i,
-                  double temperature = 1.0) {
+void check_scores(const std::shared_ptr<Model>& model, std::vector<int32_t> sequence,
+                  const GenerateResult& result, size_t i, double temperature = 1.0) {
   const size_t prompt = sequence.size();
   const auto sampled = row_of(result, i);
   sequence.insert(sequence.end(), sampled.begin(), sampled.end());
@@ -62,7 +62,8 @@ TEST_CASE("log-probs taken while sampling are those of packed scoring, over seve
       sequence.insert(sequence.end(), sampled.begin(), sampled.end());
       sequence.insert(sequence.end(), more.row(i).begin(), more.row(i).end());
       check_scores(model, sequence, second, i);
-      CHECK(session.length(static_cast<int64_t>(i)) == static_cast<int64_t>(sequence.size() + row_of(second, i).size()));
+      CHECK(session.length(static_cast<int64_t>(i)) ==
+            static_cast<int64_t>(sequence.size() + row_of(second, i).size()));
     }
   }
 }
@@ -83,7 +84,8 @@ TEST_CASE("samples depend on seed, stream and position only") {
     single.streams = {request.streams[i]};
     const auto result = alone.generate(single);
     CHECK(row_of(result, 0) == row_of(all, i));
-    CHECK(std::equal(result.log_probs.begin(), result.log_probs.end(), all.log_probs.begin() + all.offsets[i]));
+    CHECK(
+        std::equal(result.log_probs.begin(), result.log_probs.end(), all.log_probs.begin() + all.offsets[i]));
   }
   Session other(model, 3, 100, 6);
   other.extend(numbers(3), prompts.view());

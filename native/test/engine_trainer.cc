@@ -58,7 +58,9 @@ LossOptions ppo_loss() {
   return loss;
 }
 
-double largest_difference(const Model& a, const Model& b) { return (a.flat() - b.flat()).abs().max().item<double>(); }
+double largest_difference(const Model& a, const Model& b) {
+  return (a.flat() - b.flat()).abs().max().item<double>();
+}
 
 std::string code_of(const std::function<void()>& call) {
   try {
@@ -164,7 +166,8 @@ TEST_CASE("bad numbers stop the step before anything is changed") {
     CHECK(model->version() == version);
     CHECK(trainer.step_count() == 1);
   };
-  for (const float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float poison :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (auto* array : {&data.advantages, &data.returns, &data.old}) {
       const float kept = std::exchange((*array)[4], poison);
       if (!(array == &data.old && std::isinf(poison))) {
@@ -254,7 +257,8 @@ TEST_CASE("bfloat16 keeps small updates in its master weights") {
   double largest = 0;
   for (const NamedTensor& entry : trainer.export_state().actor) {
     for (const NamedTensor& start : starts) {
-      if (start.name == entry.name) largest = std::max(largest, (entry.tensor - start.tensor).abs().max().item<double>());
+      if (start.name == entry.name)
+        largest = std::max(largest, (entry.tensor - start.tensor).abs().max().item<double>());
     }
   }
   // Three steps of 1e-5 each: far below the spacing of bfloat16 numbers of size 0.1 and above.
@@ -271,13 +275,15 @@ TEST_CASE("tensors go to a file and come back; broken files are named") {
   std::vector<TensorEntry> entries;
   uint64_t position = header.size();
   for (const NamedTensor& entry : model->parameters()) {
-    entries.push_back({entry.name, "F32", entry.tensor.sizes().vec(), path, position, position + entry.tensor.nbytes()});
+    entries.push_back(
+        {entry.name, "F32", entry.tensor.sizes().vec(), path, position, position + entry.tensor.nbytes()});
     position = entries.back().end;
   }
   CHECK(std::filesystem::file_size(path) == position);
   const auto loaded = Model::load(model->config(), entries, {});
   CHECK(loaded->has_value_head());
-  for (size_t i = 0; i < entries.size(); ++i) CHECK(loaded->parameters()[i].tensor.equal(model->parameters()[i].tensor));
+  for (size_t i = 0; i < entries.size(); ++i)
+    CHECK(loaded->parameters()[i].tensor.equal(model->parameters()[i].tensor));
 
   const auto load_code = [&](std::vector<TensorEntry> changed) {
     return code_of([&] { Model::load(model->config(), changed, {}); });

@@ -160,8 +160,8 @@ inline ModelConfig qwen3_config() {
 }
 
 /// Weights with every parameter away from its special value (norms of 1, biases of 0).
-inline std::shared_ptr<Model> random_model(const ModelConfig& config, bool value_head = false, uint64_t seed = 7,
-                                           at::ScalarType dtype = at::kFloat) {
+inline std::shared_ptr<Model> random_model(const ModelConfig& config, bool value_head = false,
+                                           uint64_t seed = 7, at::ScalarType dtype = at::kFloat) {
   auto model = Model::create(config, {dtype, at::kCPU, seed, Initialization::nano, value_head});
   uint64_t tensor = 100;
   for (const NamedTensor& entry : model->parameters()) {
