@@ -7,7 +7,7 @@ import { createProgress, type Progress } from "./run/progress.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
-import type { Evaluation } from "./stages/evaluate.ts";
+import { type Evaluation, type EvaluationResult, evaluationStage } from "./stages/evaluate.ts";
 import { type PlannedStage, planStages } from "./stages/plan.ts";
 import { nanoTokenizer } from "./text/nano-tokenizer.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -124,14 +124,15 @@ export async function environmentFactory(config: Config): Promise<() => Environm
   return () => createEnvironment(name, options);
 }
 
-/** Gathers what the ledger has into results.json. */
+/** Gathers what the ledger has into results.json: the evaluations on the levels that the run is configured for. */
 export function writeResults(run: RunFolder): Results {
   const evaluations: Results["evaluations"] = {};
+  const { split } = run.config.evaluation;
   for (const { id, state, result } of run.stages) {
-    const policy = /^evaluate\/(\w+)$/.exec(id)?.[1];
-    const evaluation = (result as { evaluation?: Json } | undefined)?.evaluation;
-    if (policy !== undefined && state === "done" && evaluation)
-      evaluations[policy] = evaluation as unknown as Evaluation;
+    const { policy, evaluation } = (result ?? {}) as unknown as Partial<EvaluationResult>;
+    if (policy !== undefined && evaluation && state === "done" && id === evaluationStage(policy, split)) {
+      evaluations[policy] = evaluation;
+    }
   }
   const stages = run.stages.map(({ id, seconds, tokensSampled, tokensTrained }) => ({
     name: id,

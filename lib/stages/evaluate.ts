@@ -38,6 +38,12 @@ export interface Evaluation extends PassRates {
   samples: number;
 }
 
+/** What the ledger keeps of an evaluation. */
+export interface EvaluationResult {
+  policy: string;
+  evaluation: Evaluation;
+}
+
 /** Who plays: a model in one of the formats, or the random policy. */
 export interface Policy {
   model: Model | "random";
@@ -198,7 +204,8 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
       pass_at_1: evaluation.passAt1,
       pass_at_8: evaluation.passAt8,
     });
-    run.complete({ evaluation: evaluation as unknown as Json });
+    const result: EvaluationResult = { policy: task.policy, evaluation };
+    run.complete(result as unknown as { [name: string]: Json });
     return evaluation;
   } finally {
     if (model !== "random") await model.dispose();
