@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -94,7 +95,7 @@ double squared_norm(const std::vector<at::Tensor>& tensors) {
   std::vector<at::Tensor> dense;
   for (const at::Tensor& tensor : tensors) {
     if (path_of(tensor) == Path::cpu) {
-      dense.push_back(tensor.to(at::kFloat).contiguous());
+      dense.push_back(dense_float(tensor));
     } else {
       total += tensor.to(at::kDouble).square().sum().item<double>();
     }

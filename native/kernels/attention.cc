@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -101,10 +102,10 @@ at::Tensor aten_backward(const at::Tensor& grad, const at::Tensor& qkv, const He
 
 AttentionResult attention(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
   if (path_of(qkv) != Path::cpu) return aten_attention(qkv, shape, offsets);
-  const at::Tensor rows = qkv.to(at::kFloat).contiguous();
+  const at::Tensor rows = dense_float(qkv);
   const int64_t tokens = rows.size(0), ld = rows.size(1), ld_out = shape.heads * shape.head_dim;
-  const at::Tensor output = at::empty({tokens, ld_out}, rows.options());
-  const at::Tensor lse = at::empty({shape.heads, tokens}, rows.options());
+  const at::Tensor output = empty_float({tokens, ld_out});
+  const at::Tensor lse = empty_float({shape.heads, tokens});
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   const Work work = plan(at, offsets.numel() - 1, shape);
   parallel_items(static_cast<int64_t>(work.order.size()), work.cost, [&](int64_t item) {
@@ -117,17 +118,17 @@ AttentionResult attention(const at::Tensor& qkv, const HeadShape& shape, const a
                            output.mutable_data_ptr<float>() + begin * ld_out, ld_out,
                            lse.mutable_data_ptr<float>() + begin, tokens);
   });
-  return {output.to(qkv.scalar_type()), lse};
+  return {to_type(output, qkv.scalar_type()), lse};
 }
 
 at::Tensor attention_backward(const at::Tensor& grad, const at::Tensor& qkv, const AttentionResult& forward,
                               const HeadShape& shape, const at::Tensor& offsets) {
   if (path_of(qkv) != Path::cpu) return aten_backward(grad, qkv, shape, offsets);
-  const at::Tensor rows = qkv.to(at::kFloat).contiguous(), g = grad.to(at::kFloat).contiguous();
-  const at::Tensor out = forward.output.to(at::kFloat).contiguous();
+  const at::Tensor rows = dense_float(qkv), g = dense_float(grad);
+  const at::Tensor out = dense_float(forward.output);
   const int64_t tokens = rows.size(0), ld = rows.size(1), ld_out = shape.heads * shape.head_dim;
   const int64_t kv_size = shape.kv_heads * shape.head_dim;
-  const at::Tensor result = at::empty(rows.sizes(), rows.options());
+  const at::Tensor result = empty_float(rows.sizes());
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   const Work work = plan(at, offsets.numel() - 1, shape);
   parallel_items(static_cast<int64_t>(work.order.size()), work.cost * 3, [&](int64_t item) {
@@ -142,7 +143,7 @@ at::Tensor attention_backward(const at::Tensor& grad, const at::Tensor& qkv, con
                                     at[sequence + 1] - begin, shape, work.order[item] % shape.kv_heads,
                                     target, target + ld_out, target + ld_out + kv_size, ld);
   });
-  return result.to(qkv.scalar_type());
+  return to_type(result, qkv.scalar_type());
 }
 
 }  // namespace spa::kernels

@@ -1,12 +1,24 @@
 #include "kernels/embedding.h"
 
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
 
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens) {
-  return weight.index_select(0, tokens);
+  if (path_of(weight) != Path::cpu || weight.scalar_type() != at::kFloat || !weight.is_contiguous()) {
+    return weight.index_select(0, tokens);
+  }
+  const int64_t width = weight.size(1), count = tokens.size(0);
+  const at::Tensor result = empty_float({count, width});
+  const int64_t* ids = tokens.const_data_ptr<int64_t>();
+  const float* source = weight.const_data_ptr<float>();
+  float* target = result.mutable_data_ptr<float>();
+  parallel_rows(count, width, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::copy_n(source + ids[i] * width, width, target + i * width);
+  });
+  return result;
 }
 
 void accumulate_embedding_gradient(const at::Tensor& grad, const at::Tensor& tokens,
@@ -15,7 +27,7 @@ void accumulate_embedding_gradient(const at::Tensor& grad, const at::Tensor& tok
     grad_weight.index_add_(0, tokens, grad.to(grad_weight.scalar_type()));
     return;
   }
-  const at::Tensor rows = grad.to(at::kFloat).contiguous();
+  const at::Tensor rows = dense_float(grad);
   const int64_t width = rows.size(1);
   // Threads share out the columns, so that each sum runs in token order.
   constexpr int64_t column_block = 32;

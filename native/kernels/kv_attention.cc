@@ -1,6 +1,7 @@
 #include "kernels/kv_attention.h"
 
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -93,10 +94,10 @@ at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, cons
                              const KvRows& rows) {
   if (path_of(qkv) != Path::cpu || path_of(pool) != Path::cpu)
     return aten_append_and_attend(qkv, pool, shape, rows);
-  const at::Tensor source = qkv.to(at::kFloat).contiguous();
+  const at::Tensor source = dense_float(qkv);
   const at::Tensor tables = rows.block_tables.contiguous();
   const int64_t ld = source.size(1), ld_out = shape.heads * shape.head_dim;
-  const at::Tensor output = at::empty({source.size(0), ld_out}, source.options());
+  const at::Tensor output = empty_float({source.size(0), ld_out});
   const cpu::KvView cache{pool.data_ptr(), pool.stride(0), pool.scalar_type() == at::kBFloat16};
   const int32_t* offsets = rows.offsets.const_data_ptr<int32_t>();
   const int32_t* starts = rows.starts.const_data_ptr<int32_t>();
@@ -110,7 +111,7 @@ at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, cons
     cpu::table().attend_cached(q, ld, cache, table, starts[i], shape,
                                output.mutable_data_ptr<float>() + begin * ld_out, ld_out, n);
   });
-  return output.to(qkv.scalar_type());
+  return to_type(output, qkv.scalar_type());
 }
 
 }  // namespace spa::kernels

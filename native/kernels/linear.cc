@@ -1,6 +1,7 @@
 #include "kernels/linear.h"
 
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -8,15 +9,17 @@ namespace {
 
 /// Two-dimensional float32 view or copy with dense rows.
 at::Tensor float_rows(const at::Tensor& x) {
-  at::Tensor rows = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
-  rows = rows.to(at::kFloat);
+  const at::Tensor rows = to_type(x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}), at::kFloat);
   return rows.stride(1) == 1 || rows.size(1) <= 1 ? rows : rows.contiguous();
 }
 
-std::vector<int64_t> with_last(const at::Tensor& x, int64_t last) {
+/// rows [rows, last] in the type and leading dimensions of x.
+at::Tensor shaped_like(const at::Tensor& rows, const at::Tensor& x) {
+  const at::Tensor result = to_type(rows, x.scalar_type());
+  if (x.dim() == 2) return result;
   std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = last;
-  return sizes;
+  sizes.back() = rows.size(1);
+  return result.view(sizes);
 }
 
 bool own_kernels(const at::Tensor& x, const at::Tensor& weight) {
@@ -41,7 +44,7 @@ bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dt
 PackedWeight::PackedWeight(const at::Tensor& weight)
     : out_features_(weight.size(0)), in_features_(weight.size(1)) {
   const at::Tensor rows = float_rows(weight);
-  storage_ = at::empty({cpu::packed_size(in_features_, out_features_)}, at::kFloat);
+  storage_ = empty_float({cpu::packed_size(in_features_, out_features_)});
   cpu::table().pack_weight(rows.const_data_ptr<float>(), rows.stride(0), out_features_, in_features_,
                            storage_.mutable_data_ptr<float>());
 }
@@ -53,10 +56,10 @@ cpu::PackedMatrix PackedWeight::view() const {
 at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias,
                   const at::Tensor& add) {
   const at::Tensor rows = float_rows(x);
-  const at::Tensor offset = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
+  const at::Tensor offset = bias.defined() ? dense_float(bias) : bias;
   const at::Tensor added = add.defined() ? float_rows(add) : add;
   const int64_t out = weight.out_features();
-  const at::Tensor y = at::empty({rows.size(0), out}, rows.options());
+  const at::Tensor y = empty_float({rows.size(0), out});
   const cpu::PackedMatrix matrix = weight.view();
   const float* source = rows.const_data_ptr<float>();
   const float* bias_data = data_or_null(offset);
@@ -68,7 +71,7 @@ at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Ten
                         add_data ? add_data + begin * ld_add : nullptr, ld_add, target + begin * out, out,
                         end - begin);
   });
-  return y.to(x.scalar_type()).view(with_last(x, out));
+  return shaped_like(y, x);
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -83,7 +86,7 @@ at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weigh
   const at::Tensor rows = float_rows(grad);
   const at::Tensor matrix = float_rows(weight);
   const int64_t out = matrix.size(0), in = matrix.size(1);
-  const at::Tensor result = at::empty({rows.size(0), in}, rows.options());
+  const at::Tensor result = empty_float({rows.size(0), in});
   const float* source = rows.const_data_ptr<float>();
   const float* weights = matrix.const_data_ptr<float>();
   float* target = result.mutable_data_ptr<float>();
@@ -91,7 +94,7 @@ at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weigh
     cpu::table().gemm(end - begin, in, out, source + begin * rows.stride(0), rows.stride(0), 1, weights,
                       matrix.stride(0), target + begin * in, in, false);
   });
-  return result.to(grad.scalar_type()).view(with_last(grad, in));
+  return shaped_like(result, grad);
 }
 
 void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/scratch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/linear.h"
 #include "kernels/parallel.h"
 
@@ -19,7 +20,7 @@ at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble
 
 /// [rows, vocab] in float32 (float64 for float64), not yet divided by the temperature.
 at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& weight) {
-  return kernels::linear(hidden, weight).to(wide(hidden)).contiguous();
+  return to_type(kernels::linear(hidden, weight), wide(hidden)).contiguous();
 }
 
 struct Chunk {
@@ -130,7 +131,7 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
     } else {
       gradient = aten_logit_gradient(gradient / temperature, targets, temperature, chunk, forward, gp, ge);
     }
-    gradient = gradient.to(hidden.scalar_type());
+    gradient = to_type(gradient, hidden.scalar_type());
     result.narrow(0, begin, chunk.rows).copy_(linear_input_gradient(gradient, weight));
     if (grad_weight.defined()) accumulate_linear_gradient(gradient, input, grad_weight);
   }

@@ -2,14 +2,13 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
 namespace {
 
 constexpr int64_t partial_rows = 256;  // rows whose weight gradients are summed before the partial sums are
-
-at::Tensor dense(const at::Tensor& x) { return x.to(at::kFloat).contiguous(); }
 
 int64_t row_count(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
 
@@ -25,10 +24,10 @@ RmsNormResult aten_rms_norm(const at::Tensor& x, const at::Tensor& weight, doubl
 /// x (+ residual into sum) -> output. residual and sum may be undefined together; sum may be x.
 RmsNormResult cpu_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& sum,
                            const at::Tensor& weight, double epsilon) {
-  const at::Tensor w = dense(weight);
+  const at::Tensor w = dense_float(weight);
   const int64_t width = x.size(-1), rows = row_count(x);
-  const at::Tensor output = at::empty(x.sizes(), x.options());
-  const at::Tensor inverse = at::empty({rows}, x.options());
+  const at::Tensor output = empty_float(x.sizes());
+  const at::Tensor inverse = empty_float({rows});
   const float* source = x.const_data_ptr<float>();
   const float* other = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
   float* sum_data = sum.defined() ? sum.mutable_data_ptr<float>() : nullptr;
@@ -49,15 +48,15 @@ RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps
     if (path_of(x) == Path::cuda) return cuda::rms_norm(x, weight, epsilon);
   }
   if (path_of(x) == Path::aten) return aten_rms_norm(x, weight, epsilon);
-  RmsNormResult result = cpu_rms_norm(dense(x), {}, {}, weight, epsilon);
-  result.output = result.output.to(x.scalar_type());
+  RmsNormResult result = cpu_rms_norm(dense_float(x), {}, {}, weight, epsilon);
+  result.output = to_type(result.output, x.scalar_type());
   return result;
 }
 
 AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
                               double epsilon) {
   if (path_of(x) == Path::cpu && x.scalar_type() == at::kFloat) {
-    at::Tensor sum = at::empty(x.sizes(), x.options());
+    const at::Tensor sum = empty_float(x.sizes());
     const RmsNormResult result = cpu_rms_norm(x.contiguous(), residual.contiguous(), sum, weight, epsilon);
     return {sum, result.output, result.inverse_rms};
   }
@@ -103,29 +102,31 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x,
   }
   if (path_of(x) == Path::aten)
     return aten_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);
-  const at::Tensor grad = dense(grad_output), input = dense(x), w = dense(weight);
-  const at::Tensor past = grad_sum.defined() ? dense(grad_sum) : grad_sum;
+  const at::Tensor grad = dense_float(grad_output), input = dense_float(x), w = dense_float(weight);
+  const at::Tensor past = grad_sum.defined() ? dense_float(grad_sum) : grad_sum;
   const int64_t width = x.size(-1), rows = row_count(x);
   const int64_t blocks = (rows + partial_rows - 1) / partial_rows;
-  const at::Tensor result = at::empty(x.sizes(), input.options());
-  const at::Tensor partial = at::zeros({blocks, width}, input.options());
+  const at::Tensor result = empty_float(x.sizes());
+  const at::Tensor partial = empty_float({blocks, width});
   parallel_rows(blocks, partial_rows * width * 4, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * partial_rows;
       const int64_t at = first * width;
-      cpu::table().rms_norm_backward(
-          grad.const_data_ptr<float>() + at, width, input.const_data_ptr<float>() + at, width,
-          w.const_data_ptr<float>(), inverse_rms.const_data_ptr<float>() + first,
-          past.defined() ? past.const_data_ptr<float>() + at : nullptr, width,
-          result.mutable_data_ptr<float>() + at, width, partial.mutable_data_ptr<float>() + block * width,
-          std::min(partial_rows, rows - first), width);
+      float* block_sum = partial.mutable_data_ptr<float>() + block * width;
+      std::fill_n(block_sum, width, 0.0f);
+      cpu::table().rms_norm_backward(grad.const_data_ptr<float>() + at, width,
+                                     input.const_data_ptr<float>() + at, width, w.const_data_ptr<float>(),
+                                     inverse_rms.const_data_ptr<float>() + first,
+                                     past.defined() ? past.const_data_ptr<float>() + at : nullptr, width,
+                                     result.mutable_data_ptr<float>() + at, width, block_sum,
+                                     std::min(partial_rows, rows - first), width);
     }
   });
   if (grad_weight.defined()) {
     cpu::table().add_rows(partial.const_data_ptr<float>(), width, blocks, width,
                           grad_weight.mutable_data_ptr<float>());
   }
-  return result.to(x.scalar_type());
+  return to_type(result, x.scalar_type());
 }
 
 }  // namespace spa::kernels

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -14,9 +15,9 @@ SampledTokens sample(const at::Tensor& logits, const SamplingParameters& paramet
       return {sampled.tokens.cpu(), sampled.log_probs.cpu()};
     }
   }
-  const at::Tensor rows = logits.to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor rows = dense_float(logits.is_cpu() ? logits : logits.cpu());
   const int64_t vocab = rows.size(1);
-  const SampledTokens result{at::empty({rows.size(0)}, at::kInt), at::empty({rows.size(0)}, at::kFloat)};
+  const SampledTokens result{at::empty({rows.size(0)}, at::kInt), empty_float({rows.size(0)})};
   const cpu::SamplingScalars scalars{static_cast<float>(parameters.temperature), parameters.top_k,
                                      static_cast<float>(parameters.top_p), parameters.seed};
   const auto* stream = reinterpret_cast<const uint64_t*>(streams.const_data_ptr<int64_t>());

@@ -2,14 +2,13 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
 namespace {
 
 constexpr int64_t work_per_element = 8;  // the exponential, in multiply-adds
-
-at::Tensor dense(const at::Tensor& x) { return x.to(at::kFloat).contiguous(); }
 
 }  // namespace
 
@@ -20,13 +19,13 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
     if (path == Path::cuda) return cuda::swiglu(gate_up);
   }
   if (path == Path::aten) return at::silu(gate_up.narrow(-1, 0, width)) * gate_up.narrow(-1, width, width);
-  const at::Tensor source = dense(gate_up);
-  const at::Tensor y = at::empty({source.size(0), width}, source.options());
+  const at::Tensor source = dense_float(gate_up);
+  const at::Tensor y = empty_float({source.size(0), width});
   parallel_rows(y.size(0), width * work_per_element, [&](int64_t begin, int64_t end) {
     cpu::table().swiglu(source.const_data_ptr<float>() + begin * 2 * width, 2 * width,
                         y.mutable_data_ptr<float>() + begin * width, width, end - begin, width);
   });
-  return y.to(gate_up.scalar_type());
+  return to_type(y, gate_up.scalar_type());
 }
 
 at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up) {
@@ -40,15 +39,15 @@ at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up) {
     const at::Tensor s = at::sigmoid(gate);
     return at::cat({grad * up * s * (1 + gate * (1 - s)), grad * gate * s}, -1);
   }
-  const at::Tensor source = dense(gate_up), g = dense(grad);
-  const at::Tensor result = at::empty(source.sizes(), source.options());
+  const at::Tensor source = dense_float(gate_up), g = dense_float(grad);
+  const at::Tensor result = empty_float(source.sizes());
   parallel_rows(source.size(0), 2 * width * work_per_element, [&](int64_t begin, int64_t end) {
     cpu::table().swiglu_backward(g.const_data_ptr<float>() + begin * width, width,
                                  source.const_data_ptr<float>() + begin * 2 * width, 2 * width,
                                  result.mutable_data_ptr<float>() + begin * 2 * width, 2 * width, nullptr, 0,
                                  end - begin, width);
   });
-  return result.to(gate_up.scalar_type());
+  return to_type(result, gate_up.scalar_type());
 }
 
 }  // namespace spa::kernels

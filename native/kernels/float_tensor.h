@@ -1,0 +1,21 @@
+// Float32 operands and results of the CPU paths, without a trip through the dispatcher where nothing has to
+// be done: at decode sizes such trips would cost as much as the kernels.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+
+namespace spa::kernels {
+
+/// `x` in `type`; x itself when it has that type.
+inline at::Tensor to_type(const at::Tensor& x, at::ScalarType type) {
+  return x.scalar_type() == type ? x : x.to(type);
+}
+
+/// x as dense float32.
+inline at::Tensor dense_float(const at::Tensor& x) { return to_type(x, at::kFloat).contiguous(); }
+
+/// An uninitialised float32 tensor on the CPU.
+inline at::Tensor empty_float(at::IntArrayRef sizes) { return at::detail::empty_cpu(sizes, at::kFloat); }
+
+}  // namespace spa::kernels
