@@ -23,7 +23,7 @@ class Sampling:
         """method-attention-cache-precision; quick: the ones that usually win, without compilation."""
         if quick:
             return [f"generate-sdpa-dynamic-{p}" for p in ("float32", "bfloat16")]
-        generate = [f"generate-sdpa-{c}-{p}" for c in ("dynamic", "static") for p in PRECISIONS]
+        generate = [f"generate-sdpa-{c}-{p}" for c in ("dynamic", "static") for p in PRECISIONS if p != "autocast"]
         eager = [f"generate-eager-dynamic-{p}" for p in ("float32", "bfloat16")]
         loops = [f"loop-sdpa-dynamic-{p}" for p in ("float32", "bfloat16")]
         compiled = [f"compiled-sdpa-static-{p}" for p in ("float32", "bfloat16")]

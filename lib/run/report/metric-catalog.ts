@@ -124,6 +124,13 @@ const ppoMore: readonly ChartDefinition[] = [
     share: true,
   },
   {
+    id: "cut",
+    title: "Replies cut off",
+    about: "Share of turns that ran to the token limit without an end.",
+    metrics: { cut_rate: "" },
+    share: true,
+  },
+  {
     id: "response-length",
     title: "Response length",
     about: "Sampled tokens in a turn.",

@@ -19,7 +19,7 @@ ${keyFigures(evaluations, k)}
 <p class="note">${levels} held-out levels, ${samples} attempts at each. Pass@${k} is the unbiased estimate; in brackets and as bars,
 95 % intervals from a bootstrap over levels.</p>
 ${resultTable(policies, evaluations, k)}
-${distanceTable(policies, evaluations)}
+${distanceTable(policies, evaluations, k)}
 </section>`;
 }
 
@@ -71,7 +71,7 @@ function rateCell(policy: string, rate: number, [low, high]: readonly [number, n
 }
 
 /** Pass@1 by the length of a shortest solution. */
-function distanceTable(policies: readonly string[], evaluations: Evaluations): Html | undefined {
+function distanceTable(policies: readonly string[], evaluations: Evaluations, k: number): Html | undefined {
   const distances = [...new Set(policies.flatMap((policy) => Object.keys(evaluations[policy].byDistance)))];
   const known = distances.filter((distance) => distance !== "unknown");
   if (known.length === 0) return undefined;
@@ -80,7 +80,7 @@ function distanceTable(policies: readonly string[], evaluations: Evaluations): H
     const cells = distances.map((distance) => {
       const rates = evaluations[policy].byDistance[distance];
       if (!rates) return html`<td>–</td>`;
-      return html`<td class="heat" style="--share:${rates.passAt1.toFixed(3)}" title="Pass@8 ${percent(rates.passAt8)}">${(100 * rates.passAt1).toFixed(0)}</td>`;
+      return html`<td class="heat" style="--share:${rates.passAt1.toFixed(3)}" title="Pass@${k} ${percent(rates.passAt8)}">${(100 * rates.passAt1).toFixed(0)}</td>`;
     });
     return html`<tr><th scope="row">${policyTitle(policy)}</th>${cells}</tr>
 `;
