@@ -180,7 +180,11 @@ StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, cons
   TrainPass actor{batch, loss, policy, value && shared_critic_, policy, {}, {}, {}, {}};
   TrainPass critic{batch, loss, false, true, true, {}, {}, {}, {}};
   if (policy) actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation);
-  if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0) {
+  const auto& supervised = batch.supervised_mask;
+  // A small batch may well hold no token for the auxiliary loss.
+  const bool any_supervised =
+      std::any_of(supervised.begin(), supervised.end(), [](uint8_t entry) { return entry != 0; });
+  if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0 && any_supervised) {
     actor.supervised_weights = aggregation_weights(batch.supervised_mask, offsets, Aggregation::token_mean);
   }
   if (value) {

@@ -1,7 +1,7 @@
 // Forward and backward passes against a plain double-precision decoder.
 #include <cmath>
 
-#include "doctest.h"
+#include "doctest_torch.h"
 #include "engine/train_pass.h"
 #include "reference_decoder.h"
 

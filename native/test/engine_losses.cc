@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "doctest.h"
+#include "doctest_torch.h"
 #include "engine/error.h"
 #include "engine/losses.h"
 #include "kernels/philox.h"

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "doctest.h"
+#include "doctest_torch.h"
 #include "engine/error.h"
 #include "engine/packing.h"
 #include "engine/parallel.h"

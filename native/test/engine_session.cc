@@ -2,7 +2,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "doctest.h"
+#include "doctest_torch.h"
 #include "engine/session.h"
 #include "reference_decoder.h"
 

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <limits>
 
-#include "doctest.h"
+#include "doctest_torch.h"
 #include "engine/trainer.h"
 #include "reference_decoder.h"
 
