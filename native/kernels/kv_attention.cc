@@ -88,6 +88,17 @@ int64_t total_work(const KvRows& rows, const HeadShape& shape) {
   return work;
 }
 
+/// Asks for what the next slot touches first, the start of its cache and the block it appends to, while the
+/// one before it is at work.
+void prefetch_slot(const char* data, int64_t block_bytes, int64_t key_bytes, const int32_t* table,
+                   int64_t start) {
+  constexpr int64_t line = 64, most = 4096;
+  const char* first = data + table[0] * block_bytes;
+  for (int64_t i = 0; i < std::min(key_bytes, most / 4); i += line) __builtin_prefetch(first + i);
+  const char* last = data + table[start / kv_block_tokens] * block_bytes;
+  for (int64_t i = 0; i < std::min(key_bytes, most); i += line) __builtin_prefetch(last + i, 1);
+}
+
 }  // namespace
 
 at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
@@ -105,6 +116,10 @@ at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, cons
     const int64_t begin = offsets[i], n = offsets[i + 1] - begin;
     if (n == 0) return;
     const int32_t* table = tables.const_data_ptr<int32_t>() + i * tables.size(1);
+    if (i + 1 < slot_count(rows) && offsets[i + 2] > offsets[i + 1]) {
+      prefetch_slot(static_cast<const char*>(cache.data), cache.block_stride * pool.element_size(),
+                    pool.size(1) / 2 * pool.element_size(), table + tables.size(1), starts[i + 1]);
+    }
     const float* q = source.const_data_ptr<float>() + begin * ld;
     const float* k = q + ld_out;
     cpu::table().kv_append(cache, table, starts[i], k, k + shape.kv_heads * shape.head_dim, ld, shape, n);

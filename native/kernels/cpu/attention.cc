@@ -23,7 +23,7 @@ struct Tile {
 struct Sequence {
   const float *q, *k, *v;  // k and v of the KV head at hand
   int64_t ld, length;
-  HeadShape shape;
+  const HeadShape& shape;
 };
 
 /// Two heads share a tile when there are two, so that a key's row is read once for both.
@@ -242,8 +242,9 @@ void backward_tile(const Sequence& s, const Tile& tile, const Gradients& g) {
 
 }  // namespace
 
-void attention(const float* q, const float* k, const float* v, int64_t ld, int64_t length, HeadShape shape,
-               int64_t kv_head, float* out, int64_t ld_out, float* log_sum_exp, int64_t ld_lse) {
+void attention(const float* q, const float* k, const float* v, int64_t ld, int64_t length,
+               const HeadShape& shape, int64_t kv_head, float* out, int64_t ld_out, float* log_sum_exp,
+               int64_t ld_lse) {
   const int64_t group = shape.heads / shape.kv_heads;
   const int64_t offset = kv_head * shape.head_dim;
   const Sequence sequence{q, k + offset, v + offset, ld, length, shape};
@@ -261,7 +262,7 @@ void attention(const float* q, const float* k, const float* v, int64_t ld, int64
 
 void attention_backward(const float* grad_out, const float* out, int64_t ld_out, const float* q,
                         const float* k, const float* v, int64_t ld, const float* log_sum_exp, int64_t ld_lse,
-                        int64_t length, HeadShape shape, int64_t kv_head, float* grad_q, float* grad_k,
+                        int64_t length, const HeadShape& shape, int64_t kv_head, float* grad_q, float* grad_k,
                         float* grad_v, int64_t ld_grad) {
   const int64_t group = shape.heads / shape.kv_heads;
   const int64_t d = shape.head_dim;

@@ -27,7 +27,7 @@ SPA_INLINE AdamWStep adamw_step(Vec parameter, Vec gradient, Vec first, Vec seco
 }  // namespace
 
 void adamw(float* parameter, const float* gradient, float* first_moment, float* second_moment,
-           Bf16* parameter_bf16, AdamWScalars scalars, int64_t n) {
+           Bf16* parameter_bf16, const AdamWScalars& scalars, int64_t n) {
   for (int64_t i = 0; i < n; i += lanes) {
     const int64_t tail = n - i;
     if (tail >= lanes) {

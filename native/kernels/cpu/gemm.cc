@@ -157,8 +157,8 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_
   }
 }
 
-void linear(const float* x, int64_t ldx, PackedMatrix b, const float* bias, const float* add, int64_t ld_add,
-            float* y, int64_t ldy, int64_t rows) {
+void linear(const float* x, int64_t ldx, const PackedMatrix& b, const float* bias, const float* add,
+            int64_t ld_add, float* y, int64_t ldy, int64_t rows) {
   // Rows in blocks, so that they are still in the cache when the next panel wants them.
   constexpr int64_t row_block = 240;
   for (int64_t i = 0; i < rows; i += row_block) {

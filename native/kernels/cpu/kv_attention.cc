@@ -13,9 +13,9 @@ constexpr float lowest = -3.402823466e+38f;
 
 /// The blocks of one slot. A part is one KV head's keys [head_dim, block] or values [block, head_dim].
 struct Slot {
-  KvView cache;
+  const KvView& cache;
   const int32_t* table;
-  HeadShape shape;
+  const HeadShape& shape;
   float* spare;  // for a part in float32
 
   int64_t part_size() const { return shape.head_dim * block; }
@@ -217,7 +217,7 @@ void prefill_tile(const Slot& slot, int64_t kv_head, const float* q, int64_t ldq
 
 template <typename T, typename Convert>
 SPA_INLINE void append_rows(T* data, int64_t block_stride, const int32_t* table, int64_t first,
-                            const float* k, const float* v, int64_t ld, HeadShape shape, int64_t rows,
+                            const float* k, const float* v, int64_t ld, const HeadShape& shape, int64_t rows,
                             Convert convert) {
   const int64_t d = shape.head_dim;
   const int64_t part = d * block;
@@ -238,8 +238,8 @@ SPA_INLINE void append_rows(T* data, int64_t block_stride, const int32_t* table,
 
 }  // namespace
 
-void kv_append(KvView cache, const int32_t* block_table, int64_t first, const float* k, const float* v,
-               int64_t ld, HeadShape shape, int64_t rows) {
+void kv_append(const KvView& cache, const int32_t* block_table, int64_t first, const float* k, const float* v,
+               int64_t ld, const HeadShape& shape, int64_t rows) {
   if (cache.bfloat16) {
     append_rows(static_cast<Bf16*>(cache.data), cache.block_stride, block_table, first, k, v, ld, shape, rows,
                 [](float x) {
@@ -253,8 +253,8 @@ void kv_append(KvView cache, const int32_t* block_table, int64_t first, const fl
   }
 }
 
-void attend_cached(const float* q, int64_t ldq, KvView cache, const int32_t* block_table, int64_t first,
-                   HeadShape shape, float* out, int64_t ld_out, int64_t rows) {
+void attend_cached(const float* q, int64_t ldq, const KvView& cache, const int32_t* block_table,
+                   int64_t first, const HeadShape& shape, float* out, int64_t ld_out, int64_t rows) {
   const int64_t d = shape.head_dim;
   const int64_t group = shape.heads / shape.kv_heads;
   const int64_t step = group < rows_at_once ? rows_at_once / group : 1;

@@ -128,7 +128,7 @@ void truncate(float* weights, float total, int64_t top_k, float top_p, int64_t v
 
 }  // namespace
 
-void sample(const float* logits, int64_t ld, SamplingScalars options, const uint64_t* streams,
+void sample(const float* logits, int64_t ld, const SamplingScalars& options, const uint64_t* streams,
             const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab) {
   float* weights = scratch(Scratch::scores, vocab + lanes);
   const bool is_greedy = options.temperature == 0;

@@ -73,7 +73,7 @@ struct Table {
   void (*pack_matrix)(const float* b, int64_t ldb, int64_t depth, int64_t columns, float* packed);
   /// y [rows, columns] = x [rows, depth] B (+ bias [columns]) (+ add [rows, columns]); bias and add may be
   /// null, add may be y.
-  void (*linear)(const float* x, int64_t ldx, PackedMatrix b, const float* bias, const float* add,
+  void (*linear)(const float* x, int64_t ldx, const PackedMatrix& b, const float* bias, const float* add,
                  int64_t ld_add, float* y, int64_t ldy, int64_t rows);
   /// c [m, n] (+)= a [m, k] b [k, n] with a's element (i, p) at a[i * a_row + p * a_column]; b and c are
   /// row-major. Sums run over p in order. `accumulate` adds to c.
@@ -115,21 +115,21 @@ struct Table {
   /// the first token's first head of each kind; tokens are ld apart, heads head_dim apart. out likewise.
   /// log_sum_exp [heads, ld_lse] (may be null) points at the first token's entry of head 0.
   void (*attention)(const float* q, const float* k, const float* v, int64_t ld, int64_t length,
-                    HeadShape shape, int64_t kv_head, float* out, int64_t ld_out, float* log_sum_exp,
+                    const HeadShape& shape, int64_t kv_head, float* out, int64_t ld_out, float* log_sum_exp,
                     int64_t ld_lse);
   /// Its gradient: grad_q, grad_k, grad_v (laid out as q, k, v, rows ld_grad apart) are overwritten.
   void (*attention_backward)(const float* grad_out, const float* out, int64_t ld_out, const float* q,
                              const float* k, const float* v, int64_t ld, const float* log_sum_exp,
-                             int64_t ld_lse, int64_t length, HeadShape shape, int64_t kv_head, float* grad_q,
-                             float* grad_k, float* grad_v, int64_t ld_grad);
+                             int64_t ld_lse, int64_t length, const HeadShape& shape, int64_t kv_head,
+                             float* grad_q, float* grad_k, float* grad_v, int64_t ld_grad);
   /// Writes keys and values of `rows` new tokens of one slot (rows ld apart, kv heads head_dim apart) to
   /// positions first .. first + rows - 1 of the slot's blocks.
-  void (*kv_append)(KvView cache, const int32_t* block_table, int64_t first, const float* k, const float* v,
-                    int64_t ld, HeadShape shape, int64_t rows);
+  void (*kv_append)(const KvView& cache, const int32_t* block_table, int64_t first, const float* k,
+                    const float* v, int64_t ld, const HeadShape& shape, int64_t rows);
   /// Attention of `rows` new tokens of one slot, standing at positions first .. first + rows - 1 whose keys
   /// and values are already in the cache, to all positions up to their own.
-  void (*attend_cached)(const float* q, int64_t ldq, KvView cache, const int32_t* block_table, int64_t first,
-                        HeadShape shape, float* out, int64_t ld_out, int64_t rows);
+  void (*attend_cached)(const float* q, int64_t ldq, const KvView& cache, const int32_t* block_table,
+                        int64_t first, const HeadShape& shape, float* out, int64_t ld_out, int64_t rows);
 
   // --- head
   // ----------------------------------------------------------------------------------------------------
@@ -145,14 +145,14 @@ struct Table {
   /// One token per row of logits [rows, vocab] (left unchanged), and its log_softmax(logits / temperature),
   /// untruncated (temperature 0: of the logits as they are). Draw r is uniform(seed, streams[r],
   /// positions[r]).
-  void (*sample)(const float* logits, int64_t ld, SamplingScalars options, const uint64_t* streams,
+  void (*sample)(const float* logits, int64_t ld, const SamplingScalars& options, const uint64_t* streams,
                  const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab);
 
   // --- vectors
   // -------------------------------------------------------------------------------------------------
   /// One AdamW update of n elements; parameter_bf16 (may be null) receives the rounded parameter.
   void (*adamw)(float* parameter, const float* gradient, float* first_moment, float* second_moment,
-                Bf16* parameter_bf16, AdamWScalars scalars, int64_t n);
+                Bf16* parameter_bf16, const AdamWScalars& scalars, int64_t n);
   /// Sum of squares, in double.
   double (*squared_norm)(const float* x, int64_t n);
   /// y += x
