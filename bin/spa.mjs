@@ -8,7 +8,9 @@ const cli = new URL("../dist/lib/cli/main.js", import.meta.url);
 if (process.argv[2] === "setup") {
   await import("../setup/setup.mjs");
 } else if (!existsSync(fileURLToPath(cli))) {
-  console.error("spa: the package is not built yet. Run: npm run setup   (in an installed package: npx spa setup)");
+  console.error(
+    "spa: the package is not built yet. Run: npm run setup   (in an installed package: npx spa setup)",
+  );
   process.exitCode = 3;
 } else {
   const { main } = await import(cli.href);

@@ -7,9 +7,23 @@ import { inRoot, run } from "./step.mjs";
 const [productFolder] = process.argv.slice(2);
 const libtorch = await ensureLibtorch();
 const cmakeJs = inRoot("node_modules", "cmake-js", "bin", "cmake-js");
-await run(process.execPath, [cmakeJs, "build", "--out", "build-cmake", "--config", "Release", "--parallel", "2", `--CDLIBTORCH=${libtorch.path}`], {
-  show: true,
-});
+await run(
+  process.execPath,
+  [
+    cmakeJs,
+    "build",
+    "--out",
+    "build-cmake",
+    "--config",
+    "Release",
+    "--parallel",
+    "2",
+    `--CDLIBTORCH=${libtorch.path}`,
+  ],
+  {
+    show: true,
+  },
+);
 // prebuildify packs the first addon by name and, as artifacts, the stub that opens libtorch for it.
 const artifacts = inRoot("build-cmake", "artifacts");
 for (const folder of [productFolder, artifacts]) mkdirSync(folder, { recursive: true });

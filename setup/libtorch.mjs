@@ -41,7 +41,10 @@ function fromVariable() {
     );
   }
   if (!isSupported(version)) {
-    throw new SetupError(`LIBTORCH holds libtorch ${version}; ${range} is supported.`, "unset LIBTORCH to let set-up bring one");
+    throw new SetupError(
+      `LIBTORCH holds libtorch ${version}; ${range} is supported.`,
+      "unset LIBTORCH to let set-up bring one",
+    );
   }
   return { path, version, how: "LIBTORCH variable" };
 }
@@ -75,7 +78,10 @@ async function downloadWheel(folder) {
   for (const args of attempts) {
     try {
       await run("python3", args, { show: true });
-      return join(folder, readdirSync(folder).find((name) => name.endsWith(".whl")));
+      return join(
+        folder,
+        readdirSync(folder).find((name) => name.endsWith(".whl")),
+      );
     } catch (failure) {
       output += `\n${failure.output}`;
     }
@@ -132,5 +138,7 @@ export async function ensureLibtorch() {
 function fromRecord() {
   if (!existsSync(record)) return undefined;
   const found = JSON.parse(readFileSync(record, "utf8"));
-  return found.how !== "LIBTORCH variable" && libtorchVersion(found.path) === found.version ? found : undefined;
+  return found.how !== "LIBTORCH variable" && libtorchVersion(found.path) === found.version
+    ? found
+    : undefined;
 }

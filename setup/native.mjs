@@ -4,26 +4,59 @@ import { createRequire } from "node:module";
 import { checkCmake, checkCompiler, checkDisk } from "./prerequisites.mjs";
 import { fingerprint, inRoot, lastLines, markStamp, run, SetupError, say, stampMatches } from "./step.mjs";
 
-const SOURCES = ["CMakeLists.txt", "native/addon.cc", "native/loader_stub.c", "native/binding", "native/engine", "native/kernels", "native/cmake"];
+const SOURCES = [
+  "CMakeLists.txt",
+  "native/addon.cc",
+  "native/loader_stub.c",
+  "native/binding",
+  "native/engine",
+  "native/kernels",
+  "native/cmake",
+];
 
 /** Compiles what changed. `tests` adds the doctest executable build/spa_tests. Resolves true if anything was built. */
 export async function ensureNative(libtorch, { tests = false } = {}) {
   const name = tests ? "native-tests" : "native";
   const sources = tests ? [...SOURCES, "native/test"] : SOURCES;
-  const print = fingerprint(sources, [libtorch.path, libtorch.version, process.env.USE_CUDA ?? "AUTO", process.arch]);
+  const print = fingerprint(sources, [
+    libtorch.path,
+    libtorch.version,
+    process.env.USE_CUDA ?? "AUTO",
+    process.arch,
+  ]);
   const product = tests ? inRoot("build", "spa_tests") : inRoot("build", "Release", "spa.node");
   if (existsSync(product) && stampMatches(name, print)) return false;
   await checkCompiler();
   await checkCmake();
   checkDisk(1024 ** 3);
-  say(`compiling the native ${tests ? "tests" : "addon"} against libtorch ${libtorch.version} (the first time takes two or three minutes)`);
+  say(
+    `compiling the native ${tests ? "tests" : "addon"} against libtorch ${libtorch.version} (the first time takes two or three minutes)`,
+  );
   const cmakeJs = createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");
   const definitions = [`--CDLIBTORCH=${libtorch.path}`, `--CDUSE_CUDA=${process.env.USE_CUDA ?? "AUTO"}`];
   const target = tests ? ["--target", "spa_tests"] : [];
   try {
-    await run(process.execPath, [cmakeJs, "build", "--out", "build", "--config", "Release", "--parallel", "2", ...target, ...definitions], { show: true });
+    await run(
+      process.execPath,
+      [
+        cmakeJs,
+        "build",
+        "--out",
+        "build",
+        "--config",
+        "Release",
+        "--parallel",
+        "2",
+        ...target,
+        ...definitions,
+      ],
+      { show: true },
+    );
   } catch (failure) {
-    throw new SetupError(`the native build failed:\n${lastLines(failure.output)}`, "see the compiler's message above; 'rm -rf build' starts afresh");
+    throw new SetupError(
+      `the native build failed:\n${lastLines(failure.output)}`,
+      "see the compiler's message above; 'rm -rf build' starts afresh",
+    );
   }
   markStamp(name, print);
   return true;

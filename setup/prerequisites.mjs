@@ -9,7 +9,9 @@ const MINIMUM_GCC = 11;
 const DISK_BYTES = 3 * 1024 ** 3;
 
 const install = (packages) =>
-  process.platform === "darwin" ? `brew install ${packages.brew}` : `sudo apt-get install -y ${packages.debian}`;
+  process.platform === "darwin"
+    ? `brew install ${packages.brew}`
+    : `sudo apt-get install -y ${packages.debian}`;
 
 const below = (version, minimum) =>
   version[0] < minimum[0] || (version[0] === minimum[0] && (version[1] ?? 0) < (minimum[1] ?? 0));
@@ -48,7 +50,10 @@ async function versionOf(command, args = ["--version"]) {
 
 export async function checkCompiler() {
   const compiler = process.env.CXX ?? (process.platform === "darwin" ? "clang++" : "g++");
-  const version = await versionOf(compiler, process.platform === "darwin" ? ["--version"] : ["-dumpfullversion"]);
+  const version = await versionOf(
+    compiler,
+    process.platform === "darwin" ? ["--version"] : ["-dumpfullversion"],
+  );
   if (!version) {
     throw new SetupError(
       `No C++ compiler: '${compiler}' does not run.`,
@@ -56,7 +61,10 @@ export async function checkCompiler() {
     );
   }
   if (compiler.endsWith("g++") && version[0] < MINIMUM_GCC) {
-    throw new SetupError(`g++ ${version[0]} is too old for C++20: ${MINIMUM_GCC} or later is needed.`, install({ debian: "g++-12" }));
+    throw new SetupError(
+      `g++ ${version[0]} is too old for C++20: ${MINIMUM_GCC} or later is needed.`,
+      install({ debian: "g++-12" }),
+    );
   }
 }
 
@@ -76,9 +84,15 @@ export async function checkCmake() {
 
 export async function checkPython() {
   if (!(await versionOf("python3"))) {
-    throw new SetupError("Python 3 is missing (its pip brings libtorch).", install({ debian: "python3 python3-pip", brew: "python" }));
+    throw new SetupError(
+      "Python 3 is missing (its pip brings libtorch).",
+      install({ debian: "python3 python3-pip", brew: "python" }),
+    );
   }
   if (!(await versionOf("python3", ["-m", "pip", "--version"]))) {
-    throw new SetupError("pip is missing (it brings libtorch).", install({ debian: "python3-pip", brew: "python" }));
+    throw new SetupError(
+      "pip is missing (it brings libtorch).",
+      install({ debian: "python3-pip", brew: "python" }),
+    );
   }
 }

@@ -19,7 +19,9 @@ async function ensurePackages() {
   if (existsSync(inRoot("node_modules")) && stampMatches("packages", print)) return false;
   say("installing npm packages");
   try {
-    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { env: { NODE_ENV: "development" } });
+    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
+      env: { NODE_ENV: "development" },
+    });
   } catch (failure) {
     throw new SetupError(
       `npm packages could not be installed: ${lastLines(failure.output, 5)}`,
@@ -38,7 +40,10 @@ async function ensureTypeScript() {
   try {
     await run(process.execPath, [tsc, "-p", "tsconfig.build.json"]);
   } catch (failure) {
-    throw new SetupError(`TypeScript does not compile:\n${lastLines(failure.output)}`, "mend the named lines and run 'npm run setup' again");
+    throw new SetupError(
+      `TypeScript does not compile:\n${lastLines(failure.output)}`,
+      "mend the named lines and run 'npm run setup' again",
+    );
   }
   markStamp("typescript", print);
   return true;

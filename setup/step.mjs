@@ -29,9 +29,16 @@ export function say(text) {
  */
 export function run(command, args, { show = false, env = {} } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
-    for (const [stream, sink] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+    for (const [stream, sink] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
       stream.on("data", (chunk) => {
         output += chunk;
         if (show) sink.write(chunk);
@@ -61,7 +68,8 @@ function* filesUnder(path) {
 export function fingerprint(paths, extra = []) {
   const hash = createHash("sha256").update(JSON.stringify(extra));
   for (const path of paths) {
-    for (const [file] of filesUnder(inRoot(path))) hash.update(file.slice(root.length)).update(readFileSync(file));
+    for (const [file] of filesUnder(inRoot(path)))
+      hash.update(file.slice(root.length)).update(readFileSync(file));
   }
   return hash.digest("hex");
 }

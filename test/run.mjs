@@ -10,7 +10,11 @@ const chosen = process.argv.slice(2);
 
 function run(command, args) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: inRoot(), stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, OMP_WAIT_POLICY: "passive" } });
+    const child = spawn(command, args, {
+      cwd: inRoot(),
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, OMP_WAIT_POLICY: "passive" },
+    });
     let output = "";
     child.stdout.on("data", (chunk) => {
       output += chunk;
@@ -35,9 +39,18 @@ async function runTypeScript() {
   const report = join(folder, "report.json");
   try {
     const vitest = inRoot("node_modules", "vitest", "vitest.mjs");
-    const { code } = await run(process.execPath, [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...chosen]);
+    const { code } = await run(process.execPath, [
+      vitest,
+      "run",
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${report}`,
+      ...chosen,
+    ]);
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
-    const brokenFiles = testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
+    const brokenFiles = testResults.filter(
+      (file) => file.status === "failed" && file.assertionResults.length === 0,
+    ).length;
     const failed = numFailedTests + brokenFiles;
     return { passed: numPassedTests, failed: code === 0 ? failed : Math.max(failed, 1) };
   } catch {
