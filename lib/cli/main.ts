@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../package-version.ts";
+import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addPresetsCommand } from "./presets.ts";
@@ -15,6 +16,7 @@ Examples:
   spa train ./mine.yaml --dry-run                 what would run, and what it would take
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
+  spa compare runs/a runs/b                       results of several runs side by side
   spa doctor                                      is everything installed?
 
 Exit codes:
@@ -32,6 +34,7 @@ function createProgram(finish: (code: number) => void): Command {
   addTrainCommand(program, finish);
   addStageCommands(program, finish);
   addShowCommand(program, finish);
+  addCompareCommand(program, finish);
   addPresetsCommand(program, finish);
   addDoctorCommand(program, finish);
   program

@@ -1,16 +1,9 @@
+import { comparePolicies } from "../run/report/names.ts";
 import type { Evaluation } from "../stages/evaluate.ts";
 import { type Alignment, formatTable } from "./table.ts";
 
-/** Policies in the order in which the method makes them; others follow in their own order. */
-const order = ["random", "base", "baseWorldModel", "sft", "control", "formatOnly", "spa"];
-
-function rank(policy: string): number {
-  const index = order.indexOf(policy);
-  return index < 0 ? order.length : index;
-}
-
 /** `.250`; a dash where a figure does not apply. */
-function share(value: number | null): string {
+export function share(value: number | null): string {
   return value === null || !Number.isFinite(value) ? "–" : value.toFixed(3).replace(/^0\./, ".");
 }
 
@@ -20,7 +13,7 @@ function withInterval(value: number, [low, high]: readonly [number, number]): st
 
 /** The table that ends a run: a line a policy, with 95 % intervals over levels. */
 export function resultsTable(evaluations: Record<string, Evaluation>): string {
-  const entries = Object.entries(evaluations).sort(([left], [right]) => rank(left) - rank(right));
+  const entries = Object.entries(evaluations).sort(([left], [right]) => comparePolicies(left, right));
   const k = Math.min(8, ...entries.map(([, { samples }]) => samples));
   const header = [
     "policy",

@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { SpaError } from "../errors.ts";
+import type { Results } from "../pipeline.ts";
+import { comparePolicies } from "../run/report/names.ts";
+import type { Evaluation } from "../stages/evaluate.ts";
+import { share } from "./results-table.ts";
+
+function readResults(folder: string): Results {
+  const file = join(folder, "results.json");
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Results;
+  } catch (error) {
+    throw new SpaError("BAD_CHECKPOINT", `${file} cannot be read: ${(error as Error).message}`, {
+      hint: "name run folders whose evaluations are done, e.g. spa compare runs/*",
+      cause: error,
+    });
+  }
+}
+
+type Rate = (evaluation: Evaluation) => number | null;
+
+/** `.612 / .598 / .640`, one figure a run; a dash for a run without that policy. */
+function overRuns(evaluations: readonly (Evaluation | undefined)[], rate: Rate): string {
+  return evaluations.map((evaluation) => share(evaluation ? rate(evaluation) : null)).join(" / ");
+}
+
+function mean(evaluations: readonly (Evaluation | undefined)[], rate: Rate): string {
+  const rates = evaluations.flatMap((evaluation) => (evaluation ? [rate(evaluation)] : []));
+  const numbers = rates.filter((value) => value !== null);
+  return share(numbers.length === 0 ? null : numbers.reduce((sum, value) => sum + value, 0) / numbers.length);
+}
+
+/**
+ * Several runs (seeds of one preset, say) side by side as a Markdown table: a line a policy, the figures of the runs in
+ * the order in which they are given, and their mean in bold.
+ */
+export function comparisonTable(runs: readonly Results[]): string {
+  const policies = [...new Set(runs.flatMap(({ evaluations }) => Object.keys(evaluations)))];
+  const columns: [title: string, rate: Rate][] = [
+    ["Pass@1", ({ passAt1 }) => passAt1],
+    ["Pass@8", ({ passAt8 }) => passAt8],
+    ["observation", ({ observationAccuracy }) => observationAccuracy],
+    ["prediction", ({ predictionAccuracy }) => predictionAccuracy],
+    ["prediction changed", ({ predictionAccuracyChanged }) => predictionAccuracyChanged],
+  ];
+  const lines = policies.sort(comparePolicies).map((policy) => {
+    const evaluations = runs.map((run): Evaluation | undefined => run.evaluations[policy]);
+    const cells = columns.map(
+      ([, rate]) => `**${mean(evaluations, rate)}** (${overRuns(evaluations, rate)})`,
+    );
+    return `| ${[policy, ...cells].join(" | ")} |`;
+  });
+  const header = ["policy", ...columns.map(([title]) => title)];
+  return [`| ${header.join(" | ")} |`, `|${" --- |".repeat(header.length)}`, ...lines].join("\n");
+}
+
+/** `spa compare`. */
+export function addCompareCommand(program: Command, finish: (code: number) => void): void {
+  program
+    .command("compare")
+    .description("print the results of several runs side by side, as Markdown: **mean** (run / run / …)")
+    .argument("<runs...>", "run folders")
+    .action((folders: string[]) => {
+      console.log(comparisonTable(folders.map(readResults)));
+      finish(0);
+    });
+}
