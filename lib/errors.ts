@@ -13,7 +13,7 @@ export type SpaErrorCode =
   | "DISPOSED" // an object was used after dispose()
   | "EPISODE_OVER" // step() on a finished episode
   | "INTERNAL" // a defect of this package
-  | "NOT_FINITE" // a loss, gradient or weight is NaN or infinite
+  | "NOT_FINITE" // a loss, gradient, weight or log-prob is NaN or infinite
   | "OUT_OF_MEMORY" // the device has too little memory
   | "RUN_LOCKED" // another process works in this run folder
   | "RUN_VERSION" // a run folder written by another version of the format

@@ -54,7 +54,8 @@ interface Player {
  *
  * A turn begins only if its longest reply fits into the context; otherwise the trajectory ends as `context`.
  *
- * @throws SpaError ABORTED; CAPACITY when a first prompt leaves no room for a reply; BAD_ENVIRONMENT
+ * @throws SpaError ABORTED; CAPACITY when a first prompt leaves no room for a reply; BAD_ENVIRONMENT; NOT_FINITE when the
+ *   model has diverged
  */
 export async function collect(options: CollectOptions): Promise<Trajectory[]> {
   const slots = Math.min(options.slots, options.plays.length);
@@ -88,6 +89,7 @@ class Collection {
       players.push(...(await this.#admit()));
       await this.#extend(players);
       const replies = await this.#generate(players);
+      if (!replies.logProbs.every(Number.isFinite)) throw notFinite(players, replies);
       await Promise.all(players.map((player, row) => this.#takeTurn(player, replies, row)));
       players = await this.#retire(players);
     }
@@ -260,6 +262,21 @@ function finishedTrajectory({ play, episode, tokens, turns }: Player): Trajector
     finish: episode.finish as Finish,
     distance: play.level.distance,
   };
+}
+
+/** The weights are finite (updates see to that), and yet so large that the logits are not: training has diverged. */
+function notFinite(players: readonly Player[], replies: Generated): SpaError {
+  const entry = replies.logProbs.findIndex((value) => !Number.isFinite(value));
+  const row = replies.offsets.findLastIndex((begin) => begin <= entry);
+  const { play, turns } = players[row];
+  const where = `turn ${turns.length + 1} of trajectory ${play.id}, level seed ${play.level.seed}`;
+  return new SpaError(
+    "NOT_FINITE",
+    `the model gave a log-prob that is not a number at ${where}: training diverged`,
+    {
+      hint: "lower the learning rate (ppo.optimizer.learningRate) and start the stage again from its source: --redo <stage>",
+    },
+  );
 }
 
 function sameTokens(a: Int32Array, b: Int32Array): boolean {

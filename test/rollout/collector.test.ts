@@ -4,6 +4,7 @@ import { createEnvironment } from "../../envs/index.ts";
 import { type Config, configSchema } from "../../lib/config/schema.ts";
 import { Engine } from "../../lib/native/engine.ts";
 import type { Model } from "../../lib/native/model.ts";
+import { createTrainer } from "../../lib/native/trainer.ts";
 import { packTrajectories } from "../../lib/rollout/batch.ts";
 import { type CollectOptions, collect, type Play } from "../../lib/rollout/collector.ts";
 import { EnvironmentPool } from "../../lib/rollout/episode.ts";
@@ -227,4 +228,18 @@ describe("collect", () => {
     await expect(collecting).rejects.toMatchObject({ code: "ABORTED" });
     expect(seen[seen.length - 1]).toBeLessThan(12);
   });
+});
+
+it("stops when the model has diverged", async () => {
+  const diverged = await model.clone();
+  const trainer = createTrainer(diverged, { optimizer: { learningRate: 1e30 }, gradientClip: null });
+  const tokens = tokenizer.encode("Up || Down || Left");
+  const mask = new Uint8Array(tokens.length).fill(1);
+  mask[0] = 0;
+  await trainer.step({ tokens, offsets: Uint32Array.of(0, tokens.length), mask }, { kind: "sft" });
+  await expect(collectWith(protocolWith({}), { model: diverged })).rejects.toMatchObject({
+    code: "NOT_FINITE",
+    message: expect.stringMatching(/turn 1 of trajectory \d+, level seed \d+/),
+  });
+  await diverged.dispose();
 });
