@@ -103,3 +103,15 @@ TEST_CASE("attention: a sequence's result does not depend on its neighbours") {
         gradient.narrow(0, 40, 77)));
   });
 }
+
+TEST_CASE("attention: what is not a number reaches later tokens of its sequence and no other token") {
+  test::on_each_isa([] {
+    const kernels::HeadShape shape{2, 1, 16, 0.25f};
+    const at::Tensor qkv = test::random({80, 64}, 1);
+    qkv.select(0, 60).select(0, 40).fill_(NAN);  // a key of the second sequence
+    const auto result = kernels::attention(qkv, shape, test::offsets_of({40, 40}));
+    const at::Tensor finite = at::isfinite(result.output).all(1);
+    CHECK(finite.narrow(0, 0, 60).all().item<bool>());
+    CHECK_FALSE(finite.narrow(0, 60, 20).any().item<bool>());
+  });
+}

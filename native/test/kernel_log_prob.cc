@@ -77,3 +77,14 @@ TEST_CASE("token log-probs: improbable tokens stay finite") {
     CHECK(at::isfinite(gradient).all().item<bool>());
   });
 }
+
+TEST_CASE("token log-probs: what is not a number stays visible, in its own row only") {
+  test::on_each_isa([] {
+    const at::Tensor hidden = test::random({5, 8}, 1), weight = test::random({20, 8}, 2);
+    hidden.select(0, 2).select(0, 3).fill_(NAN);
+    const auto result = kernels::token_log_probs(hidden, weight, at::arange(5, at::kLong), 1.0, true);
+    const at::Tensor finite = at::tensor({1, 1, 0, 1, 1}, at::kInt).to(at::kBool);
+    CHECK(at::equal(at::isfinite(result.log_prob), finite));
+    CHECK(at::equal(at::isfinite(result.entropy), finite));
+  });
+}

@@ -66,7 +66,6 @@ struct Table {
   const char* name;  // "baseline", "avx2" or "avx512"
 
   // --- matrices
-  // ------------------------------------------------------------------------------------------------
   /// Packs a weight W [columns, depth] (row-major, rows `ldw` apart) for y = x W^T.
   void (*pack_weight)(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* packed);
   /// Packs B [depth, columns] (row-major) for y = x B.
@@ -83,7 +82,6 @@ struct Table {
   void (*add_rows)(const float* x, int64_t ldx, int64_t rows, int64_t columns, float* sum);
 
   // --- norms, rotations, activations
-  // ---------------------------------------------------------------------------
   /// y = x / rms(x) * weight with rms(x) = sqrt(mean(x^2) + epsilon). With `residual` (may be null) x +
   /// residual is normalised instead and written to `sum` (may be x or residual). inverse_rms [rows] may be
   /// null.
@@ -110,7 +108,6 @@ struct Table {
                           int64_t width);
 
   // --- attention
-  // -----------------------------------------------------------------------------------------------
   /// Causal attention of ONE sequence of `length` tokens for the query heads of ONE KV head. q, k, v point at
   /// the first token's first head of each kind; tokens are ld apart, heads head_dim apart. out likewise.
   /// log_sum_exp [heads, ld_lse] (may be null) points at the first token's entry of head 0.
@@ -132,7 +129,6 @@ struct Table {
                         int64_t first, const HeadShape& shape, float* out, int64_t ld_out, int64_t rows);
 
   // --- head
-  // ----------------------------------------------------------------------------------------------------
   /// logits [rows, vocab] are multiplied by `inverse_temperature` in place; log_prob[r] = log_softmax at
   /// target[r], entropy[r] (may be null) in nats, log_sum_exp[r] (may be null).
   void (*log_prob)(float* logits, int64_t ld, const int64_t* target, float inverse_temperature,
@@ -149,7 +145,6 @@ struct Table {
                  const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab);
 
   // --- vectors
-  // -------------------------------------------------------------------------------------------------
   /// One AdamW update of n elements; parameter_bf16 (may be null) receives the rounded parameter.
   void (*adamw)(float* parameter, const float* gradient, float* first_moment, float* second_moment,
                 Bf16* parameter_bf16, const AdamWScalars& scalars, int64_t n);
