@@ -100,13 +100,12 @@ function requestFor(options: BenchOptions, threads: number, first: boolean): Wor
   const names = Object.keys(benchmarks).filter(
     (name) => wanted.includes(name) && (first || !benchmarks[name].singleThreaded),
   );
-  return { threads, dtype, names, quick, peers, clock, rounds: options.rounds ?? (quick ? 2 : 7) };
+  const rounds = options.rounds ?? (quick ? 2 : 7);
+  return { threads, dtype, names, quick, peers, clock, rounds, waitPolicy: process.env.OMP_WAIT_POLICY };
 }
 
 function measureInProcess(request: WorkerRequest): Promise<WorkerReport> {
-  // Threads that spin while they wait cost a multiple on a machine that does anything else.
-  const env = { OMP_WAIT_POLICY: "passive", ...process.env };
-  const child = fork(fileURLToPath(new URL("./worker.js", import.meta.url)), { env });
+  const child = fork(fileURLToPath(new URL("./worker.js", import.meta.url)));
   return new Promise((resolve, reject) => {
     child.on("message", (message: WorkerMessage) => {
       if ("progress" in message) console.error(message.progress);

@@ -75,11 +75,14 @@ export class Peer {
   /**
    * Starts Python (SPA_PEER_PYTHON, or python3) with the script.
    *
+   * @param waitPolicy OMP_WAIT_POLICY of the peer; undefined: PyTorch's default, which this process may not have
    * @returns the peer, or in words why there is none
    */
-  static async start(config: ModelConfig, threads: number, clock: ClockName): Promise<Peer | string> {
-    // The peer runs as PyTorch does by default: what this process sets for its own OpenMP is not handed on.
-    const { OMP_WAIT_POLICY: _policy, OMP_NUM_THREADS: _threads, ...env } = process.env;
+  static async start(
+    config: ModelConfig,
+    { threads, clock, waitPolicy }: { threads: number; clock: ClockName; waitPolicy: string | undefined },
+  ): Promise<Peer | string> {
+    const env = { ...process.env, OMP_WAIT_POLICY: waitPolicy };
     const python = process.env.SPA_PEER_PYTHON || "python3";
     const lines = new LineProcess(python, join(packageRoot(), "bench", "peers", "peer.py"), env);
     try {

@@ -21,6 +21,8 @@ export interface WorkerRequest {
   peers: boolean;
   rounds: number;
   clock: ClockName;
+  /** OMP_WAIT_POLICY as the user has set it: loading the addon changes it in this process. */
+  waitPolicy: string | undefined;
 }
 
 /** What the worker answers. */
@@ -66,10 +68,10 @@ async function measure(
 
 async function startPeer(
   config: ModelConfig,
-  { threads, clock }: WorkerRequest,
+  request: WorkerRequest,
   report: WorkerReport,
 ): Promise<Peer | undefined> {
-  const peer = await Peer.start(config, threads, clock);
+  const peer = await Peer.start(config, request);
   if (typeof peer === "string") {
     report.peerMissing = peer;
     return undefined;
