@@ -86,9 +86,10 @@ export async function requestedConfig(request: Request, options: RunOptionValues
 
 /** A run can then be resumed from any working directory. */
 function withAbsolutePaths(config: Config): Config {
-  const { model, environment } = config;
+  const { model, environment, sft } = config;
   return {
     ...config,
+    sft: { ...sft, data: sft.data && resolve(sft.data) },
     model: model.kind === "pretrained" ? { ...model, path: resolve(model.path) } : model,
     environment: { ...environment, module: environment.module && resolve(environment.module) },
   };

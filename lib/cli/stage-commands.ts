@@ -22,6 +22,7 @@ import { finishRun, workInRun } from "./work.ts";
 interface StageOptions extends RunOptionValues {
   arm?: ArmName;
   again?: boolean;
+  data?: string;
 }
 
 type StageKind = PlannedStage["kind"];
@@ -40,13 +41,21 @@ a new one. Stages that come before and are not done are done first.
 Examples:
   spa self-play nano-frozen-lake seed=2    a new run: base and self-play
   spa sft                                  go on with it
+  spa sft --data wm_train.parquet          a new run on data that is there already
   spa ppo --arm control --run runs/first
   spa eval evaluation.split=tuning         evaluation settings may be changed`;
 
 /** `spa self-play`, `spa sft`, `spa ppo` and `spa eval`. */
 export function addStageCommands(program: Command, finish: (code: number) => void): void {
   for (const [name, kind, description] of commands) {
-    addRunOptions(program.command(name))
+    const command = addRunOptions(program.command(name));
+    if (kind === "sft") {
+      command.option(
+        "--data <file>",
+        "Parquet file in SPA's columns to train on in place of self-play (a new run)",
+      );
+    }
+    command
       .description(`${description}, in a run folder`)
       .addOption(new Option("--arm <arm>", "only this arm").choices(armNames))
       .option("--again", "if the stage is done, forget it and what follows from it, and do it again")
@@ -58,7 +67,8 @@ export function addStageCommands(program: Command, finish: (code: number) => voi
 }
 
 async function stageCommand(kind: StageKind, args: string[], options: StageOptions): Promise<number> {
-  const { folder, settings } = await findRun(kind, readRequest(args), options);
+  const given = options.data === undefined ? [] : [`sft.data=${JSON.stringify(options.data)}`];
+  const { folder, settings } = await findRun(kind, readRequest([...args, ...given]), options);
   return workInRun(folder, options, async (context) => {
     const config = overrideConfig(context.config, settings);
     await doStages({ ...context, config }, kind, options);
