@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t window_steps = 16;
 // Rows that a thread takes through a whole window before the next ones: so many that products are efficient,
 // so few that their keys and values stay in its caches from step to step.
-constexpr size_t group_rows = 32;
+constexpr size_t group_rows = 48;
 // New tokens that one prefill pass runs at most, for all slots together and for one of them.
 constexpr int64_t prefill_tokens = 8192;
 constexpr int64_t prefill_tokens_per_slot = 2048;
