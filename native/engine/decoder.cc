@@ -94,18 +94,17 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& position
     const LayerWeights& w = weights_.layers[i];
     LayerActivations a;
     a.input = x;
-    std::tie(a.input_normed, a.input_inverse_rms) = [&] {
-      auto norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
-      return std::pair(norm.output, norm.inverse_rms);
-    }();
+    auto input_norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
+    a.input_normed = input_norm.output;
+    a.input_inverse_rms = input_norm.inverse_rms;
     a.qkv = layers_[i].qkv(a.input_normed);
     if (config_.qk_norm) normalise_heads(a.qkv, w, a);
     kernels::rope_(a.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
     a.attention = attend(a.qkv, static_cast<int64_t>(i));
     a.middle = layers_[i].output(a.attention.output, x);
-    auto norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
-    a.middle_normed = norm.output;
-    a.middle_inverse_rms = norm.inverse_rms;
+    auto post_norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
+    a.middle_normed = post_norm.output;
+    a.middle_inverse_rms = post_norm.inverse_rms;
     a.gate_up = layers_[i].gate_up(a.middle_normed);
     a.activated = kernels::swiglu(a.gate_up);
     x = layers_[i].down(a.activated, a.middle);
