@@ -131,8 +131,9 @@ test("kill -9 at any moment; --resume comes to the same numbers", async () => {
   ];
   for (const [index, moment] of moments.entries()) {
     const running = start(folder, args);
-    await running.says(moment);
-    await new Promise((resolve) => setTimeout(resolve, (index * 97) % 400));
+    // A stage that an earlier round has finished is not announced again: on a fast machine a round may run to the end.
+    await running.says(moment).catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, (index * 37) % 100));
     running.child.kill("SIGKILL");
     await running.end;
     args = ["train", "--resume", "runs/killed"];
