@@ -10,7 +10,7 @@ const OLDEST = [2, 11];
 const NEWEST = [2, 14];
 const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
 const cache = inRoot(".cache", "libtorch");
-const record = inRoot("build", "libtorch.json");
+const record = inRoot("build-cmake", "libtorch.json");
 
 /** The version in libtorch's own header, or undefined where there is no libtorch. */
 export function libtorchVersion(path) {
@@ -126,7 +126,7 @@ async function download() {
   return { ...fromCache(), how: "download" };
 }
 
-/** Resolves `{ path, version, how }` and records it in build/libtorch.json, where the addon's loader reads it. */
+/** Resolves `{ path, version, how }` and records it in build-cmake/libtorch.json, where the addon's loader reads it. */
 export async function ensureLibtorch() {
   const found = fromVariable() ?? fromRecord() ?? fromCache() ?? (await fromPython()) ?? (await download());
   const text = `${JSON.stringify(found, null, 2)}\n`;

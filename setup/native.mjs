@@ -1,8 +1,8 @@
-// Builds the addon with cmake-js (build/Release/*.node), and on demand the C++ tests.
+// Builds the addon with cmake-js (build-cmake/Release/*.node), and on demand the C++ tests.
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import { BUILD_FOLDER, buildWithCmake } from "./cmake.mjs";
 import { checkCmake, checkCompiler, checkDisk } from "./prerequisites.mjs";
-import { fingerprint, inRoot, lastLines, markStamp, run, SetupError, say, stampMatches } from "./step.mjs";
+import { fingerprint, inRoot, lastLines, markStamp, SetupError, say, stampMatches } from "./step.mjs";
 
 const SOURCES = [
   "CMakeLists.txt",
@@ -14,7 +14,7 @@ const SOURCES = [
   "native/cmake",
 ];
 
-/** Compiles what changed. `tests` adds the doctest executable build/spa_tests. Resolves true if anything was built. */
+/** Compiles what changed. `tests` adds the doctest executable build-cmake/spa_tests. Resolves true if anything was built. */
 export async function ensureNative(libtorch, { tests = false } = {}) {
   const name = tests ? "native-tests" : "native";
   const sources = tests ? [...SOURCES, "native/test"] : SOURCES;
@@ -24,7 +24,7 @@ export async function ensureNative(libtorch, { tests = false } = {}) {
     process.env.USE_CUDA ?? "AUTO",
     process.arch,
   ]);
-  const product = tests ? inRoot("build", "spa_tests") : inRoot("build", "Release", "spa.node");
+  const product = tests ? inRoot(BUILD_FOLDER, "spa_tests") : inRoot(BUILD_FOLDER, "Release", "spa.node");
   if (existsSync(product) && stampMatches(name, print)) return false;
   await checkCompiler();
   await checkCmake();
@@ -32,30 +32,12 @@ export async function ensureNative(libtorch, { tests = false } = {}) {
   say(
     `compiling the native ${tests ? "tests" : "addon"} against libtorch ${libtorch.version} (the first time takes two or three minutes)`,
   );
-  const cmakeJs = createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");
-  const definitions = [`--CDLIBTORCH=${libtorch.path}`, `--CDUSE_CUDA=${process.env.USE_CUDA ?? "AUTO"}`];
-  const target = tests ? ["--target", "spa_tests"] : [];
   try {
-    await run(
-      process.execPath,
-      [
-        cmakeJs,
-        "build",
-        "--out",
-        "build",
-        "--config",
-        "Release",
-        "--parallel",
-        "2",
-        ...target,
-        ...definitions,
-      ],
-      { show: true },
-    );
+    await buildWithCmake(libtorch, tests ? "spa_tests" : undefined);
   } catch (failure) {
     throw new SetupError(
       `the native build failed:\n${lastLines(failure.output)}`,
-      "see the compiler's message above; 'rm -rf build' starts afresh",
+      "see the compiler's message above; 'rm -rf build-cmake' starts afresh",
     );
   }
   markStamp(name, print);

@@ -74,7 +74,7 @@ export function fingerprint(paths, extra = []) {
   return hash.digest("hex");
 }
 
-const stampFile = (name) => inRoot("build", `${name}.stamp`);
+const stampFile = (name) => inRoot("build-cmake", `${name}.stamp`);
 
 /** True if `markStamp(name, print)` was called with this fingerprint. */
 export function stampMatches(name, print) {

@@ -14,7 +14,7 @@ export const documentFile = () => join(packageRoot(), "docs", "configuration.md"
 
 const introduction = `# Configuration
 
-<!-- Written by lib/config/document.ts from lib/config/schema.ts: \`npm run docs\`. Do not edit by hand. -->
+<!-- Written by lib/config/document.ts from lib/config/schema.ts and lib/config/sections: \`npm run docs\`. Do not edit by hand. -->
 
 A run is configured by a preset or a YAML file, and by \`key=value\` arguments that lie over it:
 

@@ -34,8 +34,8 @@ let loaded: Loaded | undefined;
  * The native addon, loaded on first use. libtorch is opened before, through a stub addon that does not need it, so
  * that a missing library is an error here and not a linker message.
  *
- * libtorch is looked for in the LIBTORCH variable, then in `build/libtorch.json`, which set-up writes. The addon is
- * looked for in `build/Release` and in `prebuilds/<platform>-<arch>` (the layout of prebuildify).
+ * libtorch is looked for in the LIBTORCH variable, then in `build-cmake/libtorch.json`, which set-up writes. The addon is
+ * looked for in `build-cmake/Release` (of set-up), in `build/Release` (of node-gyp) and in `prebuilds/<platform>-<arch>` (the layout of prebuildify).
  *
  * @throws SpaError `ADDON_MISSING` with everything that was tried.
  */
@@ -107,7 +107,11 @@ function isPackageRoot(folder: string): boolean {
 }
 
 function addonFolders(root: string): string[] {
-  return [join(root, "build", "Release"), join(root, "prebuilds", `${process.platform}-${process.arch}`)];
+  return [
+    join(root, "build-cmake", "Release"),
+    join(root, "build", "Release"),
+    join(root, "prebuilds", `${process.platform}-${process.arch}`),
+  ];
 }
 
 /** The first libtorch that exists; what is not there is added to `tried`. */
@@ -120,7 +124,7 @@ function findLibtorch(root: string, tried: string[]): LibtorchLocation | undefin
     return undefined;
   }
   tried.push("the LIBTORCH variable: not set");
-  const record = join(root, "build", "libtorch.json");
+  const record = join(root, "build-cmake", "libtorch.json");
   if (!existsSync(record)) {
     tried.push(`${record}: no such file (set-up writes it)`);
     return undefined;
@@ -139,7 +143,7 @@ function readRecord(file: string): LibtorchLocation | string {
   try {
     const { path, how } = JSON.parse(readFileSync(file, "utf8")) as { path?: unknown; how?: unknown };
     if (typeof path !== "string") return "it names no path";
-    return { path, how: typeof how === "string" ? how : "build/libtorch.json" };
+    return { path, how: typeof how === "string" ? how : "build-cmake/libtorch.json" };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

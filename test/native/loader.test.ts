@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => program[Symbol.dispose]());
 
 const { libtorchLocation } = addonInfo();
-const release = join(packageRoot(), "build", "Release");
+const release = join(packageRoot(), "build-cmake", "Release");
 
 /** A package root of its own, with the program in dist/lib/native as in an installed package. */
 function makePackage(): string {
@@ -26,15 +26,15 @@ function makePackage(): string {
   return root;
 }
 
-function addBuild(root: string, folder = join("build", "Release")): void {
+function addBuild(root: string, folder = join("build-cmake", "Release")): void {
   mkdirSync(join(root, folder), { recursive: true });
   for (const name of ["spa.node", "spa_loader.node"])
     symlinkSync(join(release, name), join(root, folder, name));
 }
 
 function addRecord(root: string, text: string): void {
-  mkdirSync(join(root, "build"), { recursive: true });
-  writeFileSync(join(root, "build", "libtorch.json"), text);
+  mkdirSync(join(root, "build-cmake"), { recursive: true });
+  writeFileSync(join(root, "build-cmake", "libtorch.json"), text);
 }
 
 interface Outcome {
@@ -63,7 +63,7 @@ describe("found", () => {
     addRecord(root, record);
     const found = await load(root);
     expect(found.libtorchLocation).toEqual({ path: libtorchLocation.path, how: "a test" });
-    expect(found.addonFile).toBe(join(root, "build", "Release", "spa.node"));
+    expect(found.addonFile).toBe(join(root, "build-cmake", "Release", "spa.node"));
   });
 
   test("by the variable, which goes before the record", async () => {
@@ -97,8 +97,8 @@ describe("not found: one error that lists what was tried and the command to run"
     const root = makePackage();
     const message = await missing(root);
     expect(message).toContain("the LIBTORCH variable: not set");
-    expect(message).toContain(`${join(root, "build", "libtorch.json")}: no such file`);
-    expect(message).toContain(`${join(root, "build", "Release", "spa.node")}: no such file`);
+    expect(message).toContain(`${join(root, "build-cmake", "libtorch.json")}: no such file`);
+    expect(message).toContain(`${join(root, "build-cmake", "Release", "spa.node")}: no such file`);
     expect(message).toContain("prebuilds");
   });
 
@@ -138,15 +138,15 @@ describe("not found: one error that lists what was tried and the command to run"
   test("an addon that cannot be opened", async () => {
     const root = makePackage();
     addBuild(root);
-    rmSync(join(root, "build", "Release", "spa.node"));
-    cpSync(program.file, join(root, "build", "Release", "spa.node"));
+    rmSync(join(root, "build-cmake", "Release", "spa.node"));
+    cpSync(program.file, join(root, "build-cmake", "Release", "spa.node"));
     expect(await missing(root, libtorchLocation.path)).toMatch(/spa\.node: /);
   });
 
   test("no stub beside the addon", async () => {
     const root = makePackage();
     addBuild(root);
-    rmSync(join(root, "build", "Release", "spa_loader.node"));
+    rmSync(join(root, "build-cmake", "Release", "spa_loader.node"));
     expect(await missing(root, libtorchLocation.path)).toMatch(/spa_loader\.node: no such file/);
   });
 });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type PpoConfig, ppoSchema } from "../../lib/config/schema.ts";
+import type { PpoConfig } from "../../lib/config/schema.ts";
+import { ppoSchema } from "../../lib/config/sections/ppo.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { chooseTrajectories, minibatches, preparePpoData, trainBatch } from "../../lib/stages/ppo-batch.ts";

@@ -1,0 +1,41 @@
+import { z } from "zod";
+import { positive } from "./fields.ts";
+
+export const engine = z
+  .strictObject({
+    device: z.enum(["auto", "cpu", "cuda"]).default("auto").describe("auto takes a GPU when there is one"),
+    threads: positive().nullable().default(null).describe("CPU threads; null: all cores"),
+    dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("dtype of the weights"),
+    microBatchTokens: positive().default(8192).describe("most tokens in one forward and backward pass"),
+    rolloutSlots: positive().default(256).describe("trajectories that are sampled at the same time"),
+  })
+  .prefault({});
+
+const nanoModel = z.strictObject({
+  kind: z.literal("nano").describe("the embedded model, pre-trained by the base stage"),
+  hidden: positive().default(64).describe("width of the hidden states"),
+  layers: positive().default(4).describe("number of decoder layers"),
+  heads: positive().default(4).describe("attention heads"),
+  keyValueHeads: positive()
+    .default(2)
+    .describe("heads of keys and values, shared by groups of attention heads"),
+  headDimension: positive().default(16).describe("width of a head"),
+  intermediate: positive().default(176).describe("inner width of the SwiGLU layers"),
+  ropeTheta: z.number().positive().default(10_000).describe("base of the rotary positions' wavelengths"),
+});
+const pretrainedModel = z.strictObject({
+  kind: z.literal("pretrained").describe("a folder of Hugging Face files; there is no base stage"),
+  path: z.string().min(1).describe("the folder with config.json, *.safetensors and tokenizer.json"),
+});
+
+export const model = z.discriminatedUnion("kind", [nanoModel, pretrainedModel]).prefault({ kind: "nano" });
+
+export const checkpoints = z
+  .strictObject({
+    every: positive().default(10).describe("PPO steps between checkpoints"),
+    everyUpdates: positive().default(250).describe("updates between checkpoints of the base and SFT stages"),
+    keep: positive()
+      .default(2)
+      .describe("checkpoints kept per stage; the best by validation is kept besides"),
+  })
+  .prefault({});

@@ -1,0 +1,144 @@
+import { z } from "zod";
+import { fraction, gradientClip, optimizer, positive, schedule } from "./fields.ts";
+
+const aggregations = ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"] as const;
+const rewardNormalizations = ["none", "mean", "mean-std", "asymmetric-clip"] as const;
+const rewardGroupings = ["state", "batch", "tag"] as const;
+
+const rewards = z
+  .strictObject({
+    placement: z
+      .enum(["trajectory", "turn"])
+      .default("trajectory")
+      .describe("reward on the last token, or each turn's at its end"),
+    normalization: z
+      .enum(rewardNormalizations)
+      .default("none")
+      .describe("of trajectory rewards within a grouping"),
+    grouping: z
+      .enum(rewardGroupings)
+      .default("state")
+      .describe("state: same level; tag: same environment; batch: all"),
+    scale: z.number().positive().default(1).describe("factor on all rewards before advantages"),
+  })
+  .prefault({});
+
+const filter = z
+  .strictObject({
+    kind: z
+      .enum(["none", "ratio", "top-p"])
+      .default("ratio")
+      .describe("which groups are trained on, by standard deviation of reward"),
+    value: fraction()
+      .default(0.25)
+      .describe("ratio: share of groups kept; top-p: share of the summed deviation kept"),
+  })
+  .prefault({});
+
+const advantage = z
+  .strictObject({
+    estimator: z
+      .enum(["gae", "bi-level"])
+      .default("gae")
+      .describe("generalised advantage estimation, flat or over turns"),
+    gamma: fraction().default(1).describe("discount between tokens"),
+    lambda: fraction()
+      .default(1)
+      .describe("weight of longer returns against the critic: 1 is Monte Carlo, 0 one step"),
+    highLevelGamma: fraction().default(0.95).describe("discount between turns (bi-level)"),
+    whiten: z.boolean().default(true).describe("centre and scale advantages over the batch's trained tokens"),
+  })
+  .prefault({});
+
+const policyLoss = z
+  .strictObject({
+    clipLow: z
+      .number()
+      .positive()
+      .default(0.2)
+      .describe("the probability ratio is clipped below at 1 minus this"),
+    clipHigh: z.number().positive().default(0.28).describe("and above at 1 plus this"),
+    dualClip: z
+      .number()
+      .gt(1)
+      .nullable()
+      .default(3)
+      .describe("lower bound of the ratio's effect for negative advantages"),
+    valueClip: z
+      .number()
+      .positive()
+      .nullable()
+      .default(0.5)
+      .describe("most that a value may move from its old one in the value loss; null: any"),
+    valueCoefficient: z.number().positive().default(0.5).describe("weight of the value loss"),
+    entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
+    klCoefficient: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe("weight of the KL penalty to the model at PPO's start"),
+    klEstimator: z
+      .enum(["k1", "abs", "k2", "k3"])
+      .default("k3")
+      .describe("how the KL penalty is estimated from sampled tokens (Schulman 2020)"),
+    aggregation: z
+      .enum(aggregations)
+      .default("token-mean")
+      .describe(
+        "how token losses become one: mean over all tokens, or over sequences of each one's mean or sum",
+      ),
+    supervisedCoefficient: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe("weight of a cross-entropy on the true states of the same rollouts (not in the paper)"),
+  })
+  .prefault({});
+
+export const ppoSchema = z
+  .strictObject({
+    steps: positive().default(50).describe("PPO steps: one collection and its updates each"),
+    groups: positive().default(32).describe("levels per step"),
+    groupSize: positive().default(8).describe("trajectories per level"),
+    temperature: z.number().positive().default(1).describe("sampling temperature"),
+    mask: z.enum(["answer", "response"]).default("response").describe("tokens that carry the policy loss"),
+    epochs: positive().default(1).describe("passes over the collected batch"),
+    minibatch: positive().default(32).describe("trajectories in an update"),
+    criticWarmup: z.int().min(0).default(0).describe("first steps that train only the critic"),
+    targetKl: z
+      .number()
+      .positive()
+      .nullable()
+      .default(null)
+      .describe("a step's updates stop when approx_kl exceeds this"),
+    critic: z
+      .enum(["model", "shared", "none"])
+      .default("model")
+      .describe("model: a copy of the actor with a value head; shared: one backbone"),
+    optimizer: optimizer(3e-4, [0.9, 0.99], 0),
+    criticOptimizer: optimizer(1e-3, [0.9, 0.99], 0),
+    schedule: schedule("constant", 0, 1),
+    gradientClip: gradientClip(),
+    loss: policyLoss,
+    advantage,
+    rewards,
+    filter,
+    validateEvery: z
+      .int()
+      .min(0)
+      .default(10)
+      .describe("steps between validations on tuning levels; 0: never"),
+    validationLevels: positive().default(32).describe("tuning levels that a validation plays"),
+    validationSamples: positive().default(4).describe("episodes on each of them"),
+  })
+  .prefault({});
+
+export const control = z
+  .strictObject({
+    optimizer: optimizer(3e-4, [0.9, 0.99], 0),
+    criticOptimizer: optimizer(1e-3, [0.9, 0.99], 0),
+    mask: z.enum(["answer", "response"]).default("response").describe("tokens that carry the policy loss"),
+    entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
+  })
+  .prefault({})
+  .describe("the control's own tuned PPO settings; everything else is the same as SPA's");

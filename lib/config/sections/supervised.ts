@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { fraction, gradientClip, optimizer, positive, probability, schedule } from "./fields.ts";
+
+export const base = z
+  .strictObject({
+    steps: positive().default(1200).describe("updates of supervised pre-training"),
+    batchSize: positive().default(16).describe("trajectories in an update"),
+    levels: positive().default(2000).describe("levels that the traces are played on"),
+    turnDecay: fraction()
+      .default(0.5)
+      .describe("each turn count is this much as likely as the one before; 1: all alike"),
+    actionCounts: z
+      .array(z.number().min(0))
+      .min(1)
+      .default([0.3, 0.3, 0.2, 0.1, 0.1])
+      .describe("weights of answers with 1, 2, … actions, in traces and for the random policy"),
+    worldModelShare: probability().default(0.6).describe("share of traces in world-model format"),
+    corruptionProbability: probability()
+      .default(0.3)
+      .describe("probability that a state has one to three wrong cells; also of each wrong coordinate"),
+    tokenDropProbability: probability().default(0.04).describe("share of traces that lose one token"),
+    optimizer: optimizer(3e-3, [0.9, 0.98], 0.01),
+    schedule: schedule("cosine", 0.025, 0.1),
+    gradientClip: gradientClip(),
+  })
+  .prefault({});
+
+export const selfPlay = z
+  .strictObject({
+    trajectories: positive().default(4096).describe("episodes that the model plays in world-model format"),
+    groupSize: positive().default(1).describe("episodes on the same level"),
+    temperature: z.number().positive().default(1).describe("sampling temperature"),
+    rounds: positive()
+      .default(1)
+      .describe("self-play and SFT alternate this often; trajectories are split over the rounds"),
+    policy: z
+      .enum(["model", "random"])
+      .default("model")
+      .describe("random: actions are replaced by random ones (ablation)"),
+  })
+  .prefault({});
+
+export const sft = z
+  .strictObject({
+    data: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("Parquet file in SPA's columns to train on in place of self-play (prompt, response)"),
+    epochs: positive().default(8).describe("passes over the data of a round"),
+    batchSize: positive().default(16).describe("trajectories in an update"),
+    mask: z
+      .enum(["full", "answer", "response", "no-state", "state-only"])
+      .default("full")
+      .describe("tokens that carry the loss"),
+    states: z
+      .enum(["true", "sampled", "random-coordinates"])
+      .default("true")
+      .describe("what stands in observation and prediction (others are ablations)"),
+    validationShare: fraction().default(0.05).describe("share of trajectories kept for validation"),
+    validationLevels: z
+      .int()
+      .min(0)
+      .default(32)
+      .describe("tuning levels played after each epoch to count right observations and predictions; 0: none"),
+    optimizer: optimizer(2e-3, [0.9, 0.95], 0.01),
+    schedule: schedule("cosine", 0.1, 0),
+    gradientClip: gradientClip(),
+  })
+  .prefault({});
