@@ -45,8 +45,8 @@ const maximumTokens = 2 ** 31 - 1;
 /**
  * KV-cache slots that live as long as an episode. Made by {@link Model.openSession}.
  *
- * After an error or abort all slots are as they were. Once the model's weights have changed, every call but
- * `releaseAll` rejects with `STALE_CACHE`.
+ * After an error or abort all slots are as they were. Once the model's weights have changed, `extend`,
+ * `fork` and `generate` reject with `STALE_CACHE` until all slots have been released.
  */
 export class Session {
   readonly model: Model;

@@ -1,8 +1,6 @@
 // What each call refuses before native code sees it: one error that names the argument, and nothing changes.
-import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTrainer, Engine, type Model, type Session, type Trainer } from "../../lib/index.ts";
-import { toOffsets } from "../../lib/native/arguments.ts";
 import { failure, makeEngine, pack, smallShape, someRows } from "./fixtures.ts";
 
 let engine: Engine;
@@ -261,6 +259,19 @@ test("createTrainer", async () => {
   ]);
 });
 
+test("matrix products", async () => {
+  const product = { rows: 8, inner: 8, columns: 8 };
+  const gemm = (options: Wrong) => () => engine.gemmRate(options);
+  await refuses([
+    ["no options", /options must be an object/, gemm(undefined)],
+    ["rows", /rows .* not 0/, gemm({ ...product, rows: 0 })],
+    ["missing", /columns .* not undefined/, gemm({ rows: 8, inner: 8 })],
+    ["dtype", /dtype must be one of "float32", "bfloat16", not "int8"/, gemm({ ...product, dtype: "int8" })],
+    ["repeats", /repeats .* not 0/, gemm({ ...product, repeats: 0 })],
+    ["key", /unknown key "depth"/, gemm({ ...product, depth: 8 })],
+  ]);
+});
+
 describe("steps", () => {
   const step =
     (batch: Wrong, loss: Wrong, of = () => trainer) =>
@@ -375,27 +386,4 @@ test("models of two engines do not mix", async () => {
   }
   const larger = await engine.createModel({ ...smallShape, layers: 3 });
   await failure(model.copyFrom(larger), "BAD_ARGUMENT");
-});
-
-test("offsets are taken exactly when they cut the array into rows", () => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.integer({ min: -1, max: 12 }), { maxLength: 6 }),
-      fc.nat(12),
-      (offsets, length) => {
-        const good =
-          offsets[0] === 0 &&
-          offsets.at(-1) === length &&
-          offsets.every((o, i) => i === 0 || o >= offsets[i - 1]);
-        let taken = true;
-        try {
-          toOffsets(offsets, "offsets", length, "tokens");
-        } catch {
-          taken = false;
-        }
-        expect(taken).toBe(good);
-      },
-    ),
-    { numRuns: 500 },
-  );
 });

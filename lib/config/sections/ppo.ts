@@ -70,7 +70,11 @@ const policyLoss = z
       .nullable()
       .default(0.5)
       .describe("most that a value may move from its old one in the value loss; null: any"),
-    valueCoefficient: z.number().positive().default(0.5).describe("weight of the value loss"),
+    valueCoefficient: z
+      .number()
+      .positive()
+      .default(0.5)
+      .describe("weight of the value loss, which is half the squared error"),
     entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
     klCoefficient: z
       .number()
