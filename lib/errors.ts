@@ -12,6 +12,10 @@ export type SpaErrorCode =
   | "DISK_FULL" // a file could not be written for want of space
   | "DISPOSED" // an object was used after dispose()
   | "EPISODE_OVER" // step() on a finished episode
+  | "HUB_FAILED" // a download broke off, or came with a wrong checksum, after several attempts
+  | "HUB_NOT_FOUND" // the Hub has no such model or revision
+  | "HUB_OFFLINE" // a model is not in the cache, and the network is switched off or cannot be reached
+  | "HUB_UNAUTHORIZED" // a model is gated or private
   | "INTERNAL" // a defect of this package
   | "NOT_FINITE" // a loss, gradient, weight or log-prob is NaN or infinite
   | "OUT_OF_MEMORY" // the device has too little memory

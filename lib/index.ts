@@ -4,6 +4,8 @@
 export { loadConfig, overrideConfig, presetNames } from "./config/load.ts";
 export { type Config, configSchema } from "./config/schema.ts";
 export { SpaError, type SpaErrorCode } from "./errors.ts";
+export type { DownloadProgress } from "./hub/download-snapshot.ts";
+export { type ResolvedModel, type ResolveOptions, resolveModel } from "./hub/resolve-model.ts";
 export type {
   AddonInfo,
   Aggregation,

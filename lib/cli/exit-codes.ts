@@ -8,6 +8,7 @@ export const exitCodes: readonly [code: number, meaning: string][] = [
   [3, "not ready: native addon, libtorch or device missing"],
   [4, "a checkpoint, tokenizer or run folder is broken, of another version, or in use"],
   [5, "out of disk, memory or capacity; or a loss that is not finite"],
+  [6, "a model could not be fetched: no network, no permission, or the download broke off"],
   [130, "interrupted (Ctrl-C)"],
 ];
 
@@ -24,6 +25,10 @@ const byCode: Record<SpaErrorCode, number> = {
   DISK_FULL: 5,
   DISPOSED: 1,
   EPISODE_OVER: 1,
+  HUB_FAILED: 6,
+  HUB_NOT_FOUND: 2,
+  HUB_OFFLINE: 6,
+  HUB_UNAUTHORIZED: 6,
   INTERNAL: 1,
   NOT_FINITE: 5,
   OUT_OF_MEMORY: 5,

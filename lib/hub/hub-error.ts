@@ -1,0 +1,84 @@
+import { nearestName } from "../config/nearest-name.ts";
+import { SpaError } from "../errors.ts";
+import { knownModels } from "./known-models.ts";
+
+/** What a request to the Hub was about. */
+export interface HubRequest {
+  id: string;
+  revision: string;
+  endpoint: string;
+  /** Whether a token was sent. */
+  hasToken: boolean;
+}
+
+/** A failure that another attempt may not meet: the server's, or the connection's. */
+export class PassingFailure extends Error {
+  /** Seconds that the server asks to wait. */
+  readonly wait: number | undefined;
+
+  constructor(message: string, options: { cause?: unknown; wait?: number } = {}) {
+    super(message, { cause: options.cause });
+    this.wait = options.wait;
+  }
+}
+
+/** The failure that a response of another status than 2xx means. `errorCode` is the Hub's X-Error-Code. */
+export function statusError(
+  request: HubRequest,
+  status: number,
+  errorCode: string | null,
+  retryAfter: string | null = null,
+): Error {
+  const { id, revision, endpoint } = request;
+  if (status === 408 || status === 429 || status >= 500) {
+    const wait = retryAfter === null ? Number.NaN : Number(retryAfter);
+    return new PassingFailure(
+      `${endpoint} answered ${status}`,
+      Number.isFinite(wait) ? { wait: Math.min(wait, 60) } : {},
+    );
+  }
+  if (errorCode === "GatedRepo") return gated(request);
+  if (errorCode === "RevisionNotFound") {
+    return new SpaError("HUB_NOT_FOUND", `${id} has no revision "${revision}" at ${endpoint}`, {
+      hint: `a revision is a branch, tag or commit; ${endpoint}/${id}/commits/main lists them`,
+    });
+  }
+  if (status === 401 || status === 403) return unauthorized(request, status);
+  if (status === 404) {
+    return new SpaError("HUB_NOT_FOUND", `there is no model ${id} at ${endpoint}${suggestion(id)}`, {
+      hint: "give an id as the model's page shows it (organisation/name), or a folder of Hugging Face files",
+    });
+  }
+  return new SpaError("HUB_FAILED", `${endpoint} answered ${status} for ${id} (${revision})`, {
+    hint: "check HF_ENDPOINT and the proxy's settings",
+  });
+}
+
+function suggestion(id: string): string {
+  const nearest = nearestName(id, Object.keys(knownModels));
+  return nearest ? `; did you mean ${nearest}?` : "";
+}
+
+function gated({ id, endpoint, hasToken }: HubRequest): SpaError {
+  const token = hasToken
+    ? "and use a token of the account that was granted access"
+    : `then set HF_TOKEN to a token from ${endpoint}/settings/tokens`;
+  return new SpaError(
+    "HUB_UNAUTHORIZED",
+    `${id} is gated: its authors ask that a licence be accepted first`,
+    {
+      hint: `accept it at ${endpoint}/${id}, ${token}`,
+    },
+  );
+}
+
+/** Without a right token the Hub does not tell a private model from one that is not there. */
+function unauthorized({ id, endpoint, hasToken }: HubRequest, status: number): SpaError {
+  const message = hasToken
+    ? `${endpoint} refuses ${id} to this token (${status})`
+    : `${id} is not at ${endpoint}, or is private${suggestion(id)}`;
+  const hint = hasToken
+    ? "check that HF_TOKEN is valid and may read this model, and the spelling of the id"
+    : `check the spelling of the id; for a private model set HF_TOKEN to a token from ${endpoint}/settings/tokens`;
+  return new SpaError("HUB_UNAUTHORIZED", message, { hint });
+}

@@ -1,0 +1,76 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { SpaError } from "../errors.ts";
+
+/** Small files, in the order in which they are fetched; a model may lack all but the first two. */
+const smallFiles = [
+  "config.json",
+  "tokenizer.json",
+  "generation_config.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "chat_template.jinja",
+  "chat_template.json",
+];
+
+export const singleWeights = "model.safetensors";
+export const weightsIndex = "model.safetensors.index.json";
+
+/**
+ * Which of a repository's files are needed before the weights: configuration, tokenizer, and the index of the weights
+ * where they are in several files. Pickles are never among them.
+ *
+ * @throws SpaError UNSUPPORTED when there is no config.json, or no safetensors where weights are wanted
+ */
+export function firstFiles(paths: ReadonlySet<string>, id: string, weights: boolean): string[] {
+  if (!paths.has("config.json")) {
+    throw new SpaError("UNSUPPORTED", `${id} has no config.json: it is no model that can be loaded`, {
+      hint: "adapters, GGUF files and the like must be brought into the form of a Hugging Face model first",
+    });
+  }
+  const small = smallFiles.filter((path) => paths.has(path));
+  if (!weights || paths.has(singleWeights)) return small;
+  if (paths.has(weightsIndex)) return [...small, weightsIndex];
+  throw new SpaError("UNSUPPORTED", `${id} has no safetensors: no ${singleWeights} and no ${weightsIndex}`, {
+    hint: "pickles (pytorch_model.bin) are not loaded, for they can run code; choose a model with safetensors",
+  });
+}
+
+/** The files of weights: the single one, or those that a snapshot's index names. */
+export function weightFiles(paths: ReadonlySet<string>, snapshot: string): string[] {
+  return paths.has(singleWeights) ? [singleWeights] : shards(join(snapshot, weightsIndex));
+}
+
+/** @throws SpaError BAD_CHECKPOINT when the index is no index, or names what is no file beside it */
+function shards(index: string): string[] {
+  let files: unknown[];
+  try {
+    const { weight_map: map } = JSON.parse(readFileSync(index, "utf8")) as { weight_map: object };
+    files = [...new Set(Object.values(map))].sort();
+  } catch (error) {
+    throw new SpaError("BAD_CHECKPOINT", `${index} is no index of weights: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  for (const file of files) {
+    if (typeof file !== "string" || !/^[^/\\]+\.safetensors$/.test(file)) {
+      throw new SpaError(
+        "BAD_CHECKPOINT",
+        `${index} names ${JSON.stringify(file)}, which is no safetensors file`,
+      );
+    }
+  }
+  return files as string[];
+}
+
+/** What a folder lacks to be a model (or, without weights, its configuration and tokenizer). */
+export function missingFiles(folder: string, weights: boolean): string[] {
+  const has = (name: string) => existsSync(join(folder, name));
+  const small = ["config.json", "tokenizer.json"].filter((name) => !has(name));
+  if (!weights || has(singleWeights)) return small;
+  if (!has(weightsIndex)) return [...small, singleWeights];
+  return [...small, ...shards(join(folder, weightsIndex)).filter((name) => !has(name))];
+}

@@ -1,0 +1,399 @@
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { SpaError } from "../../lib/errors.ts";
+import type { DownloadProgress } from "../../lib/hub/download-snapshot.ts";
+import { type ResolveOptions, resolveModel } from "../../lib/hub/resolve-model.ts";
+import { hubSettings } from "../../lib/hub/settings.ts";
+import { fixture } from "../native/fixtures.ts";
+import { TinyHub } from "./tiny-hub.ts";
+
+const id = "spa/tiny-qwen2";
+const weights = readFileSync(fixture("qwen2_tiny", "model.safetensors"));
+const tokenizer = Buffer.from('{"model":{}}');
+const files: Record<string, Uint8Array> = {
+  "config.json": readFileSync(fixture("qwen2_tiny", "config.json")),
+  "generation_config.json": readFileSync(fixture("qwen2_tiny", "generation_config.json")),
+  "tokenizer.json": tokenizer,
+  "chat_template.jinja": Buffer.from("{{ messages }}"),
+  "model.safetensors": weights,
+  "pytorch_model.bin": Buffer.from("a pickle"),
+  "README.md": Buffer.from("words"),
+};
+const wanted = Object.keys(files).filter((name) => !["pytorch_model.bin", "README.md"].includes(name));
+const wantedBytes = wanted.reduce((sum, name) => sum + files[name].length, 0);
+
+let hub: TinyHub;
+let home: string;
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), "spa-hub-"));
+  hub = await TinyHub.start(id, files);
+});
+afterEach(async () => {
+  await hub[Symbol.asyncDispose]();
+  rmSync(home, { recursive: true, force: true });
+  vi.unstubAllEnvs();
+});
+
+function options(more: ResolveOptions = {}, variables: Record<string, string> = {}): ResolveOptions {
+  const settings = hubSettings({ HF_HOME: home, HF_ENDPOINT: `${hub.endpoint}/`, ...variables });
+  return { settings, attempts: { count: 4, delay: 1 }, ...more };
+}
+
+async function failure(promise: Promise<unknown>): Promise<SpaError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(SpaError);
+  return error as SpaError;
+}
+
+const repository = () => join(home, "hub", "models--spa--tiny-qwen2");
+const partials = () => readdirSync(join(repository(), "blobs")).filter((name) => name.includes("incomplete"));
+
+test("a model is downloaded into the cache's standard layout, without pickles", async () => {
+  const progress: DownloadProgress[] = [];
+  const { folder, commit } = await resolveModel(
+    id,
+    options({ onProgress: (now) => progress.push({ ...now }) }),
+  );
+  expect(commit).toBe(hub.commit);
+  expect(folder).toBe(join(repository(), "snapshots", hub.commit));
+  expect(readdirSync(folder).sort()).toEqual([...wanted].sort());
+  expect(readFileSync(join(repository(), "refs", "main"), "utf8")).toBe(hub.commit);
+  for (const name of wanted) {
+    expect(lstatSync(join(folder, name)).isSymbolicLink()).toBe(true);
+    expect(readlinkSync(join(folder, name))).toBe(join("..", "..", "blobs", hub.etag(name)));
+    expect(readFileSync(join(folder, name))).toEqual(Buffer.from(files[name]));
+  }
+  const last = progress.at(-1)!;
+  expect(last).toMatchObject({
+    bytes: wantedBytes,
+    totalBytes: wantedBytes,
+    files: wanted.length,
+    totalFiles: wanted.length,
+  });
+  expect(progress.every(({ bytes }, k) => k === 0 || bytes >= progress[k - 1].bytes)).toBe(true);
+  expect(hub.bytesSent).toBe(wantedBytes);
+});
+
+test("what is there is not fetched again: a branch costs one request, a commit none", async () => {
+  await resolveModel(id, options());
+  hub.requests.length = 0;
+  await resolveModel(id, options());
+  expect(hub.requests.map(({ path }) => path)).toEqual([`/api/models/${id}/revision/main`]);
+  hub.requests.length = 0;
+  const { commit } = await resolveModel(id, options({ revision: hub.commit }));
+  expect(commit).toBe(hub.commit);
+  expect(hub.requests).toEqual([]);
+});
+
+test("a branch that has moved brings the new commit, sharing the files that are the same", async () => {
+  const old = await resolveModel(id, options());
+  hub.refs.set("main", "3".repeat(40));
+  hub.files.set("config.json", Buffer.from('{"new":true}'));
+  const before = hub.bytesSent;
+  const now = await resolveModel(id, options());
+  expect(now.commit).toBe("3".repeat(40));
+  expect(hub.bytesSent - before).toBe('{"new":true}'.length);
+  expect(readFileSync(join(old.folder, "config.json"))).toEqual(Buffer.from(files["config.json"]));
+});
+
+test("an interrupted download goes on with the bytes that are missing", async () => {
+  const cut = 300_000;
+  hub.fault = ({ path }) =>
+    path.startsWith("/cdn/") && path.endsWith(hub.etag("model.safetensors")) ? { cutAfter: cut } : undefined;
+  const error = await failure(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
+  expect(error.code).toBe("HUB_FAILED");
+  expect(partials()).toHaveLength(1);
+  const kept = statSync(join(repository(), "blobs", partials()[0])).size;
+  expect(kept).toBeGreaterThan(0);
+  // Half a download is no model, with the network or without.
+  const offline = await failure(resolveModel(id, options({}, { HF_HUB_OFFLINE: "1" })));
+  expect(offline.code).toBe("HUB_OFFLINE");
+
+  hub.fault = () => undefined;
+  hub.requests.length = 0;
+  const { folder } = await resolveModel(id, options());
+  const rest = hub.requests.filter(({ path }) => path.startsWith("/cdn/"));
+  expect(rest.map(({ range, sent }) => [range, sent])).toEqual([[`bytes=${kept}-`, weights.length - kept]]);
+  expect(hub.bytesSent).toBe(weights.length - kept);
+  expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+  expect(partials()).toEqual([]);
+});
+
+test("a connection that breaks again and again still ends, each time with the rest", async () => {
+  hub.fault = ({ path }) => (path.startsWith("/cdn/") ? { cutAfter: 100_000 } : undefined);
+  const notes: string[] = [];
+  const { folder } = await resolveModel(id, options({ onNote: (text) => notes.push(text) }));
+  expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+  expect(notes.length).toBeGreaterThan(2);
+  expect(hub.bytesSent).toBe(wantedBytes);
+});
+
+test("a server that ignores Range sends the file from the start", async () => {
+  hub.fault = ({ path }) => (path.startsWith("/cdn/") ? { cutAfter: 300_000 } : undefined);
+  await failure(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
+  hub.fault = () => ({ ignoreRange: true });
+  const { folder } = await resolveModel(id, options());
+  expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+});
+
+test.each(["model.safetensors", "config.json"])(
+  "a wrong checksum of %s is refused, and nothing is kept",
+  async (name) => {
+    const content = Uint8Array.from(files[name], (byte) => byte ^ 1);
+    const isFile = (path: string) => path.endsWith(name) || path.endsWith(hub.etag(name));
+    hub.fault = ({ path }) =>
+      isFile(path) && !path.startsWith("/api") && (path.startsWith("/cdn") || name === "config.json")
+        ? { content }
+        : undefined;
+    const error = await failure(resolveModel(id, options()));
+    expect(error.code).toBe("HUB_FAILED");
+    expect(error.message).toMatch(`${name} came twice with a wrong checksum`);
+    expect(error.message).toContain(hub.etag(name));
+    expect(partials()).toEqual([]);
+    expect(existsSync(join(repository(), "blobs", hub.etag(name)))).toBe(false);
+
+    hub.fault = () => undefined;
+    const { folder } = await resolveModel(id, options());
+    expect(readFileSync(join(folder, name))).toEqual(Buffer.from(files[name]));
+  },
+);
+
+test("an answer that is longer than listed is refused", async () => {
+  hub.fault = ({ path }) =>
+    path.startsWith("/cdn/") ? { content: new Uint8Array(weights.length + 1) } : undefined;
+  expect((await failure(resolveModel(id, options()))).code).toBe("HUB_FAILED");
+});
+
+test("gated, private, missing", async () => {
+  hub.fault = ({ path }) =>
+    path.includes("/resolve/") ? { status: 403, headers: { "x-error-code": "GatedRepo" } } : undefined;
+  const gated = await failure(resolveModel(id, options()));
+  expect(gated.code).toBe("HUB_UNAUTHORIZED");
+  expect(gated.message).toContain("gated");
+  expect(gated.hint).toContain(`accept it at ${hub.endpoint}/${id}, then set HF_TOKEN`);
+
+  hub.fault = () => ({ status: 401 });
+  const secret = await failure(resolveModel(id, options()));
+  expect([secret.code, secret.message]).toEqual([
+    "HUB_UNAUTHORIZED",
+    expect.stringContaining("or is private"),
+  ]);
+  const refused = await failure(resolveModel(id, options({}, { HF_TOKEN: "hf_wrong" })));
+  expect(refused.message).toContain("refuses");
+
+  hub.fault = () => undefined;
+  const missing = await failure(resolveModel("Qwen/Qwen2.5-1.5B-Instuct", options()));
+  expect(missing.code).toBe("HUB_NOT_FOUND");
+  expect(missing.message).toContain("did you mean Qwen/Qwen2.5-1.5B-Instruct?");
+  const revision = await failure(resolveModel(id, options({ revision: "v9" })));
+  expect([revision.code, revision.message]).toEqual([
+    "HUB_NOT_FOUND",
+    expect.stringContaining('no revision "v9"'),
+  ]);
+  expect((await failure(resolveModel(id, options({ revision: "../../x" })))).code).toBe("HUB_NOT_FOUND");
+});
+
+test("the token goes to the Hub and not to where it redirects", async () => {
+  mkdirSync(home, { recursive: true });
+  writeFileSync(join(home, "token"), "hf_from_file\n");
+  await resolveModel(id, options());
+  const atHub = hub.requests.filter(({ path }) => !path.startsWith("/cdn/"));
+  expect(new Set(atHub.map(({ authorization }) => authorization))).toEqual(new Set(["Bearer hf_from_file"]));
+  const elsewhere = hub.requests.filter(({ path }) => path.startsWith("/cdn/"));
+  expect(elsewhere.length).toBeGreaterThan(0);
+  expect(elsewhere.every(({ authorization }) => authorization === undefined)).toBe(true);
+});
+
+test("server errors pass; those that stay end with what to do", async () => {
+  let failures = 0;
+  hub.fault = () => (failures++ < 2 ? { status: 500 } : undefined);
+  await resolveModel(id, options());
+  expect(failures).toBeGreaterThan(2);
+  rmSync(home, { recursive: true });
+  hub.fault = () => ({ status: 503, headers: { "retry-after": "0" } });
+  hub.requests.length = 0;
+  const error = await failure(resolveModel(id, options()));
+  expect(error.code).toBe("HUB_FAILED");
+  expect(error.message).toContain("4 attempts");
+  expect(hub.requests).toHaveLength(4);
+});
+
+test("too little space is told before the download; a disk that fills up keeps what is there", async () => {
+  hub.listedSizes.set("model.safetensors", 1e17);
+  const early = await failure(resolveModel(id, options()));
+  expect(early.code).toBe("DISK_FULL");
+  expect(early.message).toMatch(/needs 1\.00e\+8 GB more, but only .* GB are free/);
+  expect(hub.bytesSent).toBe(0);
+  hub.listedSizes.clear();
+  mkdirSync(join(repository(), "blobs"), { recursive: true });
+  symlinkSync("/dev/full", join(repository(), "blobs", `${hub.etag("model.safetensors")}.spa.incomplete`));
+  const late = await failure(resolveModel(id, options()));
+  expect([late.code, late.hint]).toEqual(["DISK_FULL", expect.stringContaining("HF_HOME")]);
+});
+
+const canMount = () => {
+  const folder = mkdtempSync(join(tmpdir(), "spa-mount-"));
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "none", folder]).status === 0;
+  if (mounted) spawnSync("umount", [folder]);
+  rmSync(folder, { recursive: true });
+  return mounted;
+};
+
+test.runIf(canMount())("a small disk is refused, and with more room the download goes on", async () => {
+  mkdirSync(join(home, "hub"), { recursive: true });
+  const mount = (...args: string[]) =>
+    expect(spawnSync("mount", [...args, join(home, "hub")]).status).toBe(0);
+  mount("-t", "tmpfs", "-o", "size=256k", "none");
+  try {
+    expect((await failure(resolveModel(id, options()))).code).toBe("DISK_FULL");
+    mount("-o", "remount,size=4m");
+    await resolveModel(id, options());
+  } finally {
+    spawnSync("umount", [join(home, "hub")]);
+  }
+});
+
+test("offline uses what is whole in the cache, and says what is missing", async () => {
+  const offline = options({}, { HF_HUB_OFFLINE: "1" });
+  const error = await failure(resolveModel(id, offline));
+  expect(error.code).toBe("HUB_OFFLINE");
+  expect(error.hint).toContain(`spa download ${id}`);
+  const { folder } = await resolveModel(id, options());
+  hub.requests.length = 0;
+  expect(await resolveModel(id, offline)).toEqual({ folder, commit: hub.commit });
+  expect(hub.requests).toEqual([]);
+  rmSync(join(folder, "model.safetensors"));
+  expect((await failure(resolveModel(id, offline))).message).toContain("lacks model.safetensors");
+  expect((await resolveModel(id, { ...offline, weights: false })).folder).toBe(folder);
+});
+
+test("a Hub that cannot be reached: the cache serves, or the error says so", async () => {
+  const { folder } = await resolveModel(id, options());
+  const gone = options({}, { HF_ENDPOINT: "http://127.0.0.1:9" });
+  const notes: string[] = [];
+  expect((await resolveModel(id, { ...gone, onNote: (text) => notes.push(text) })).folder).toBe(folder);
+  expect(notes.join()).toContain("from the cache");
+  const error = await failure(resolveModel("spa/other", { ...gone, attempts: { count: 2, delay: 1 } }));
+  expect([error.code, error.message]).toEqual(["HUB_OFFLINE", expect.stringContaining("cannot be reached")]);
+});
+
+test("two at once download each file once", async () => {
+  const notes: string[] = [];
+  const both = [1, 2].map(() => resolveModel(id, options({ onNote: (text) => notes.push(text) })));
+  const [first, second] = await Promise.all(both);
+  expect(first).toEqual(second);
+  expect(hub.bytesSent).toBe(wantedBytes);
+  expect(notes.join()).toContain(`waiting for process ${process.pid}`);
+});
+
+test("an abort keeps what was fetched", async () => {
+  const controller = new AbortController();
+  const stop = ({ file, bytes }: DownloadProgress) => {
+    if (file === "model.safetensors" && bytes > 0) controller.abort();
+  };
+  const error = await failure(resolveModel(id, options({ signal: controller.signal, onProgress: stop })));
+  expect(error.code).toBe("ABORTED");
+  const { folder } = await resolveModel(id, options());
+  expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+});
+
+test("without weights: configuration and tokenizer only", async () => {
+  const { folder } = await resolveModel(id, options({ weights: false }));
+  expect(readdirSync(folder)).not.toContain("model.safetensors");
+  expect(hub.bytesSent).toBe(wantedBytes - weights.length);
+  await resolveModel(id, options());
+  expect(hub.bytesSent).toBe(wantedBytes);
+});
+
+test("shards are those that the index names; a repository of pickles is refused", async () => {
+  const shard = (k: number) => `model-0000${k}-of-00002.safetensors`;
+  hub.files.delete("model.safetensors");
+  const pickles = await failure(resolveModel(id, options()));
+  expect([pickles.code, pickles.hint]).toEqual(["UNSUPPORTED", expect.stringContaining("pickles")]);
+  hub.files.set(shard(1), Buffer.alloc(1000, 1));
+  hub.files.set(shard(2), Buffer.alloc(2000, 2));
+  hub.files.set("other.safetensors", Buffer.alloc(500, 3));
+  const index = { weight_map: { a: shard(1), b: shard(2), c: shard(2) } };
+  hub.files.set("model.safetensors.index.json", Buffer.from(JSON.stringify(index)));
+  const { folder } = await resolveModel(id, options());
+  expect(readdirSync(folder).filter((name) => name.endsWith(".safetensors"))).toEqual([shard(1), shard(2)]);
+  hub.refs.set("bad", "4".repeat(40));
+  hub.files.set("model.safetensors.index.json", Buffer.from('{"weight_map":{"a":"../../x.safetensors"}}'));
+  expect((await failure(resolveModel(id, options({ revision: "bad" })))).code).toBe("BAD_CHECKPOINT");
+});
+
+test("a proxy is used, but not for what NO_PROXY names", async () => {
+  const tunnels: string[] = [];
+  const proxy = createServer().on("connect", (request, client) => {
+    tunnels.push(request.url!);
+    const [host, port] = request.url!.split(":");
+    const upstream = connect(Number(port), host, () => {
+      client.write("HTTP/1.1 200 Connection Established\r\n\r\n");
+      upstream.pipe(client).pipe(upstream);
+    });
+    upstream.on("error", () => client.destroy());
+    client.on("error", () => upstream.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  try {
+    const address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    for (const name of ["http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY"]) vi.stubEnv(name, "");
+    vi.stubEnv("HTTP_PROXY", address);
+    vi.stubEnv("http_proxy", address);
+    vi.stubEnv("NO_PROXY", "localhost");
+    vi.stubEnv("no_proxy", "localhost");
+    await resolveModel(id, options());
+    expect(tunnels.length).toBeGreaterThan(0);
+    expect(new Set(tunnels)).toEqual(new Set([`127.0.0.1:${hub.port}`]));
+  } finally {
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  }
+});
+
+test("a folder is taken as it is, and named when it is not there", async () => {
+  expect(await resolveModel(fixture("qwen2_tiny"))).toEqual({ folder: fixture("qwen2_tiny"), commit: null });
+  const error = await failure(resolveModel("./no/such/folder"));
+  expect([error.code, error.message]).toEqual(["BAD_CHECKPOINT", expect.stringContaining("/no/such/folder")]);
+});
+
+test("settings follow huggingface_hub's variables", () => {
+  const of = (variables: Record<string, string>) => hubSettings({ HF_HOME: home, ...variables });
+  expect(of({}).cacheFolder).toBe(join(home, "hub"));
+  expect(of({ HF_HUB_CACHE: "/elsewhere" }).cacheFolder).toBe("/elsewhere");
+  expect(hubSettings({ XDG_CACHE_HOME: "/x" }).cacheFolder).toBe("/x/huggingface/hub");
+  expect(of({}).endpoint).toBe("https://huggingface.co");
+  expect(of({ HF_TOKEN: " hf_a " }).token).toBe("hf_a");
+  expect(["1", "true", "ON", "yes"].map((value) => of({ HF_HUB_OFFLINE: value }).offline)).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+  expect(["0", "", "no"].map((value) => of({ HF_HUB_OFFLINE: value }).offline)).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
