@@ -7,7 +7,8 @@ import { settings } from "../../lib/config/allowed-values.ts";
 import { loadConfig, overrideConfig, presetNames } from "../../lib/config/load.ts";
 import { mergeLayers, parseOverride } from "../../lib/config/overrides.ts";
 import { configSchema } from "../../lib/config/schema.ts";
-import { SpaError } from "../../lib/errors.ts";
+import type { SpaError } from "../../lib/errors.ts";
+import { errorOf } from "../thrown-error.ts";
 
 let folder: string;
 let empty: string;
@@ -16,16 +17,6 @@ function write(name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);
   return path;
-}
-
-function errorOf(action: () => unknown): SpaError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof SpaError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
 }
 
 beforeAll(() => {

@@ -1,17 +1,7 @@
 import { expect, test } from "vitest";
 import { colorWanted, show } from "../../lib/cli/show.ts";
-import { SpaError } from "../../lib/errors.ts";
+import { errorOf } from "../thrown-error.ts";
 import { exampleRun } from "./example-run.ts";
-
-function errorOf(action: () => unknown): SpaError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof SpaError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
 
 test("without a stage it says what there is", async () => {
   const text = show(await exampleRun(), {}, false);

@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
-import { SpaError } from "../../lib/errors.ts";
 import { bestCheckpoint, latestCheckpoint, saveCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { errorOf } from "../thrown-error.ts";
 import { checkpointParts } from "./programs/stand-ins.ts";
 
 const stage = "spa/ppo";
@@ -36,16 +36,6 @@ afterEach(() => {
 
 const save = (step: number, validation?: number) =>
   saveCheckpoint(run, { stage, step, ...checkpointParts(step, 100), state: { step }, validation });
-
-function errorOf(action: () => unknown): SpaError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof SpaError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
 
 test("a checkpoint comes back with its state and folders", async () => {
   const folder = await save(10, 0.5);
