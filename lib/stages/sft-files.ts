@@ -7,7 +7,7 @@ import { SpaError } from "../errors.ts";
 import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { TrajectoryTokens } from "../rollout/trajectory.ts";
 import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
-import { Role } from "../text/roles.ts";
+import { writeConversation } from "../text/conversation.ts";
 import { spansOf } from "../text/spans.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -177,23 +177,13 @@ function encodeRow(
   chat: ChatFormat,
   format: TurnFormat,
 ): Pick<SftExample, "tokens" | "roles" | "trainable" | "segments"> {
+  const written = (text: string) => encodeSpans(spansOf(text, format), tokenizer, chat.endToken);
+  const before = writeConversation(tokenizer, chat, prompt, written);
+  const turn = written(response);
   const tokens = new TrajectoryTokens();
   tokens.beginSegment();
-  tokens.appendText(chat.begin, Role.template);
-  for (const { role, content } of prompt) {
-    tokens.appendText(chat.open(role), Role.template);
-    if (role === "assistant") {
-      const turn = encodeSpans(spansOf(content, format), tokenizer, chat.endToken);
-      tokens.appendText(turn.tokens, turn.roles);
-    } else {
-      tokens.appendText(tokenizer.encode(content), Role.prompt);
-      tokens.appendText([chat.endToken], Role.template);
-    }
-    tokens.appendText(chat.separator, Role.template);
-  }
-  tokens.appendText(chat.open("assistant"), Role.template);
+  tokens.appendText(before.tokens, before.roles);
   const begin = tokens.length;
-  const turn = encodeSpans(spansOf(response, format), tokenizer, chat.endToken);
   tokens.appendText(turn.tokens, turn.roles);
   const { tokens: ids, roles, segments } = tokens.finish();
   return { tokens: ids, roles, trainable: new Uint8Array(ids.length).fill(1, begin), segments };

@@ -1,50 +1,73 @@
 import { SpaError } from "../errors.ts";
+import { type ChatDelimiters, chatMl, deriveDelimiters } from "./chat-delimiters.ts";
+import { chatTemplateOf, jsonOf } from "./chat-template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Who speaks in a message. */
-export type Speaker = "system" | "user" | "assistant";
-
 /**
- * How messages are delimited, as token ids. A conversation is `begin`, then for each message `open(speaker)`, the
- * content's tokens, the end token and `separator`.
+ * How a model's conversations are written. Text is only ever appended to one: each turn's new text is rendered with
+ * these delimiters, and what stands before it keeps its tokens, whatever the model's template does to history.
  */
 export interface ChatFormat {
-  /** What stands once at the start of a conversation (a begin-of-text token, or nothing). */
-  readonly begin: Int32Array;
-  /** What comes before the content of a message. */
-  open(speaker: Speaker): Int32Array;
-  /** Ends a message; the token with which the model ends its turn. */
+  readonly delimiters: Readonly<ChatDelimiters>;
+  /** Ends a turn; the token with which the model ends its reply. */
   readonly endToken: number;
   /** Every token after which the model has finished its turn (`endToken` and, say, end-of-text). For `generate`. */
   readonly stopTokens: readonly number[];
-  /** What stands between an end token and the next message. */
-  readonly separator: Int32Array;
 }
 
+const formats = new WeakMap<Tokenizer, ChatFormat>();
+
 /**
- * The chat format of a tokenizer, told by its special tokens. ChatML (nano, Qwen):
- * `<|im_start|>user\n…<|im_end|>\n<|im_start|>assistant\n…<|im_end|>\n`.
+ * The chat format of a tokenizer, from the chat template in its files: delimiters are found and verified by rendering
+ * conversations (chat-delimiters.ts). Without a template it is ChatML, if the tokenizer has ChatML's tokens.
  *
- * @throws SpaError BAD_TOKENIZER if the tokenizer has no delimiters that this package knows.
+ * @throws SpaError BAD_TOKENIZER if there is neither, or if turns cannot be appended as the template would write them.
  */
 export function chatFormatOf(tokenizer: Tokenizer): ChatFormat {
-  const end = tokenizer.tokenId("<|im_end|>");
-  const endOfText = tokenizer.tokenId("<|endoftext|>");
-  if (tokenizer.tokenId("<|im_start|>") === undefined || end === undefined) {
-    throw new SpaError("BAD_TOKENIZER", "the tokenizer has no <|im_start|> and <|im_end|> tokens", {
-      hint: "only models with the ChatML format are supported (nano, Qwen2, Qwen2.5, Qwen3)",
-    });
+  let format = formats.get(tokenizer);
+  if (format === undefined) {
+    format = makeFormat(tokenizer);
+    formats.set(tokenizer, format);
   }
-  const openings: Record<Speaker, Int32Array> = {
-    system: tokenizer.encode("<|im_start|>system\n"),
-    user: tokenizer.encode("<|im_start|>user\n"),
-    assistant: tokenizer.encode("<|im_start|>assistant\n"),
-  };
-  return {
-    begin: new Int32Array(),
-    open: (speaker) => openings[speaker],
-    endToken: end,
-    stopTokens: endOfText === undefined ? [end] : [end, endOfText],
-    separator: tokenizer.encode("\n"),
-  };
+  return format;
+}
+
+function makeFormat(tokenizer: Tokenizer): ChatFormat {
+  const template = chatTemplateOf(tokenizer);
+  if (template === undefined) {
+    if (tokenizer.tokenId("<|im_start|>") === undefined || tokenizer.tokenId("<|im_end|>") === undefined) {
+      throw new SpaError(
+        "BAD_TOKENIZER",
+        "the tokenizer has no chat template, and no <|im_start|> and <|im_end|> tokens to do without one",
+        { hint: "use an instruct model, or put its chat_template.jinja beside the tokenizer.json" },
+      );
+    }
+  }
+  const delimiters =
+    template === undefined ? chatMl : deriveDelimiters(template, (text) => leadingSpecial(tokenizer, text));
+  const endToken = tokenizer.encode(delimiters.end)[0];
+  return { delimiters, endToken, stopTokens: stopTokensOf(tokenizer, endToken) };
+}
+
+/** The text of the special token with which a text begins. */
+function leadingSpecial(tokenizer: Tokenizer, text: string): string | undefined {
+  const tokens = tokenizer.encode(text);
+  return tokens.length > 0 && tokenizer.isAdded(tokens[0]) ? tokenizer.decode([tokens[0]]) : undefined;
+}
+
+/** The end token, generation_config.json's, tokenizer_config.json's, and the token that ends documents. */
+function stopTokensOf(tokenizer: Tokenizer, endToken: number): number[] {
+  const listed = jsonOf(tokenizer, "generation_config.json").eos_token_id;
+  const eos = jsonOf(tokenizer, "tokenizer_config.json").eos_token as
+    | string
+    | { content?: string }
+    | null
+    | undefined;
+  const named = [typeof eos === "string" ? eos : eos?.content, "<|endoftext|>", "<|end_of_text|>"];
+  const ids = [
+    endToken,
+    ...(Array.isArray(listed) ? listed : [listed]),
+    ...named.map((token) => (token === undefined ? undefined : tokenizer.tokenId(token))),
+  ];
+  return [...new Set(ids.filter((id): id is number => Number.isInteger(id) && (id as number) >= 0))];
 }

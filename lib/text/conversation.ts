@@ -1,5 +1,9 @@
-import type { ChatFormat, Speaker } from "./chat-format.ts";
+import { SpaError } from "../errors.ts";
+import type { ChatFormat } from "./chat-format.ts";
+import type { Message } from "./chat-template.ts";
 import { Role } from "./roles.ts";
+import type { Span } from "./spans.ts";
+import { strip } from "./tags.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Tokens that are appended to a trajectory, none of them sampled, with a role for each. */
@@ -26,59 +30,141 @@ export interface Continuation {
 
 /** Tokens from the start of a conversation up to where the assistant's first turn is sampled. */
 export function openConversation(tokenizer: Tokenizer, chat: ChatFormat, opening: Opening): TokenPiece {
-  const piece = new PieceWriter(tokenizer, chat);
-  piece.add(chat.begin, Role.template);
-  if (opening.system !== null) {
-    piece.message("system", opening.system, Role.prompt);
-  }
-  piece.message("user", opening.user, Role.prompt);
-  piece.openTurn(opening.forced);
-  return piece.finish();
+  const text = new ConversationText(chat);
+  if (opening.system !== null) text.message("system", opening.system);
+  text.message("user", opening.user);
+  text.openTurn();
+  return joined([text.encode(tokenizer), forcedPiece(tokenizer, opening.forced)]);
 }
 
 /** Tokens from the end of one assistant turn up to where the next is sampled. */
 export function continueConversation(tokenizer: Tokenizer, chat: ChatFormat, next: Continuation): TokenPiece {
-  const piece = new PieceWriter(tokenizer, chat);
-  if (!next.ended) {
-    piece.add([chat.endToken], Role.template);
-  }
-  piece.add(chat.separator, Role.template);
-  piece.message("user", next.user, Role.environment);
-  piece.openTurn(next.forced);
-  return piece.finish();
+  const end = { tokens: Int32Array.of(chat.endToken), roles: Uint8Array.of(Role.template) };
+  const text = new ConversationText(chat);
+  text.replied();
+  text.message("user", next.user);
+  text.openTurn();
+  const pieces = [text.encode(tokenizer), forcedPiece(tokenizer, next.forced)];
+  return joined(next.ended ? pieces : [end, ...pieces]);
 }
 
-class PieceWriter {
-  readonly #tokenizer: Tokenizer;
-  readonly #chat: ChatFormat;
-  readonly #tokens: number[] = [];
-  readonly #roles: number[] = [];
+/**
+ * Tokens of a written conversation, up to where the assistant's next turn begins.
+ *
+ * @param reply gives the tokens of an assistant message, its end token included.
+ * @throws SpaError BAD_ARGUMENT if a system message is not the first one, or no user message comes before the assistant's
+ */
+export function writeConversation(
+  tokenizer: Tokenizer,
+  chat: ChatFormat,
+  messages: readonly Message[],
+  reply: (content: string) => TokenPiece,
+): TokenPiece {
+  const pieces: TokenPiece[] = [];
+  let text = new ConversationText(chat);
+  for (const { role, content } of messages) {
+    if (role !== "assistant") {
+      text.message(role, content);
+      continue;
+    }
+    text.openTurn();
+    pieces.push(text.encode(tokenizer), reply(content));
+    text = new ConversationText(chat);
+    text.replied();
+  }
+  text.openTurn();
+  pieces.push(text.encode(tokenizer));
+  return joined(pieces);
+}
 
-  constructor(tokenizer: Tokenizer, chat: ChatFormat) {
-    this.#tokenizer = tokenizer;
+/**
+ * New text of a conversation between two replies, in spans. It is encoded as one text, so that a line break of the
+ * delimiter and one of the content are the token that the model was trained on.
+ */
+class ConversationText {
+  readonly #chat: ChatFormat;
+  readonly #spans: Span[] = [];
+  /** What was written last. */
+  #last: "start" | "system" | "first user" | "user" | "reply" = "start";
+
+  constructor(chat: ChatFormat) {
     this.#chat = chat;
   }
 
-  add(tokens: ArrayLike<number>, role: Role): void {
-    for (let i = 0; i < tokens.length; i++) {
-      this.#tokens.push(tokens[i]);
-      this.#roles.push(role);
+  message(speaker: "system" | "user", text: string): void {
+    const { begin, openSystem, systemToUser, openUser, closeUser, separator, trims } = this.#chat.delimiters;
+    const content = trims ? strip(text) : text;
+    if (speaker === "system") {
+      if (this.#last !== "start") throw badOrder("a system message can only be the first one");
+      this.#add(openSystem, Role.template);
+      this.#add(content, Role.prompt);
+      this.#last = "system";
+      return;
     }
+    const first = this.#last === "start" || this.#last === "system";
+    if (this.#last === "reply") this.#add(separator, Role.template);
+    this.#add(first ? (this.#last === "start" ? begin : systemToUser) : openUser, Role.template);
+    this.#add(content, first ? Role.prompt : Role.environment);
+    this.#add(closeUser, Role.template);
+    this.#last = first ? "first user" : "user";
   }
 
-  message(speaker: Speaker, content: string, role: Role): void {
-    this.add(this.#chat.open(speaker), Role.template);
-    this.add(this.#tokenizer.encode(content), role);
-    this.add([this.#chat.endToken], Role.template);
-    this.add(this.#chat.separator, Role.template);
+  /** Ends with what comes before a reply. */
+  openTurn(): void {
+    if (this.#last === "start" || this.#last === "system") {
+      throw badOrder("there is no user message before the assistant's");
+    }
+    const { openAssistant, separator } = this.#chat.delimiters;
+    if (this.#last === "reply") this.#add(separator, Role.template);
+    this.#add(openAssistant, Role.template);
   }
 
-  openTurn(forced = ""): void {
-    this.add(this.#chat.open("assistant"), Role.template);
-    this.add(this.#tokenizer.encode(forced), Role.tag);
+  /** The text goes on behind a reply's end token. */
+  replied(): void {
+    this.#last = "reply";
   }
 
-  finish(): TokenPiece {
-    return { tokens: Int32Array.from(this.#tokens), roles: Uint8Array.from(this.#roles) };
+  encode(tokenizer: Tokenizer): TokenPiece {
+    const tokens = tokenizer.encode(this.#spans.map(({ text }) => text).join(""));
+    // The normaliser may change the length of a text, so it is counted behind it.
+    const sizes = this.#spans.map(({ text }) => tokenizer.bytes(tokenizer.encode(text)).length);
+    const roles = new Uint8Array(tokens.length);
+    let span = 0;
+    let left = sizes[0] ?? 0;
+    for (const [i, token] of tokens.entries()) {
+      let role: Role = Role.template;
+      for (let size = tokenizer.bytesOf(token).length; size > 0; ) {
+        while (left === 0 && span + 1 < sizes.length) left = sizes[++span];
+        // A token that holds any part of a content belongs to it.
+        if (this.#spans[span].role !== Role.template) role = this.#spans[span].role;
+        const taken = span + 1 < sizes.length ? Math.min(size, left) : size;
+        size -= taken;
+        left -= taken;
+      }
+      roles[i] = role;
+    }
+    return { tokens, roles };
   }
+
+  #add(text: string, role: Role): void {
+    if (text !== "") this.#spans.push({ text, role });
+  }
+}
+
+function forcedPiece(tokenizer: Tokenizer, forced = ""): TokenPiece {
+  const tokens = tokenizer.encode(forced);
+  return { tokens, roles: new Uint8Array(tokens.length).fill(Role.tag) };
+}
+
+function joined(pieces: readonly TokenPiece[]): TokenPiece {
+  return {
+    tokens: Int32Array.from(pieces.flatMap(({ tokens }) => Array.from(tokens))),
+    roles: Uint8Array.from(pieces.flatMap(({ roles }) => Array.from(roles))),
+  };
+}
+
+function badOrder(what: string): SpaError {
+  return new SpaError("BAD_ARGUMENT", `the conversation cannot be written: ${what}`, {
+    hint: "a conversation is a system message or none, then user and assistant messages in turn",
+  });
 }

@@ -11,10 +11,14 @@ const required = "tokenizer.json";
 const optional = [
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "chat_template.jinja",
+  "chat_template.json",
   "vocab.json",
   "merges.txt",
 ];
+/** Read for its end tokens, but the model's to write. */
+const generationConfig = "generation_config.json";
 
 // Rollouts encode the same tags, prompts and states over and over (a group plays one level): remember short texts.
 const cachedTexts = 16384;
@@ -121,13 +125,23 @@ export class Tokenizer {
     return bytes;
   }
 
+  /** Whether a token was added to the vocabulary: a special token or a tag, which no text merges with. */
+  isAdded(id: number): boolean {
+    return this.#added.has(id);
+  }
+
+  /** The bytes of one of the tokenizer's files as it was read, e.g. `"chat_template.jinja"`; undefined if there is none. */
+  file(name: string): Uint8Array | undefined {
+    return this.#files.get(name);
+  }
+
   /** The id of a token by its exact content in the vocabulary, e.g. `"<|im_end|>"`; undefined if there is none. */
   tokenId(token: string): number | undefined {
     return this.#hub.token_to_id(token);
   }
 
   /**
-   * Writes the tokenizer's files, byte for byte as they were read.
+   * Writes the tokenizer's files, its chat template among them, byte for byte as they were read.
    *
    * @throws SpaError DISK_FULL, BAD_ARGUMENT (folder cannot be written)
    */
@@ -135,7 +149,7 @@ export class Tokenizer {
     try {
       mkdirSync(folder, { recursive: true });
       for (const [name, bytes] of this.#files) {
-        writeFileSync(join(folder, name), bytes);
+        if (name !== generationConfig) writeFileSync(join(folder, name), bytes);
       }
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "DISK_FULL" : "BAD_ARGUMENT";
@@ -148,13 +162,14 @@ export class Tokenizer {
 }
 
 /**
- * Reads a folder with Hugging Face tokenizer files (`tokenizer.json`; `tokenizer_config.json` if it is there).
+ * Reads a folder with Hugging Face tokenizer files: `tokenizer.json`, and what there is of `tokenizer_config.json`, chat
+ * templates and older vocabulary files.
  *
  * @throws SpaError BAD_TOKENIZER when the file is missing, broken or of an unsupported kind.
  */
 export function loadTokenizer(folder: string): Tokenizer {
   const files = new Map<string, Uint8Array>();
-  for (const name of [required, ...optional]) {
+  for (const name of [required, ...optional, generationConfig]) {
     try {
       files.set(name, readFileSync(join(folder, name)));
     } catch (cause) {

@@ -1,0 +1,212 @@
+// Templates of many kinds on a tiny tokenizer: which are followed, and which are refused with a reason.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { SpaError } from "../../lib/errors.ts";
+import { chatMl } from "../../lib/text/chat-delimiters.ts";
+import { type ChatFormat, chatFormatOf } from "../../lib/text/chat-format.ts";
+import { openConversation } from "../../lib/text/conversation.ts";
+import { loadTokenizer, type Tokenizer } from "../../lib/text/tokenizer.ts";
+import { tinyBpe, writeTokenizerFolder } from "./tiny-bpe.ts";
+
+/** A folder with the tiny tokenizer and other files, objects as JSON. */
+function folderWith(files: Record<string, unknown>): string {
+  const folder = writeTokenizerFolder(tinyBpe());
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(join(folder, name), typeof content === "string" ? content : JSON.stringify(content));
+  }
+  return folder;
+}
+
+function withTemplate(template: string): { tokenizer: Tokenizer; chat: ChatFormat } {
+  const tokenizer = loadTokenizer(folderWith({ "chat_template.jinja": template }));
+  return { tokenizer, chat: chatFormatOf(tokenizer) };
+}
+
+function refusal(files: Record<string, unknown>): SpaError {
+  try {
+    chatFormatOf(loadTokenizer(folderWith(files)));
+  } catch (error) {
+    expect(error).toBeInstanceOf(SpaError);
+    expect((error as SpaError).code).toBe("BAD_TOKENIZER");
+    return error as SpaError;
+  }
+  throw new Error("the template was taken");
+}
+
+const message = "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}";
+const prompt = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+const loop = (body: string, before = "", after = prompt) =>
+  `${before}{% for message in messages %}${body}{% endfor %}${after}`;
+
+describe("where a template comes from", () => {
+  const greeting = (text: string) => loop(message, text);
+
+  it("takes chat_template.jinja before chat_template.json before tokenizer_config.json", () => {
+    const config = { "tokenizer_config.json": { chat_template: greeting("config ") } };
+    const json = { ...config, "chat_template.json": { chat_template: greeting("json ") } };
+    const jinja = { ...json, "chat_template.jinja": greeting("jinja ") };
+    for (const [files, name] of [
+      [config, "config"],
+      [json, "json"],
+      [jinja, "jinja"],
+    ] as const) {
+      const { delimiters } = chatFormatOf(loadTokenizer(folderWith(files)));
+      expect(delimiters.begin).toBe(`${name} <|im_start|>user\n`);
+    }
+  });
+
+  it("takes the template named default, or the only one", () => {
+    const tools = { name: "tool_use", template: greeting("tools ") };
+    const named = (chat_template: unknown) => ({ "tokenizer_config.json": { chat_template } });
+    const format = (chat_template: unknown) => chatFormatOf(loadTokenizer(folderWith(named(chat_template))));
+    expect(format([tools, { name: "default", template: greeting("x ") }]).delimiters.begin).toMatch(/^x /);
+    expect(format([tools]).delimiters.begin).toMatch(/^tools /);
+    expect(refusal(named([tools, { ...tools, name: "rag" }])).message).toContain(
+      'there are "tool_use", "rag"',
+    );
+  });
+
+  it("is ChatML without one", () => {
+    const tokenizer = loadTokenizer(folderWith({}));
+    expect(chatFormatOf(tokenizer).delimiters).toEqual(chatMl);
+    expect(chatFormatOf(tokenizer).stopTokens).toEqual([272, 270]);
+  });
+
+  it("reads stop tokens from generation_config.json, which is not the tokenizer's to save", () => {
+    const files = {
+      "generation_config.json": { eos_token_id: [271, 272, 5] },
+      "tokenizer_config.json": { eos_token: { content: "<|endoftext|>" } },
+      "chat_template.json": `{ "chat_template":  ${JSON.stringify(loop(message))} }`,
+      "chat_template.jinja": loop(message),
+      "added_tokens.json": '{ "<|im_end|>": 272 }',
+    };
+    const folder = folderWith(files);
+    const tokenizer = loadTokenizer(folder);
+    expect(chatFormatOf(tokenizer).stopTokens).toEqual([272, 271, 5, 270]);
+    const saved = join(folder, "saved");
+    mkdirSync(saved);
+    tokenizer.save(saved);
+    for (const name of ["chat_template.jinja", "chat_template.json", "added_tokens.json"]) {
+      expect(readFileSync(join(saved, name))).toEqual(readFileSync(join(folder, name)));
+    }
+    expect(() => readFileSync(join(saved, "generation_config.json"))).toThrow(/ENOENT/);
+  });
+});
+
+describe("templates that are followed", () => {
+  const opened = (template: string, system: string | null, user = "Play.") => {
+    const { tokenizer, chat } = withTemplate(template);
+    return tokenizer.decode(openConversation(tokenizer, chat, { system, user }).tokens);
+  };
+
+  it("puts the system text in front of the first user message if there is no role for it", () => {
+    const gemma = loop(
+      message,
+      "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}",
+    );
+    const silent = loop(`{% if message.role != 'system' %}${message}{% endif %}`);
+    for (const template of [gemma, silent]) {
+      expect(opened(template, "Obey.")).toBe(
+        "<|im_start|>user\nObey.\n\nPlay.<|im_end|>\n<|im_start|>assistant\n",
+      );
+    }
+  });
+
+  it("joins system and first user message as the template does", () => {
+    const joins = loop(
+      message,
+      "{% if messages[0].role == 'system' %}{% set first = messages[0].content + ' // ' %}{% set messages = messages[1:] %}" +
+        "{% else %}{% set first = '' %}{% endif %}",
+    ).replace("message.content", "(first if loop.first else '') + message.content");
+    expect(opened(joins, "Obey.")).toBe(
+      "<|im_start|>user\nObey. // Play.<|im_end|>\n<|im_start|>assistant\n",
+    );
+  });
+
+  it("trims contents where the template does", () => {
+    const trims = loop(message.replace("message.content", "message.content | trim"));
+    expect(opened(trims, " Obey.\n", "\n Play. ")).toBe(
+      "<|im_start|>system\nObey.<|im_end|>\n<|im_start|>user\nPlay.<|im_end|>\n<|im_start|>assistant\n",
+    );
+  });
+
+  it("leaves a thinking block that the generation prompt opens to the caller", () => {
+    const thinks = loop(message, "", prompt.replace("assistant\n", "assistant\n<think>\n"));
+    expect(opened(thinks, null)).toBe("<|im_start|>user\nPlay.<|im_end|>\n<|im_start|>assistant\n");
+  });
+
+  it("takes one day for today", () => {
+    expect(opened(loop(message, "{{ strftime_now('%d %B %Y') }} {{ date_string }}\n"), null)).toMatch(
+      /^26 July 2024 26 Jul 2024\n/,
+    );
+  });
+
+  it("writes users without an end token of their own", () => {
+    const bare = loop(
+      "{% if message.role == 'user' %}{{ 'U: ' + message.content }}{% else %}" +
+        "{{ ' A:' + message.content + '<|endoftext|>' }}{% endif %}",
+      "",
+      "{% if add_generation_prompt %}{{ ' A:' }}{% endif %}",
+    );
+    const { chat, tokenizer } = withTemplate(bare.replace("'user'", "'user' or message.role == 'system'"));
+    expect(chat.endToken).toBe(tokenizer.tokenId("<|endoftext|>"));
+    expect(chat.delimiters).toMatchObject({
+      begin: "U: ",
+      closeUser: "",
+      openAssistant: " A:",
+      separator: "",
+    });
+  });
+});
+
+describe("templates that are refused", () => {
+  const alternating =
+    "{% if (message.role == 'user') == (loop.index0 % 2 == 0) %}{{ raise_exception('after ' + message.role) }}{% endif %}";
+  it.each<[string, string, RegExp]>([
+    ["broken syntax", "{% for %}", /cannot be parsed/],
+    ["an unknown filter", loop(message.replace("message.content", "message.content | rot13")), /rot13/],
+    ["an error of its own", loop(message + alternating), /it fails: after/],
+    [
+      "numbered messages",
+      loop(message.replace("message.role", "message.role + loop.index|string")),
+      /assistant2/,
+    ],
+    [
+      "the last user message elsewhere",
+      loop(message, "{{ 'Question: ' + messages[-1].content + '\n' }}"),
+      /user's message once, in its place/,
+    ],
+    [
+      "numbered user messages",
+      loop(
+        message.replace(
+          "message.role",
+          "message.role + (loop.index|string if message.role == 'user' else '')",
+        ),
+      ),
+      /with 3 turns, no system message, plain text.*expected ".*user3.*", got ".*user5/,
+    ],
+    ["messages left out", loop(`{% if loop.last %}${message}{% endif %}`), /user's message once/],
+    ["replies that end in text", loop(message.replaceAll("<|im_end|>", "[end]")), /no special token/],
+    ["another opening for replies to come", loop(message, "", prompt.replace("assistant", "bot")), /bot/],
+    ["contents changed", loop(message.replace("message.content", "message.content | upper")), /in its place/],
+    [
+      "line breaks taken out",
+      loop(message.replace("message.content", "message.content | replace('\n', ' ')")),
+      /spaces around the contents.*expected.*got/,
+    ],
+    ["a date that it cannot know", loop(message, "{{ strftime_now('%Z') }}"), /strftime_now knows no %Z/],
+  ])("%s", (_, template, reason) => {
+    const error = refusal({ "chat_template.jinja": template });
+    expect(error.message).toMatch(reason);
+    expect(error.message.length).toBeLessThan(400);
+    expect(error.hint).toContain("chat_template.jinja");
+  });
+
+  it("names a file that is no JSON object", () => {
+    expect(refusal({ "chat_template.json": "[" }).message).toContain("chat_template.json");
+    expect(refusal({ "generation_config.json": "[]" }).message).toContain("generation_config.json");
+  });
+});
