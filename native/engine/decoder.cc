@@ -53,19 +53,49 @@ at::Tensor Decoder::Projection::operator()(const at::Tensor& x, const at::Tensor
   return packed.defined() ? kernels::linear(x, packed, bias, add) : kernels::linear(x, weight, bias, add);
 }
 
+void Decoder::Projection::add_to(const at::Tensor& y, const at::Tensor& x) const {
+  if (packed.defined()) {
+    kernels::add_linear_(y, x, packed);
+  } else {
+    kernels::add_linear_(y, x, weight);
+  }
+}
+
 Decoder::Decoder(const ModelConfig& config, DecoderWeights weights)
     : config_(config),
       weights_(std::move(weights)),
       shape_{config.heads, config.kv_heads, config.head_dim,
-             static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))} {
+             static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))},
+      backbone_(std::make_shared<Backbone>()) {
   for (const LayerWeights& w : weights_.layers) {
-    layers_.push_back({{w.qkv, w.qkv_bias, {}},
-                       {w.output, w.output_bias, {}},
-                       {w.gate_up, w.gate_up_bias, {}},
-                       {w.down, w.down_bias, {}}});
+    backbone_->layers.push_back({{w.qkv, w.qkv_bias, {}},
+                                 {w.output, w.output_bias, {}},
+                                 {w.gate_up, w.gate_up_bias, {}},
+                                 {w.down, w.down_bias, {}}});
   }
-  head_ = {weights_.head, {}, {}};
+  backbone_->head = {weights_.head, {}, {}};
 }
+
+Decoder::Decoder(const Decoder& backbone, const AdapterConfig& adapter, DecoderWeights weights)
+    : config_(backbone.config_),
+      weights_(backbone.weights_),
+      shape_(backbone.shape_),
+      rope_(backbone.rope_),
+      backbone_(backbone.backbone_),
+      adapter_(adapter),
+      adapters_(weights.layers.size()) {
+  for (size_t i = 0; i < adapters_.size(); ++i) {
+    weights_.layers[i].adapter = weights.layers[i].adapter;
+    for (int64_t target = 0; target < target_count; ++target) {
+      const LowRank& low_rank = weights.layers[i].adapter[target];
+      adapters_[i][target] = {{low_rank.a, {}, {}}, {low_rank.b, {}, {}}};
+    }
+  }
+  weights_.value_weight = weights.value_weight;
+  weights_.value_bias = weights.value_bias;
+}
+
+void Decoder::forget_packed() { (adapter_ ? adapter_packed_ : backbone_->packed) = false; }
 
 void Decoder::prepare(int64_t positions) {
   if (!rope_.cosine.defined() || rope_.cosine.size(0) < positions) {
@@ -74,40 +104,57 @@ void Decoder::prepare(int64_t positions) {
         std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : 512);
     rope_ = kernels::rope_tables(at::tensor(frequencies, at::kDouble), size, weights_.embedding.device());
   }
-  if (packed_) return;
-  for (Layer& layer : layers_) {
-    layer.qkv.pack();
-    layer.output.pack();
-    layer.gate_up.pack();
-    layer.down.pack();
+  if (!backbone_->packed) {
+    for (Layer& layer : backbone_->layers) {
+      layer.qkv.pack();
+      layer.output.pack();
+      layer.gate_up.pack();
+      layer.down.pack();
+    }
+    backbone_->head.pack();
+    backbone_->packed = true;
   }
-  head_.pack();
-  packed_ = true;
+  if (!adapter_ || adapter_packed_) return;
+  for (auto& layer : adapters_) {
+    for (AdapterProjection& projection : layer) {
+      if (!projection.a.weight.defined()) continue;
+      projection.a.pack();
+      projection.b.pack();
+    }
+  }
+  adapter_packed_ = true;
 }
 
 template <typename Attend>
 at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                             Activations* saved) const {
   at::Tensor x = kernels::embedding(weights_.embedding, tokens);
-  if (saved != nullptr) saved->layers.resize(layers_.size());
-  for (size_t i = 0; i < layers_.size(); ++i) {
+  if (saved != nullptr) saved->layers.resize(weights_.layers.size());
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
+    const Layer& layer = backbone_->layers[i];
     LayerActivations a;
     a.input = x;
     auto input_norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
     a.input_normed = input_norm.output;
     a.input_inverse_rms = input_norm.inverse_rms;
-    a.qkv = layers_[i].qkv(a.input_normed);
+    a.qkv = layer.qkv(a.input_normed);
+    for (const Target target : {Target::q, Target::k, Target::v})
+      adapt(i, target, a.input_normed, a.qkv, a, saved);
     if (config_.qk_norm) normalise_heads(a.qkv, w, a);
     kernels::rope_(a.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
     a.attention = attend(a.qkv, static_cast<int64_t>(i));
-    a.middle = layers_[i].output(a.attention.output, x);
+    a.middle = layer.output(a.attention.output, x);
+    adapt(i, Target::o, a.attention.output, a.middle, a, saved);
     auto post_norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
     a.middle_normed = post_norm.output;
     a.middle_inverse_rms = post_norm.inverse_rms;
-    a.gate_up = layers_[i].gate_up(a.middle_normed);
+    a.gate_up = layer.gate_up(a.middle_normed);
+    for (const Target target : {Target::gate, Target::up})
+      adapt(i, target, a.middle_normed, a.gate_up, a, saved);
     a.activated = kernels::swiglu(a.gate_up);
-    x = layers_[i].down(a.activated, a.middle);
+    x = layer.down(a.activated, a.middle);
+    adapt(i, Target::down, a.activated, x, a, saved);
     if (saved != nullptr) saved->layers[i] = std::move(a);
   }
   auto norm = kernels::rms_norm(x, weights_.final_norm, config_.rms_eps);
@@ -133,7 +180,40 @@ at::Tensor Decoder::hidden(const CachedBatch& batch, const KvCache& cache) const
   return forward(batch.tokens, batch.positions, attend, nullptr);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden) const { return head_(hidden); }
+at::Tensor Decoder::logits(const at::Tensor& hidden) const { return backbone_->head(hidden); }
+
+at::Tensor Decoder::adapter_dropout(size_t layer, Target target, const at::Tensor& x,
+                                    const Activations* pass) const {
+  if (!has_dropout() || pass == nullptr || !pass->dropout) return x;
+  const auto& [seed, update, rows] = *pass->dropout;
+  return kernels::dropout(x, rows,
+                          dropout_key(seed, update, static_cast<int64_t>(layer), target, adapter_->dropout));
+}
+
+void Decoder::adapt(size_t layer, Target target, const at::Tensor& x, const at::Tensor& y,
+                    LayerActivations& saved, const Activations* pass) const {
+  const auto index = static_cast<size_t>(target);
+  if (!adapter_ || !adapter_->targets[index]) return;
+  const AdapterProjection& projection = adapters_[layer][index];
+  const TargetShape shape = target_shape(config_, target);
+  saved.low_rank[index] = projection.a(adapter_dropout(layer, target, x, pass)).mul_(adapter_->scale);
+  projection.b.add_to(y.narrow(1, shape.first, shape.out), saved.low_rank[index]);
+}
+
+void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
+                             const Activations& pass, const at::Tensor& grad_x,
+                             const LayerWeights& gradients) const {
+  const auto index = static_cast<size_t>(target);
+  if (!adapter_ || !adapter_->targets[index]) return;
+  const auto& [a, b] = weights_.layers[layer].adapter[index];
+  const LowRank& gradient = gradients.adapter[index];
+  const TargetShape shape = target_shape(config_, target);
+  const at::Tensor grad = grad_y.narrow(1, shape.first, shape.out);
+  kernels::accumulate_linear_gradient(grad, pass.layers[layer].low_rank[index], gradient.b);
+  const at::Tensor grad_low_rank = kernels::linear_input_gradient(grad, b).mul_(adapter_->scale);
+  kernels::accumulate_linear_gradient(grad_low_rank, adapter_dropout(layer, target, x, &pass), gradient.a);
+  grad_x.add_(adapter_dropout(layer, target, kernels::linear_input_gradient(grad_low_rank, a), &pass));
+}
 
 void Decoder::normalise_heads(const at::Tensor& qkv, const LayerWeights& w, LayerActivations& saved) const {
   const int64_t tokens = qkv.size(0), heads = config_.heads + config_.kv_heads;
@@ -167,37 +247,47 @@ void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWe
   backward(config_.heads, config_.kv_heads, w.k_norm, gradients.k_norm);
 }
 
-at::Tensor Decoder::layer_backward(const PackedBatch& batch, const LayerWeights& w, const LayerActivations& a,
+at::Tensor Decoder::layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
                                    const at::Tensor& grad_output, const LayerWeights& g) const {
+  const LayerWeights& w = weights_.layers[layer];
+  const LayerActivations& a = pass.layers[layer];
   const at::Tensor grad_activated = kernels::linear_input_gradient(grad_output, w.down);
   kernels::accumulate_linear_gradient(grad_output, a.activated, g.down, g.down_bias);
+  adapt_backward(layer, Target::down, grad_output, a.activated, pass, grad_activated, g);
   const at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, a.gate_up);
   kernels::accumulate_linear_gradient(grad_gate_up, a.middle_normed, g.gate_up, g.gate_up_bias);
-  const at::Tensor grad_middle =
-      kernels::rms_norm_backward(kernels::linear_input_gradient(grad_gate_up, w.gate_up), a.middle,
-                                 w.post_norm, a.middle_inverse_rms, grad_output, g.post_norm);
+  const at::Tensor grad_middle_normed = kernels::linear_input_gradient(grad_gate_up, w.gate_up);
+  for (const Target target : {Target::gate, Target::up})
+    adapt_backward(layer, target, grad_gate_up, a.middle_normed, pass, grad_middle_normed, g);
+  const at::Tensor grad_middle = kernels::rms_norm_backward(grad_middle_normed, a.middle, w.post_norm,
+                                                            a.middle_inverse_rms, grad_output, g.post_norm);
 
   const at::Tensor grad_attention = kernels::linear_input_gradient(grad_middle, w.output);
   kernels::accumulate_linear_gradient(grad_middle, a.attention.output, g.output, g.output_bias);
+  adapt_backward(layer, Target::o, grad_middle, a.attention.output, pass, grad_attention, g);
   const at::Tensor grad_qkv =
       kernels::attention_backward(grad_attention, a.qkv, a.attention, shape_, batch.offsets);
   kernels::rope_backward_(grad_qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_,
                           batch.positions);
   if (config_.qk_norm) normalise_heads_backward(grad_qkv, w, a, g);
   kernels::accumulate_linear_gradient(grad_qkv, a.input_normed, g.qkv, g.qkv_bias);
-  return kernels::rms_norm_backward(kernels::linear_input_gradient(grad_qkv, w.qkv), a.input, w.input_norm,
-                                    a.input_inverse_rms, grad_middle, g.input_norm);
+  const at::Tensor grad_input_normed = kernels::linear_input_gradient(grad_qkv, w.qkv);
+  for (const Target target : {Target::q, Target::k, Target::v})
+    adapt_backward(layer, target, grad_qkv, a.input_normed, pass, grad_input_normed, g);
+  return kernels::rms_norm_backward(grad_input_normed, a.input, w.input_norm, a.input_inverse_rms,
+                                    grad_middle, g.input_norm);
 }
 
 void Decoder::backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
                        const DecoderWeights& gradients) const {
   at::Tensor grad = kernels::rms_norm_backward(grad_hidden, saved.final_input, weights_.final_norm,
                                                saved.final_inverse_rms, {}, gradients.final_norm);
-  for (size_t i = layers_.size(); i-- > 0;) {
-    grad = layer_backward(batch, weights_.layers[i], saved.layers[i], grad, gradients.layers[i]);
+  for (size_t i = weights_.layers.size(); i-- > 0;) {
+    grad = layer_backward(batch, i, saved, grad, gradients.layers[i]);
     saved.layers[i] = {};  // frees the activations as the pass goes on
   }
-  kernels::accumulate_embedding_gradient(grad, batch.tokens, gradients.embedding);
+  if (gradients.embedding.defined())
+    kernels::accumulate_embedding_gradient(grad, batch.tokens, gradients.embedding);
 }
 
 }  // namespace spa

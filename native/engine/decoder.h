@@ -3,7 +3,10 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,10 +30,20 @@ struct LayerActivations {
   kernels::AttentionResult attention;
   at::Tensor middle, middle_inverse_rms, middle_normed;  // residual stream between attention and MLP
   at::Tensor gate_up, activated;
+  std::array<at::Tensor, target_count> low_rank;  // [T, rank]: scale * x A^T of each target of an adapter
+};
+
+/// Where a training pass takes its dropout masks from.
+struct DropoutSource {
+  uint64_t seed = 0;
+  uint64_t update = 0;
+  at::Tensor
+      rows;  // int64 [T] on the model's device: the tokens' numbers in the whole batch, however it is cut
 };
 
 /// Filled by a forward pass, used up by one backward pass.
 struct Activations {
+  std::optional<DropoutSource> dropout;  // set before the forward pass; absent: no dropout
   std::vector<LayerActivations> layers;
   at::Tensor final_input, final_inverse_rms;
 };
@@ -52,17 +65,21 @@ class Decoder {
  public:
   Decoder() = default;
   Decoder(const ModelConfig& config, DecoderWeights weights);
+  /// `backbone` with an adapter on it. The backbone's weights are shared, packed copies included; the value
+  /// head is the adapter's. `weights` are views by an adapter's layout.
+  Decoder(const Decoder& backbone, const AdapterConfig& adapter, DecoderWeights weights);
 
   /// Makes ready for positions below `positions` and for the current numbers of the weights. Must be called
   /// before the other members, which are const and may run on several threads at once.
   void prepare(int64_t positions);
   /// The weights have changed: the next prepare() packs them again.
-  void forget_packed() { packed_ = false; }
+  void forget_packed();
 
   /// Hidden states after the final norm, [T, hidden], causal within each row. With `saved` keeps what
   /// backward() needs.
   at::Tensor hidden(const PackedBatch& batch, Activations* saved = nullptr) const;
-  /// Adds the gradients of all backbone weights to `gradients` (float32) given d loss / d hidden [T, hidden].
+  /// Adds the gradients of all weights that `gradients` (float32) has to it, given d loss / d hidden [T,
+  /// hidden].
   void backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
                 const DecoderWeights& gradients) const;
   /// Hidden states of new tokens [T, hidden]; their keys and values are written to `cache`.
@@ -71,6 +88,8 @@ class Decoder {
   at::Tensor logits(const at::Tensor& hidden) const;
 
   const DecoderWeights& weights() const { return weights_; }
+  /// Whether training passes need a DropoutSource.
+  bool has_dropout() const { return adapter_ && adapter_->dropout > 0; }
 
  private:
   /// A linear layer, with its weight also in the layout of the CPU kernels when that is the faster one.
@@ -80,28 +99,46 @@ class Decoder {
 
     void pack();
     at::Tensor operator()(const at::Tensor& x, const at::Tensor& add = {}) const;
+    /// y += x W^T
+    void add_to(const at::Tensor& y, const at::Tensor& x) const;
   };
   struct Layer {
     Projection qkv, output, gate_up, down;
+  };
+  /// What a model and the adapters on it share.
+  struct Backbone {
+    std::vector<Layer> layers;
+    Projection head;
+    bool packed = false;
+  };
+  struct AdapterProjection {
+    Projection a, b;  // undefined weights where the adapter has no such target
   };
 
   template <typename Attend>
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                      Activations* saved) const;
+  /// Adds the adapter's part to y, the output of the projection that holds `target`, whose input was x.
+  void adapt(size_t layer, Target target, const at::Tensor& x, const at::Tensor& y, LayerActivations& saved,
+             const Activations* pass) const;
+  /// Adds the gradients of A and B to `gradients` and what flows through them to grad_x.
+  void adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
+                      const Activations& pass, const at::Tensor& grad_x, const LayerWeights& gradients) const;
+  at::Tensor adapter_dropout(size_t layer, Target target, const at::Tensor& x, const Activations* pass) const;
   void normalise_heads(const at::Tensor& qkv, const LayerWeights& weights, LayerActivations& saved) const;
   void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights,
                                 const LayerActivations& saved, const LayerWeights& gradients) const;
-  at::Tensor layer_backward(const PackedBatch& batch, const LayerWeights& weights,
-                            const LayerActivations& saved, const at::Tensor& grad_output,
-                            const LayerWeights& gradients) const;
+  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
+                            const at::Tensor& grad_output, const LayerWeights& gradients) const;
 
   ModelConfig config_;
   DecoderWeights weights_;
   kernels::HeadShape shape_;
   kernels::RopeTables rope_;
-  std::vector<Layer> layers_;
-  Projection head_;
-  bool packed_ = false;
+  std::shared_ptr<Backbone> backbone_;
+  std::optional<AdapterConfig> adapter_;
+  std::vector<std::array<AdapterProjection, target_count>> adapters_;  // by layer; empty without an adapter
+  bool adapter_packed_ = false;
 };
 
 }  // namespace spa

@@ -18,6 +18,26 @@ void check_options(const ModelConfig& config, const ModelOptions& options) {
   }
 }
 
+bool names_value_head(const std::vector<TensorEntry>& entries) {
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const TensorEntry& entry) { return entry.name == "value_head.weight"; });
+}
+
+void check_adapter(const Model& backbone, const AdapterConfig& adapter) {
+  adapter.validate();
+  if (backbone.adapter()) {
+    throw Error("BAD_ARGUMENT", "the model carries an adapter already",
+                "merge() it first, or take the model's backbone()");
+  }
+}
+
+void copy_value_head(const ParameterLayout& from, const at::Tensor& source, const ParameterLayout& to,
+                     const at::Tensor& target) {
+  const DecoderWeights read = from.views(source), written = to.views(target);
+  written.value_weight.copy_(read.value_weight);
+  written.value_bias.copy_(read.value_bias);
+}
+
 }  // namespace
 
 Model::Model(const ModelConfig& config, bool value_head, at::Tensor flat)
@@ -37,9 +57,7 @@ std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptio
 std::shared_ptr<Model> Model::load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
                                    const ModelOptions& options, const LongCall& call) {
   check_options(config, options);
-  const bool value_head = std::any_of(entries.begin(), entries.end(), [](const TensorEntry& entry) {
-    return entry.name == "value_head.weight";
-  });
+  const bool value_head = names_value_head(entries);
   const ParameterLayout layout(config, value_head);
   const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
   const at::Tensor flat = at::zeros({layout.size()}, on_device);
@@ -47,15 +65,71 @@ std::shared_ptr<Model> Model::load(const ModelConfig& config, const std::vector<
   return std::shared_ptr<Model>(new Model(config, value_head, flat));
 }
 
+Model::Model(std::shared_ptr<Model> backbone, const AdapterConfig& adapter, ParameterLayout layout,
+             at::Tensor flat)
+    : config_(backbone->config_),
+      backbone_(std::move(backbone)),
+      adapter_(adapter),
+      layout_(std::move(layout)),
+      flat_(std::move(flat)),
+      decoder_(backbone_->decoder_, adapter, layout_.views(flat_)) {}
+
+std::shared_ptr<Model> Model::add_adapter(const std::shared_ptr<Model>& backbone,
+                                          const AdapterConfig& adapter, bool value_head, uint64_t seed) {
+  check_adapter(*backbone, adapter);
+  const ParameterLayout layout(backbone->config_, adapter, value_head);
+  const at::Tensor flat = initial_adapter(layout, seed).to(backbone->flat_.options());
+  if (value_head && backbone->has_value_head())
+    copy_value_head(backbone->layout_, backbone->flat_, layout, flat);
+  return std::shared_ptr<Model>(new Model(backbone, adapter, layout, flat));
+}
+
+std::shared_ptr<Model> Model::load_adapter(const std::shared_ptr<Model>& backbone,
+                                           const AdapterConfig& adapter,
+                                           const std::vector<TensorEntry>& entries, const LongCall& call) {
+  check_adapter(*backbone, adapter);
+  const ParameterLayout layout(backbone->config_, adapter, names_value_head(entries));
+  const at::Tensor flat = at::zeros({layout.size()}, backbone->flat_.options());
+  fill_weights(layout, flat, read_tensors(entries, call), call);
+  return std::shared_ptr<Model>(new Model(backbone, adapter, layout, flat));
+}
+
+std::shared_ptr<Model> Model::merge() const {
+  if (!backbone_) throw Error("BAD_ARGUMENT", "the model has no adapter to merge");
+  const std::shared_ptr<Model> merged = backbone_->clone(has_value_head());
+  const DecoderWeights low_rank = layout_.views(flat_), whole = merged->layout_.views(merged->flat_);
+  for (size_t i = 0; i < whole.layers.size(); ++i) {
+    const LayerWeights& w = whole.layers[i];
+    const std::array<at::Tensor, target_count> weights = {w.qkv,     w.qkv,     w.qkv, w.output,
+                                                          w.gate_up, w.gate_up, w.down};
+    for (int64_t target = 0; target < target_count; ++target) {
+      const auto& [a, b] = low_rank.layers[i].adapter[target];
+      if (!a.defined()) continue;
+      const TargetShape shape = target_shape(config_, static_cast<Target>(target));
+      const at::Tensor weight = weights[target].narrow(0, shape.first, shape.out);
+      const at::Tensor update = at::mm(b.to(at::kFloat), a.to(at::kFloat));
+      weight.copy_(at::add(weight.to(at::kFloat), update, adapter_->scale));
+    }
+  }
+  if (has_value_head()) copy_value_head(layout_, flat_, merged->layout_, merged->flat_);
+  return merged;
+}
+
 std::shared_ptr<Model> Model::clone(bool value_head) const {
-  const ParameterLayout layout(config_, value_head);
+  const ParameterLayout layout =
+      adapter_ ? ParameterLayout(config_, *adapter_, value_head) : ParameterLayout(config_, value_head);
   const at::Tensor flat = at::zeros({layout.size()}, flat_.options());
   const int64_t shared = has_value_head() && value_head ? layout.size() : layout.backbone_size();
   flat.narrow(0, 0, shared).copy_(flat_.narrow(0, 0, shared));
-  return std::shared_ptr<Model>(new Model(config_, value_head, flat));
+  return std::shared_ptr<Model>(adapter_ ? new Model(backbone_, *adapter_, layout, flat)
+                                         : new Model(config_, value_head, flat));
 }
 
 void Model::copy_from(const Model& other) {
+  if (backbone_ != other.backbone_ || adapter_ != other.adapter_) {
+    throw Error("BAD_ARGUMENT", "copyFrom: the models are not adapters of one kind on the same backbone",
+                "merge() gives a model that holds all its weights");
+  }
   if (layout_.backbone_size() != other.layout_.backbone_size() || config_.hidden != other.config_.hidden ||
       config_.layers != other.config_.layers || config_.vocab != other.config_.vocab) {
     throw Error("BAD_ARGUMENT", "copyFrom: the models have different shapes");
@@ -66,13 +140,18 @@ void Model::copy_from(const Model& other) {
   mark_changed();
 }
 
+int64_t Model::parameter_count() const {
+  const int64_t own = layout_.parameter_count();
+  return backbone_ ? own + ParameterLayout(config_, false).parameter_count() : own;
+}
+
 const Decoder& Model::decoder(int64_t positions) {
   decoder_.prepare(positions);
   return decoder_;
 }
 
 void Model::mark_changed() {
-  ++version_;
+  ++own_version_;
   decoder_.forget_packed();
 }
 

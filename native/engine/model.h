@@ -41,6 +41,8 @@ struct Scores {
   std::vector<float> values;
 };
 
+/// A decoder's weights: all of them, or an adapter on another model's. What can be trained is the flat buffer
+/// that layout() describes; an adapter leaves its backbone alone and shares it with other models.
 class Model {
  public:
   /// Fresh weights. Throws BAD_ARGUMENT, UNSUPPORTED (dtype), OUT_OF_MEMORY.
@@ -49,29 +51,50 @@ class Model {
   static std::shared_ptr<Model> load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
                                      const ModelOptions& options, const LongCall& call = {});
 
-  /// Independent weights, the same numbers. A value head that is new starts at zero.
+  /// A fresh adapter on `backbone`, which must have none itself (BAD_ARGUMENT). It changes no output before
+  /// it is trained. Its value head starts as the backbone's, or at zero.
+  static std::shared_ptr<Model> add_adapter(const std::shared_ptr<Model>& backbone,
+                                            const AdapterConfig& adapter, bool value_head, uint64_t seed);
+  /// An adapter from files; it has a value head when the files have one.
+  static std::shared_ptr<Model> load_adapter(const std::shared_ptr<Model>& backbone,
+                                             const AdapterConfig& adapter,
+                                             const std::vector<TensorEntry>& entries,
+                                             const LongCall& call = {});
+  /// All weights with the adapter's update added to them (in float32, rounded once), and its value head.
+  std::shared_ptr<Model> merge() const;
+
+  /// Independent weights, the same numbers; of a model with an adapter: an adapter of its own on the same
+  /// backbone. A value head that is new starts at zero.
   std::shared_ptr<Model> clone(bool value_head) const;
-  /// Takes over the other model's numbers; shapes must agree (BAD_ARGUMENT). The version grows.
+  /// Takes over the other model's numbers (of adapters: the adapter's); shapes, and the backbone of adapters,
+  /// must agree (BAD_ARGUMENT). The version grows.
   void copy_from(const Model& other);
 
   /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad
   /// tokens), ABORTED.
   Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {});
 
-  /// The parameters by Hugging Face name, in file order, as views on the model's device (write_tensors takes
-  /// them as they are).
+  /// What can be trained, by Hugging Face or PEFT name, in file order, as views on the model's device
+  /// (write_tensors takes them as they are).
   std::vector<NamedTensor> parameters() const { return layout_.named(flat_); }
 
   const ModelConfig& config() const { return config_; }
   const ParameterLayout& layout() const { return layout_; }
   at::ScalarType dtype() const { return flat_.scalar_type(); }
   at::Device device() const { return flat_.device(); }
-  int64_t parameter_count() const { return layout_.parameter_count(); }
+  /// Of all weights that a forward pass reads.
+  int64_t parameter_count() const;
   bool has_value_head() const { return layout_.value_head(); }
-  /// Grows with every change of the weights; caches remember the version they were made with.
-  uint64_t version() const { return version_; }
+  /// The model whose weights this one's adapter is on; null for a model without an adapter.
+  const std::shared_ptr<Model>& backbone() const { return backbone_; }
+  const std::optional<AdapterConfig>& adapter() const { return adapter_; }
+  /// Grows with every change of the weights, a backbone's included; caches remember the version they were
+  /// made with.
+  uint64_t version() const { return own_version_ + (backbone_ ? backbone_->version() : 0); }
+  /// Grows with every change of flat().
+  uint64_t own_version() const { return own_version_; }
 
-  /// [layout().size()] in the model's dtype. Whoever writes to it calls mark_changed().
+  /// [layout().size()] in the model's dtype: what can be trained. Whoever writes to it calls mark_changed().
   const at::Tensor& flat() const { return flat_; }
   /// Ready for positions below `positions` (see Decoder::prepare).
   const Decoder& decoder(int64_t positions);
@@ -81,12 +104,16 @@ class Model {
 
  private:
   Model(const ModelConfig& config, bool value_head, at::Tensor flat);
+  Model(std::shared_ptr<Model> backbone, const AdapterConfig& adapter, ParameterLayout layout,
+        at::Tensor flat);
 
   ModelConfig config_;
+  std::shared_ptr<Model> backbone_;
+  std::optional<AdapterConfig> adapter_;
   ParameterLayout layout_;
   at::Tensor flat_;
   Decoder decoder_;
-  uint64_t version_ = 1;
+  uint64_t own_version_ = 1;
 };
 
 }  // namespace spa

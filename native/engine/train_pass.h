@@ -58,6 +58,7 @@ struct TrainPass {
   std::vector<float> supervised_weights;  // [tokens], or empty
   std::vector<float> value_weights;       // [tokens], or empty
   std::vector<int64_t> lengths;           // by row: leading tokens that have to run
+  uint64_t dropout_seed = 0, update = 0;  // of an adapter's dropout
 
   /// Sets `lengths` so that every token with a weight is predicted.
   void trim_rows();

@@ -193,7 +193,10 @@ StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, cons
   }
   const bool run_actor = actor.policy || actor.value, run_critic = value && critic_;
   int64_t done = 0, total = 0;
+  actor.dropout_seed = options_.dropout_seed;
+  critic.dropout_seed = options_.dropout_seed + 1;
   for (TrainPass* pass : {&actor, &critic}) {
+    pass->update = static_cast<uint64_t>(step_count_);
     pass->trim_rows();
     total += std::accumulate(pass->lengths.begin(), pass->lengths.end(), int64_t{0});
   }

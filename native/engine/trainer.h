@@ -20,6 +20,8 @@ struct TrainerOptions {
   std::optional<double> gradient_clip = 1.0;     // global norm, actor and critic each on its own
   Schedule schedule;                             // of both learning rates
   int64_t micro_batch_tokens = 8192;
+  uint64_t dropout_seed =
+      0;  // of adapters; masks depend on it, the update and the token's place in the batch
 };
 
 /// Numbers of one update, before it. What does not apply is NaN (and left out of the result in JavaScript).

@@ -28,6 +28,7 @@ int64_t count_of(const std::vector<int64_t>& shape) {
 
 /// q, k and v (gate and up; their biases) follow each other without a gap, so that they are one matrix.
 bool continues_group(const std::string& name) {
+  if (name.find(".lora_") != std::string::npos) return false;
   for (const char* part : {".k_proj.", ".v_proj.", ".up_proj."}) {
     if (name.find(part) != std::string::npos) return true;
   }
@@ -181,7 +182,16 @@ void write_tensors(const std::string& path, const std::string& header,
 
 ParameterLayout::ParameterLayout(const ModelConfig& config, bool value_head)
     : config_(config), value_head_(value_head) {
-  for (const ParameterSpec& spec : parameter_specs(config, value_head)) {
+  place(parameter_specs(config, value_head));
+}
+
+ParameterLayout::ParameterLayout(const ModelConfig& config, const AdapterConfig& adapter, bool value_head)
+    : config_(config), adapter_(adapter), value_head_(value_head) {
+  place(adapter_specs(config, adapter, value_head));
+}
+
+void ParameterLayout::place(const std::vector<ParameterSpec>& specs) {
+  for (const ParameterSpec& spec : specs) {
     if (!continues_group(spec.name)) size_ = (size_ + alignment - 1) / alignment * alignment;
     if (spec.name == "value_head.weight") backbone_size_ = size_;
     const int64_t count = count_of(spec.shape);
@@ -190,10 +200,30 @@ ParameterLayout::ParameterLayout(const ModelConfig& config, bool value_head)
     parameter_count_ += count;
   }
   size_ = (size_ + alignment - 1) / alignment * alignment;
-  if (!value_head) backbone_size_ = size_;
+  if (!value_head_) backbone_size_ = size_;
+}
+
+DecoderWeights ParameterLayout::adapter_views(const at::Tensor& flat) const {
+  const auto tensors = named(flat);
+  DecoderWeights weights;
+  weights.layers.resize(config_.layers);
+  size_t next = 0;
+  for (LayerWeights& layer : weights.layers) {
+    for (int64_t target = 0; target < target_count; ++target) {
+      if (!adapter_->targets[target]) continue;
+      layer.adapter[target] = {tensors[next].tensor, tensors[next + 1].tensor};
+      next += 2;
+    }
+  }
+  if (value_head_) {
+    weights.value_weight = tensors[next].tensor;
+    weights.value_bias = tensors[next + 1].tensor;
+  }
+  return weights;
 }
 
 DecoderWeights ParameterLayout::views(const at::Tensor& flat) const {
+  if (adapter_) return adapter_views(flat);
   const ModelConfig& c = config_;
   size_t next = 0;
   // The next `parts` slots of the layout as one tensor.
@@ -240,7 +270,7 @@ std::vector<NamedTensor> ParameterLayout::named(const at::Tensor& flat, const st
 }
 
 std::vector<ParameterRange> ParameterLayout::ranges_without_head() const {
-  if (config_.tied) return {{0, backbone_size_}};
+  if (config_.tied || adapter_) return {{0, backbone_size_}};
   for (const ParameterSlot& slot : slots_) {
     if (slot.name == "lm_head.weight") return {{0, slot.offset}};
   }
@@ -274,6 +304,21 @@ at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& lay
       const double angle = 2.0 * std::numbers::pi * (block.word[1] * 0x1p-32);
       values[k] = static_cast<float>(deviation * radius * std::cos(angle));
       if (k + 1 < slot.numel) values[k + 1] = static_cast<float>(deviation * radius * std::sin(angle));
+    }
+  }
+  return flat;
+}
+
+at::Tensor initial_adapter(const ParameterLayout& layout, uint64_t seed) {
+  const at::Tensor flat = at::zeros({layout.size()}, at::kFloat);
+  uint64_t index = 0;
+  for (const ParameterSlot& slot : layout.slots()) {
+    ++index;
+    if (!ends_with(slot.name, ".lora_A.weight")) continue;
+    const auto bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(slot.shape[1])));
+    float* values = flat.mutable_data_ptr<float>() + slot.offset;
+    for (int64_t k = 0; k < slot.numel; ++k) {
+      values[k] = bound * (2.0f * kernels::philox_uniform(seed, index, static_cast<uint64_t>(k)) - 1.0f);
     }
   }
   return flat;

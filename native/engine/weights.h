@@ -3,9 +3,12 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/adapter.h"
 #include "engine/long_call.h"
 #include "engine/model_config.h"
 
@@ -46,15 +49,22 @@ struct ParameterSlot {
   int64_t numel = 0;
 };
 
+/// The two factors of an adapter's update of one projection: W + scale * B A.
+struct LowRank {
+  at::Tensor a;  // [rank, in]
+  at::Tensor b;  // [out, rank]
+};
+
 /// The parameters of one layer as views of the flat buffer; absent ones are undefined tensors.
 struct LayerWeights {
-  at::Tensor input_norm;             // [hidden]
-  at::Tensor qkv, qkv_bias;          // [qkv_size, hidden], [qkv_size]
-  at::Tensor q_norm, k_norm;         // [head_dim]
-  at::Tensor output, output_bias;    // [hidden, heads * head_dim], [hidden]
-  at::Tensor post_norm;              // [hidden]
-  at::Tensor gate_up, gate_up_bias;  // [2 * intermediate, hidden], gate above up
-  at::Tensor down, down_bias;        // [hidden, intermediate], [hidden]
+  at::Tensor input_norm;                      // [hidden]
+  at::Tensor qkv, qkv_bias;                   // [qkv_size, hidden], [qkv_size]
+  at::Tensor q_norm, k_norm;                  // [head_dim]
+  at::Tensor output, output_bias;             // [hidden, heads * head_dim], [hidden]
+  at::Tensor post_norm;                       // [hidden]
+  at::Tensor gate_up, gate_up_bias;           // [2 * intermediate, hidden], gate above up
+  at::Tensor down, down_bias;                 // [hidden, intermediate], [hidden]
+  std::array<LowRank, target_count> adapter;  // by Target; undefined without an adapter
 };
 
 /// Views of a flat buffer (of weights, gradients or moments) by role.
@@ -72,29 +82,37 @@ struct ParameterRange {
   int64_t end = 0;
 };
 
-/// Where each parameter lies in a flat buffer. All buffers of one layout have the same size and order.
+/// Where each parameter lies in a flat buffer: those of a whole model, or those of an adapter. All buffers of
+/// one layout have the same size and order.
 class ParameterLayout {
  public:
   ParameterLayout() = default;
+  /// A whole model.
   ParameterLayout(const ModelConfig& config, bool value_head);
+  /// An adapter, and its own value head if it has one.
+  ParameterLayout(const ModelConfig& config, const AdapterConfig& adapter, bool value_head);
 
   const std::vector<ParameterSlot>& slots() const { return slots_; }
   int64_t size() const { return size_; }                        // elements of a flat buffer, padding included
   int64_t parameter_count() const { return parameter_count_; }  // elements of all parameters
   bool value_head() const { return value_head_; }
 
-  /// `flat` [size()] seen by role.
+  /// `flat` [size()] seen by role; of an adapter's layout everything else is undefined.
   DecoderWeights views(const at::Tensor& flat) const;
   /// `flat` [size()] seen by Hugging Face name, in file order.
   std::vector<NamedTensor> named(const at::Tensor& flat, const std::string& prefix = {}) const;
   /// Offset behind the last parameter that is no value head: [0, backbone_size()) is embedding, layers, norm
-  /// and head.
+  /// and head, or the whole adapter.
   int64_t backbone_size() const { return backbone_size_; }
   /// The backbone but for an untied head: what a critic trains beside its value head.
   std::vector<ParameterRange> ranges_without_head() const;
 
  private:
+  void place(const std::vector<ParameterSpec>& specs);
+  DecoderWeights adapter_views(const at::Tensor& flat) const;
+
   ModelConfig config_;
+  std::optional<AdapterConfig> adapter_;
   std::vector<ParameterSlot> slots_;
   int64_t size_ = 0;
   int64_t parameter_count_ = 0;
@@ -111,6 +129,10 @@ enum class Initialization {
 /// and the value head 0.
 at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout,
                            Initialization initialization, uint64_t seed);
+
+/// A flat buffer of a fresh adapter on the CPU in float32: A uniform in +-1 / sqrt(in) (PEFT's
+/// kaiming_uniform_ with a = sqrt(5)), from a counter-based generator; B and the value head 0.
+at::Tensor initial_adapter(const ParameterLayout& layout, uint64_t seed);
 
 /// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a missing or
 /// unknown name, a wrong shape, or a value that is not finite. A value head may be missing in the tensors: it

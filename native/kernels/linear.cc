@@ -81,6 +81,27 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   return add.defined() ? y.add_(add) : y;
 }
 
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& weight) {
+  if (y.scalar_type() != at::kFloat || y.stride(1) != 1) {
+    y.add_(linear(x, weight));
+    return;
+  }
+  const at::Tensor rows = float_rows(x);
+  const cpu::PackedMatrix matrix = weight.view();
+  const float* source = rows.const_data_ptr<float>();
+  float* target = y.mutable_data_ptr<float>();
+  const int64_t ldx = rows.stride(0), ldy = y.stride(0);
+  parallel_rows(rows.size(0), matrix.depth * matrix.columns, [&](int64_t begin, int64_t end) {
+    float* own = target + begin * ldy;
+    cpu::table().linear(source + begin * ldx, ldx, matrix, nullptr, own, ldy, own, ldy, end - begin);
+  });
+}
+
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight) {
+  if (own_kernels(x, weight)) return add_linear_(y, x, PackedWeight(weight));
+  y.addmm_(x, weight.t());
+}
+
 at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight) {
   if (!own_kernels(grad, weight)) return at::matmul(grad, weight);
   const at::Tensor rows = float_rows(grad);

@@ -40,6 +40,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias = {},
                   const at::Tensor& add = {});
 
+/// y [T, out] += x [T, in] W^T, where y may be columns of a wider matrix.
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight);
+/// The same from a packed weight.
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& weight);
+
 /// d loss / d x [..., in] from grad [..., out].
 at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight);
 

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/adamw.h"
+#include "kernels/dropout.h"
 #include "kernels/rms_norm.h"
 #include "kernels/sampling.h"
 
@@ -22,6 +23,8 @@ void rope(const at::Tensor& x, int64_t heads, int64_t head_dim, const at::Tensor
 
 at::Tensor swiglu(const at::Tensor& gate_up);
 at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey& key);
 
 /// Without truncation (top_k 0, top_p 1); results on the device.
 SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
