@@ -7,7 +7,7 @@ import { Engine, type Model, type ModelConfigInput, SpaError, type SpaErrorCode 
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), "..", "fixtures");
 
-export const tinyModels = ["qwen2_tiny", "llama_tiny"] as const;
+export const tinyModels = ["qwen2_tiny", "qwen3_tiny", "llama_tiny"] as const;
 
 /** A file or folder of test/fixtures. */
 export function fixture(...path: string[]): string {
@@ -29,6 +29,8 @@ export interface Expected {
   train: {
     loss0: number;
     grad_total_norm: number;
+    /** By parameter name. */
+    grad_norms: Record<string, number>;
     adamw: { lr: number; loss_after_step: number[] };
     adamw_clip1: { reported_norm: number; loss_after_step1: number };
   };

@@ -11,8 +11,10 @@ import {
   makeEngine,
   pack,
   row,
+  scratchFolder,
   tinyModels,
 } from "./fixtures.ts";
+import { readParts } from "./safetensors-file.ts";
 
 /** Eager and sdpa attention of transformers themselves differ by 1.1e-5 on logits of size 10. */
 const tolerance = 2e-4;
@@ -98,6 +100,64 @@ describe.each(tinyModels)("%s", (name) => {
     if (options.clip === null) expectClose(losses, expected.train.adamw.loss_after_step, 5e-4);
     else expectClose(losses.slice(0, 1), [expected.train.adamw_clip1.loss_after_step1], 5e-4);
     await trained.dispose();
+  });
+
+  test("gradient norms of every parameter", async () => {
+    const trained = await model.clone();
+    const trainer = createTrainer(trained, {
+      optimizer: { learningRate: 1e-3, betas: [0.9, 0.999] },
+      gradientClip: null,
+    });
+    const batch = pack(expected.rows.map(({ ids }) => ids));
+    await trainer.step({ ...batch, mask: new Uint8Array(batch.tokens.length).fill(1) }, { kind: "sft" });
+    const folder = scratchFolder();
+    await trainer.saveState(folder);
+    const { header, data } = readParts(join(folder, "optimizer.safetensors"));
+    const names = Object.keys(expected.train.grad_norms);
+    expect(names.length).toBe(Object.keys(header).filter((name) => name.startsWith("exp_avg.")).length);
+    for (const name of names) {
+      // After the first step the first moment is (1 - beta1) times the gradient.
+      const [begin, end] = header[`exp_avg.${name}`].data_offsets;
+      const moment = new Float32Array(data.buffer.slice(data.byteOffset + begin, data.byteOffset + end));
+      const norm = Math.sqrt(moment.reduce((sum, value) => sum + value * value, 0)) / (1 - 0.9);
+      const relative = Math.abs(norm / expected.train.grad_norms[name] - 1);
+      expect(relative, `${name}: ${norm}`).toBeLessThan(1e-3);
+    }
+    await trainer.dispose();
+    await trained.dispose();
+  });
+
+  test.each([
+    ["float32", { max: 1e-4, mean: 2e-5 }],
+    ["bfloat16", { max: 1, mean: 2e-2 }],
+  ] as const)("%s: prefill, decode, fork and packed scoring agree", async (dtype, allowed) => {
+    const used = await engine.loadModel(fixture(name, ...(dtype === "bfloat16" ? ["bf16"] : [])), { dtype });
+    const session = await used.openSession({ slots: 4, maxTokens: 256 });
+    const prompt = expected.long.input_ids.slice(0, 100);
+    const chunk = async (slot: number, ...ends: number[]) => {
+      for (const [i, end] of ends.entries())
+        await session.extend([slot], pack([prompt.slice(ends[i - 1] ?? 0, end)]));
+    };
+    await chunk(0, 100);
+    await chunk(1, 1, 2, 3, 40, 41, 64, 65, 100);
+    await session.fork(0, [2]);
+    await chunk(3, ...Array.from({ length: 100 }, (_, i) => i + 1));
+    const options = { maxNewTokens: 60, temperature: 1, streams: [7, 7, 7, 8] };
+    const { tokens, logProbs, offsets } = await session.generate([0, 1, 2, 3], options);
+    expect(row(tokens, offsets, 2)).toEqual(row(tokens, offsets, 0));
+    expect(row(logProbs, offsets, 2)).toEqual(row(logProbs, offsets, 0));
+    const whole = pack([0, 1, 2, 3].map((slot) => [...prompt, ...row(tokens, offsets, slot)]));
+    const scored = await used.logProbs(whole);
+    for (const slot of [0, 1, 2, 3]) {
+      const sampled = row(logProbs, offsets, slot);
+      const packed = row(scored, whole.offsets, slot).subarray(prompt.length);
+      const differences = Array.from(sampled, (value, i) => Math.abs(value - packed[i]));
+      const mean = differences.reduce((sum, value) => sum + value, 0) / differences.length;
+      expect(Math.max(...differences)).toBeLessThan(allowed.max);
+      expect(mean).toBeLessThan(allowed.mean);
+    }
+    await session.dispose();
+    await used.dispose();
   });
 
   test("a configuration in the style of transformers 4 is the same model", async () => {
