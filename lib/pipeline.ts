@@ -8,9 +8,10 @@ import { RunFolder } from "./run/run-folder.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { type Evaluation, type EvaluationResult, evaluationStage } from "./stages/evaluate.ts";
+import { modelForEstimates } from "./stages/model-shape.ts";
 import { type PlannedStage, planStages } from "./stages/plan.ts";
-import { nanoTokenizer } from "./text/nano-tokenizer.ts";
-import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import { prepareModel } from "./stages/prepare-model.ts";
+import { checkSftFile } from "./stages/sft-files.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
@@ -40,16 +41,19 @@ export interface RunOutcome {
 
 /**
  * Trains all arms of a configuration in a new run folder: base -> self-play -> SFT -> PPO, and PPO from the same base
- * with the plain prompt; then evaluates every policy on the test levels and writes results.json.
+ * with the plain prompt; then evaluates every policy on the test levels and writes results.json. A model from the Hub is
+ * fetched before there is a run folder, which keeps its commit.
  *
- * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, …
+ * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, HUB_NOT_FOUND, …
  */
 export async function train(
   config: Config,
   options: RunOptions & { name?: string; root?: string } = {},
 ): Promise<RunOutcome> {
   const { name, root } = options;
-  const run = RunFolder.create(config, {
+  if (config.sft.data !== null) checkSftFile(config.sft.data);
+  const { config: pinned } = await prepareModel(config, options);
+  const run = RunFolder.create(pinned, {
     ...(name !== undefined && { name }),
     ...(root !== undefined && { root }),
   });
@@ -89,6 +93,8 @@ export async function withRun<T>(
   const run = RunFolder.open(folder);
   using _lock = run.lock();
   const { config } = run;
+  const progress = options.progress ?? createProgress({ mode: "quiet", stream: process.stderr });
+  const { folder: pretrainedFolder, tokenizer } = await prepareModel(config, { ...options, progress });
   const threads = config.engine.threads;
   await using engine = await Engine.create({
     device: config.engine.device,
@@ -99,9 +105,10 @@ export async function withRun<T>(
     run,
     config,
     engine,
-    tokenizer: tokenizerOf(config),
+    tokenizer,
+    pretrainedFolder,
     createEnvironment: options.createEnvironment ?? (await environmentFactory(config)),
-    progress: options.progress ?? createProgress({ mode: "quiet", stream: process.stderr }),
+    progress,
     signal: options.signal,
   });
   return await work(context);
@@ -109,12 +116,7 @@ export async function withRun<T>(
 
 /** What a run would take, for `--dry-run`. Needs no engine. */
 export async function estimate(config: Config): Promise<RunEstimate> {
-  return estimateRun(config, tokenizerOf(config), await environmentFactory(config));
-}
-
-/** The tokenizer of the configured model. */
-function tokenizerOf({ model }: Config): Tokenizer {
-  return model.kind === "nano" ? nanoTokenizer() : loadTokenizer(model.path);
+  return estimateRun(config, await modelForEstimates(config), await environmentFactory(config));
 }
 
 /** Makes environments of the configured kind; a module of the user's own is loaded first. */

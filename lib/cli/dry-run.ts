@@ -3,16 +3,15 @@ import type { Config } from "../config/schema.ts";
 import { environmentFactory } from "../pipeline.ts";
 import { formatFigure } from "../run/progress.ts";
 import { estimateRun } from "../stages/estimate.ts";
-import { nanoTokenizer } from "../text/nano-tokenizer.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { modelForEstimates } from "../stages/model-shape.ts";
 import { formatTable } from "./table.ts";
 
 const megabytes = (bytes: number) => `${formatFigure(Math.max(1, Math.round(bytes / 2 ** 20)))} MiB`;
 
 /** The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take. */
 export async function describeRun(config: Config): Promise<string> {
-  const tokenizer = config.model.kind === "nano" ? nanoTokenizer() : loadTokenizer(config.model.path);
-  const estimate = await estimateRun(config, tokenizer, await environmentFactory(config));
+  const model = await modelForEstimates(config);
+  const estimate = await estimateRun(config, model, await environmentFactory(config));
   const rows = estimate.stages.map(({ id, tokensSampled, tokensTrained }) => [
     id,
     tokensSampled > 0 ? formatFigure(tokensSampled) : "–",
@@ -22,6 +21,7 @@ export async function describeRun(config: Config): Promise<string> {
   const parts = `weights ${megabytes(weights)}, optimiser ${megabytes(optimizer)}, KV cache ${megabytes(cache)}, activations ${megabytes(activations)}`;
   const comments = [
     "Estimates, from episodes of a random player:",
+    ...(model.isStandIn ? ["(the model is not in the cache: tokens of prompts are counted as words)"] : []),
     "",
     ...formatTable(["stage", "tokens sampled", "tokens trained"], rows, ["left", "right", "right"]).split(
       "\n",

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { packageVersion } from "../package-version.ts";
 import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
+import { addDownloadCommand } from "./download.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
@@ -17,12 +18,14 @@ Examples:
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
+  spa download Qwen/Qwen2.5-1.5B-Instruct         fetch a model, to train with model=<id>
   spa doctor                                      is everything installed?
 
 Exit codes:
 ${exitCodes.map(([code, meaning]) => `  ${String(code).padEnd(4)} ${meaning}`).join("\n")}
 
-Variables: LIBTORCH (folder of a libtorch to use), SPA_DEBUG=1 (stack traces)`;
+Variables: LIBTORCH (folder of a libtorch to use), HF_HOME, HF_TOKEN, HF_HUB_OFFLINE (spa download --help),
+SPA_DEBUG=1 (stack traces)`;
 
 function createProgram(finish: (code: number) => void): Command {
   const program = new Command("spa")
@@ -36,6 +39,7 @@ function createProgram(finish: (code: number) => void): Command {
   addShowCommand(program, finish);
   addCompareCommand(program, finish);
   addPresetsCommand(program, finish);
+  addDownloadCommand(program, finish);
   addDoctorCommand(program, finish);
   program
     .command("setup")

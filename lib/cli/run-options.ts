@@ -5,19 +5,20 @@ import { defaultPreset, loadConfig } from "../config/load.ts";
 import { parseOverride } from "../config/overrides.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { isModelFolder } from "../hub/resolve-model.ts";
 import { loadAddon } from "../native/loader.ts";
-import { readModelFolder } from "../native/model-folder.ts";
 import { RunFolder } from "../run/run-folder.ts";
-import { checkTokenizerFits, loadTokenizer } from "../text/tokenizer.ts";
+import { prepareModel } from "../stages/prepare-model.ts";
+import { checkSftFile } from "../stages/sft-files.ts";
+import { whileInterruptible } from "./download.ts";
+import type { ProgressOptionValues } from "./progress-mode.ts";
 
 /** Options of every command that works in a run folder. */
-export interface RunOptionValues {
+export interface RunOptionValues extends ProgressOptionValues {
   run?: string;
   name?: string;
   env?: string;
   seed?: number;
-  quiet?: boolean;
-  log: "auto" | "plain" | "json";
 }
 
 function seed(text: string): number {
@@ -90,24 +91,27 @@ function withAbsolutePaths(config: Config): Config {
   return {
     ...config,
     sft: { ...sft, data: sft.data && resolve(sft.data) },
-    model: model.kind === "pretrained" ? { ...model, path: resolve(model.path) } : model,
+    model:
+      model.kind === "pretrained" && isModelFolder(model.path)
+        ? { ...model, path: resolve(model.path) }
+        : model,
     environment: { ...environment, module: environment.module && resolve(environment.module) },
   };
 }
 
 /**
- * Makes a run folder, after what can be checked before there is one: that the native addon loads, and a pretrained
- * model's files.
+ * Makes a run folder, after what can be done and checked before there is one: that the native addon loads, that a file of
+ * SFT data is one, and that a pretrained model is there whole, fetched if need be.
  *
- * @throws SpaError ADDON_MISSING, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER
+ * @throws SpaError ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, …
  */
-export async function createRun(config: Config, { name }: RunOptionValues): Promise<RunFolder> {
+export async function createRun(config: Config, options: RunOptionValues): Promise<RunFolder> {
   loadAddon();
-  if (config.model.kind === "pretrained") {
-    const { config: shape } = await readModelFolder(config.model.path);
-    checkTokenizerFits(loadTokenizer(config.model.path), shape.vocabularySize);
-  }
-  return RunFolder.create(config, name === undefined ? {} : { name });
+  if (config.sft.data !== null) checkSftFile(config.sft.data);
+  const { config: pinned } = await whileInterruptible(options, (progress, signal) =>
+    prepareModel(config, { progress, signal }),
+  );
+  return RunFolder.create(pinned, options.name === undefined ? {} : { name: options.name });
 }
 
 /** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */

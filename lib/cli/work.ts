@@ -1,30 +1,19 @@
 import { fileError } from "../atomic-file.ts";
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
-import {
-  createProgress,
-  defaultProgressMode,
-  formatDuration,
-  type Progress,
-  type ProgressMode,
-} from "../run/progress.ts";
+import { formatDuration, type Progress } from "../run/progress.ts";
 import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { planStages } from "../stages/plan.ts";
 import { interruptible } from "./interrupt.ts";
+import { progressFor } from "./progress-mode.ts";
 import { resultsTable } from "./results-table.ts";
 import { type RunOptionValues, showPath } from "./run-options.ts";
 
-function progressMode({ quiet, log }: RunOptionValues): ProgressMode {
-  if (quiet) return "quiet";
-  return log === "auto" ? defaultProgressMode(process.stderr.isTTY === true) : log;
-}
-
 function progressOf(folder: string, options: RunOptionValues): Progress {
-  const mode = progressMode(options);
   const plan = planStages(RunFolder.open(folder).config).map((stage) => stage.id);
-  return createProgress({ mode, stream: mode === "json" ? process.stdout : process.stderr, plan });
+  return progressFor(options, plan);
 }
 
 /** Failures after which the user wants to know what is left. */

@@ -54,8 +54,8 @@ function settingRow(path: string, node: SchemaNode, defaults: unknown): string {
   const value = path
     .split(".")
     .reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], defaults);
-  const standard = value === undefined ? "" : code(value);
-  return `| \`${path}\` | ${cell(standard)} | ${cell(allowedValues(node))} | ${cell(description(node))} |`;
+  const standard = value === undefined ? node.default : value;
+  return `| \`${path}\` | ${cell(standard === undefined ? "" : code(standard))} | ${cell(allowedValues(node))} | ${cell(description(node))} |`;
 }
 
 function table(rows: string[]): string {

@@ -17,6 +17,7 @@ import {
   parseOverride,
 } from "./overrides.ts";
 import { type Config, configSchema } from "./schema.ts";
+import { expandModel } from "./sections/engine.ts";
 import { YamlFile } from "./yaml-file.ts";
 
 /** The preset of `spa train` without arguments. */
@@ -67,7 +68,8 @@ function fileLayers(source: string, folder: string, extending: string[] = []): L
     throw new SpaError("BAD_CONFIG", `${extending.at(-1)} extends itself, by way of ${path}`);
   }
   const file = new YamlFile(path);
-  const { extends: parent, ...content } = file.content;
+  const { extends: parent, ...written } = file.content;
+  const content = withoutShorthands(written);
   const layer: Layer = { content, locate: (at) => file.locate(at) };
   if (parent === undefined) return [layer];
   if (typeof parent !== "string") {
@@ -80,7 +82,15 @@ function fileLayers(source: string, folder: string, extending: string[] = []): L
 }
 
 function overrideLayers(overrides: readonly Override[]): Layer[] {
-  return overrides.map((override) => ({ content: overrideLayer(override), locate: () => override.text }));
+  return overrides.map((override) => ({
+    content: withoutShorthands(overrideLayer(override)),
+    locate: () => override.text,
+  }));
+}
+
+/** Layers are merged key by key, so each must be written out. */
+function withoutShorthands(content: Mapping): Mapping {
+  return "model" in content ? { ...content, model: expandModel(content.model) } : content;
 }
 
 function valueAt(content: unknown, path: readonly PropertyKey[]): unknown {

@@ -26,15 +26,20 @@ const valueHeadNames = ["value_head.weight", "value_head.bias"];
  * @throws SpaError `BAD_CHECKPOINT`, `UNSUPPORTED`.
  */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const file = join(folder, "config.json");
-  const config = parseModelConfig(await readJson(file), file);
-  const endTokens = await readEndTokens(join(folder, "generation_config.json"), config);
+  const config = await readModelConfig(folder);
   const stored = await readFolderTensors(folder);
   const valueHead = valueHeadNames.some((name) => stored.has(name));
   const expected: ExpectedTensor[] = loadAddon().parameters(nativeModelConfig(config), valueHead);
   const ignored = (name: string) =>
     rotaryBuffer.test(name) || (config.tiedEmbeddings && name === "lm_head.weight");
-  return { config: { ...config, endTokens }, tensors: matchTensors(stored, expected, folder, ignored) };
+  return { config, tensors: matchTensors(stored, expected, folder, ignored) };
+}
+
+/** The shape of a folder's model: config.json, with what generation_config.json adds. @throws as {@link readModelFolder} */
+export async function readModelConfig(folder: string): Promise<ModelConfig> {
+  const file = join(folder, "config.json");
+  const config = parseModelConfig(await readJson(file), file);
+  return { ...config, endTokens: await readEndTokens(join(folder, "generation_config.json"), config) };
 }
 
 /** generation_config.json, where there is one, knows better which tokens end a reply. */

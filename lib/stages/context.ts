@@ -16,6 +16,8 @@ export interface StageContext {
   config: Config;
   engine: Engine;
   tokenizer: Tokenizer;
+  /** Where the files of a pretrained model are; null where the run trains its own base. */
+  pretrainedFolder: string | null;
   /** Makes an environment of the run's kind. */
   createEnvironment: () => Environment;
   environments: EnvironmentPool;

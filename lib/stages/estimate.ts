@@ -1,7 +1,6 @@
 import type { Environment } from "../../envs/environment.ts";
 import type { Config, PpoConfig } from "../config/schema.ts";
-import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
-import { readModelFolder } from "../native/model-folder.ts";
+import type { ModelConfig } from "../native/model-config.ts";
 import { EnvironmentPool } from "../rollout/episode.ts";
 import { LevelStream } from "../rollout/levels.ts";
 import { randomActions } from "../rollout/random-policy.ts";
@@ -10,8 +9,8 @@ import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { EstimatedModel } from "./model-shape.ts";
 import { type PlannedStage, planStages } from "./plan.ts";
-import { nanoShape } from "./pretrain.ts";
 
 /** What a run will take, roughly: from the lengths of episodes of a random player that replies in full. */
 export interface RunEstimate {
@@ -46,17 +45,13 @@ const PROBED_EPISODES = 40;
  *
  * For a pretrained model every reply counts as `protocol.maxNewTokens`: how much it will say is not known.
  *
- * @throws SpaError BAD_CHECKPOINT or UNSUPPORTED for a pretrained model's folder
+ * @param model from {@link modelForEstimates}
  */
 export async function estimateRun(
   config: Config,
-  tokenizer: Tokenizer,
+  { shape, tokenizer }: EstimatedModel,
   createEnvironment: () => Environment,
 ): Promise<RunEstimate> {
-  const shape =
-    config.model.kind === "nano"
-      ? completeModelConfig(nanoShape(config, tokenizer))
-      : (await readModelFolder(config.model.path)).config;
   const lengths = {
     plain: await episodeLength(config, tokenizer, createEnvironment, "plain"),
     "world-model": await episodeLength(config, tokenizer, createEnvironment, "world-model"),

@@ -148,8 +148,7 @@ function evaluation(
  * @throws SpaError BAD_ARGUMENT when the stage is not done, BAD_CHECKPOINT when its checkpoint is broken
  */
 export function modelFolder(context: StageContext, stage: string): string {
-  const { model } = context.config;
-  if (stage === BASE_STAGE && model.kind === "pretrained") return model.path;
+  if (stage === BASE_STAGE && context.pretrainedFolder !== null) return context.pretrainedFolder;
   const checkpoint =
     context.run.stage(stage)?.state === "done" ? latestCheckpoint(context.run, stage) : undefined;
   if (checkpoint) return checkpoint.folder;

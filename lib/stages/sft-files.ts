@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { parquetReadObjects } from "hyparquet";
+import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
@@ -135,6 +135,22 @@ const rowSchema = z.object({
 });
 
 /**
+ * Checks, before a run begins, that a file can serve as SFT data: it is there, is Parquet, and has the columns.
+ *
+ * @throws SpaError BAD_ARGUMENT
+ */
+export function checkSftFile(file: string): void {
+  let columns: string[];
+  try {
+    columns = parquetMetadata(arrayBufferOf(file)).schema.map(({ name }) => name);
+  } catch (error) {
+    throw badFile("BAD_ARGUMENT", file, reasonOf(error), error);
+  }
+  const missing = ["prompt", "response"].filter((name) => !columns.includes(name));
+  if (missing.length > 0) throw badFile("BAD_ARGUMENT", file, `it has no column ${missing.join(" and no ")}`);
+}
+
+/**
  * Reads an SFT file with SPA's columns (`prompt` and `response` are needed) as training examples, one a row.
  *
  * Rows of one trajectory (`extra_info.trajectory`, else the same first user message) are on the same side of the split:
@@ -195,15 +211,20 @@ async function readParquet(
   utf8: boolean,
 ): Promise<Record<string, unknown>[]> {
   try {
-    const content = readFileSync(file);
-    const buffer = content.buffer.slice(
-      content.byteOffset,
-      content.byteOffset + content.byteLength,
-    ) as ArrayBuffer;
-    return await parquetReadObjects({ file: buffer, utf8 });
+    return await parquetReadObjects({ file: arrayBufferOf(file), utf8 });
   } catch (error) {
-    throw badFile(code, file, (error as Error).message, error);
+    throw badFile(code, file, reasonOf(error), error);
   }
+}
+
+function arrayBufferOf(file: string): ArrayBuffer {
+  const { buffer, byteOffset, byteLength } = readFileSync(file);
+  return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" ? "there is no such file" : message;
 }
 
 function badFile(

@@ -27,7 +27,8 @@ export function writeNanoTokenizer(folder: string): void {
   nanoTokenizer().save(folder);
 }
 
-function nanoFiles(): Map<string, Uint8Array> {
+/** The nano tokenizer's files. */
+export function nanoFiles(): Map<string, Uint8Array> {
   const bytes = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
   const vocabulary = [...specialTokens, ...tagTokens, ...nanoWords, ...bytes];
   const vocab = Object.fromEntries(vocabulary.map((token, id) => [token, id]));

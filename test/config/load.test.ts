@@ -67,7 +67,19 @@ describe("layers", () => {
     ];
     const config = loadConfig(file, overrides);
     expect(config.environment).toMatchObject({ name: "sokoban", options: { rows: 6 } });
-    expect(config.model).toEqual({ kind: "pretrained", path: "/models/x" });
+    expect(config.model).toEqual({ kind: "pretrained", path: "/models/x", revision: "main" });
+    // A Hub id or folder alone is short for a pretrained model, wherever it stands; another model, another revision.
+    expect(loadConfig(file, ["model=Qwen/Qwen3-0.6B", "model.revision=v1"]).model).toEqual({
+      kind: "pretrained",
+      path: "Qwen/Qwen3-0.6B",
+      revision: "v1",
+    });
+    const short = write("short.yaml", "model: { kind: pretrained, path: a/b, revision: v2 }\n");
+    expect(loadConfig(short, ["model=./c"]).model).toEqual({
+      kind: "pretrained",
+      path: "./c",
+      revision: "main",
+    });
     expect(loadConfig(file, ["environment.options.size=6"]).environment.options).toEqual({
       slippery: true,
       size: 6,
@@ -245,7 +257,7 @@ describe("properties", () => {
   test("the resolved default of every setting is accepted as an override", () => {
     const overrides = ["model.kind=nano"];
     for (const [path, node] of settings()) {
-      if (node.default === undefined) continue;
+      if (node.default === undefined || path === "model.revision") continue;
       overrides.push(`${path}=${JSON.stringify(node.default)}`);
     }
     expect(overrides.length).toBeGreaterThan(80);

@@ -17,11 +17,11 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { SpaError } from "../../lib/errors.ts";
 import type { DownloadProgress } from "../../lib/hub/download-snapshot.ts";
 import { type ResolveOptions, resolveModel } from "../../lib/hub/resolve-model.ts";
 import { hubSettings } from "../../lib/hub/settings.ts";
 import { fixture } from "../native/fixtures.ts";
+import { rejection } from "../thrown-error.ts";
 import { TinyHub } from "./tiny-hub.ts";
 
 const id = "spa/tiny-qwen2";
@@ -55,15 +55,6 @@ afterEach(async () => {
 function options(more: ResolveOptions = {}, variables: Record<string, string> = {}): ResolveOptions {
   const settings = hubSettings({ HF_HOME: home, HF_ENDPOINT: `${hub.endpoint}/`, ...variables });
   return { settings, attempts: { count: 4, delay: 1 }, ...more };
-}
-
-async function failure(promise: Promise<unknown>): Promise<SpaError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(SpaError);
-  return error as SpaError;
 }
 
 const repository = () => join(home, "hub", "models--spa--tiny-qwen2");
@@ -121,13 +112,13 @@ test("an interrupted download goes on with the bytes that are missing", async ()
   const cut = 300_000;
   hub.fault = ({ path }) =>
     path.startsWith("/cdn/") && path.endsWith(hub.etag("model.safetensors")) ? { cutAfter: cut } : undefined;
-  const error = await failure(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
+  const error = await rejection(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
   expect(error.code).toBe("HUB_FAILED");
   expect(partials()).toHaveLength(1);
   const kept = statSync(join(repository(), "blobs", partials()[0])).size;
   expect(kept).toBeGreaterThan(0);
   // Half a download is no model, with the network or without.
-  const offline = await failure(resolveModel(id, options({}, { HF_HUB_OFFLINE: "1" })));
+  const offline = await rejection(resolveModel(id, options({}, { HF_HUB_OFFLINE: "1" })));
   expect(offline.code).toBe("HUB_OFFLINE");
 
   hub.fault = () => undefined;
@@ -151,7 +142,7 @@ test("a connection that breaks again and again still ends, each time with the re
 
 test("a server that ignores Range sends the file from the start", async () => {
   hub.fault = ({ path }) => (path.startsWith("/cdn/") ? { cutAfter: 300_000 } : undefined);
-  await failure(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
+  await rejection(resolveModel(id, options({ attempts: { count: 1, delay: 1 } })));
   hub.fault = () => ({ ignoreRange: true });
   const { folder } = await resolveModel(id, options());
   expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
@@ -166,7 +157,7 @@ test.each(["model.safetensors", "config.json"])(
       isFile(path) && !path.startsWith("/api") && (path.startsWith("/cdn") || name === "config.json")
         ? { content }
         : undefined;
-    const error = await failure(resolveModel(id, options()));
+    const error = await rejection(resolveModel(id, options()));
     expect(error.code).toBe("HUB_FAILED");
     expect(error.message).toMatch(`${name} came twice with a wrong checksum`);
     expect(error.message).toContain(hub.etag(name));
@@ -182,36 +173,36 @@ test.each(["model.safetensors", "config.json"])(
 test("an answer that is longer than listed is refused", async () => {
   hub.fault = ({ path }) =>
     path.startsWith("/cdn/") ? { content: new Uint8Array(weights.length + 1) } : undefined;
-  expect((await failure(resolveModel(id, options()))).code).toBe("HUB_FAILED");
+  expect((await rejection(resolveModel(id, options()))).code).toBe("HUB_FAILED");
 });
 
 test("gated, private, missing", async () => {
   hub.fault = ({ path }) =>
     path.includes("/resolve/") ? { status: 403, headers: { "x-error-code": "GatedRepo" } } : undefined;
-  const gated = await failure(resolveModel(id, options()));
+  const gated = await rejection(resolveModel(id, options()));
   expect(gated.code).toBe("HUB_UNAUTHORIZED");
   expect(gated.message).toContain("gated");
   expect(gated.hint).toContain(`accept it at ${hub.endpoint}/${id}, then set HF_TOKEN`);
 
   hub.fault = () => ({ status: 401 });
-  const secret = await failure(resolveModel(id, options()));
+  const secret = await rejection(resolveModel(id, options()));
   expect([secret.code, secret.message]).toEqual([
     "HUB_UNAUTHORIZED",
     expect.stringContaining("or is private"),
   ]);
-  const refused = await failure(resolveModel(id, options({}, { HF_TOKEN: "hf_wrong" })));
+  const refused = await rejection(resolveModel(id, options({}, { HF_TOKEN: "hf_wrong" })));
   expect(refused.message).toContain("refuses");
 
   hub.fault = () => undefined;
-  const missing = await failure(resolveModel("Qwen/Qwen2.5-1.5B-Instuct", options()));
+  const missing = await rejection(resolveModel("Qwen/Qwen2.5-1.5B-Instuct", options()));
   expect(missing.code).toBe("HUB_NOT_FOUND");
   expect(missing.message).toContain("did you mean Qwen/Qwen2.5-1.5B-Instruct?");
-  const revision = await failure(resolveModel(id, options({ revision: "v9" })));
+  const revision = await rejection(resolveModel(id, options({ revision: "v9" })));
   expect([revision.code, revision.message]).toEqual([
     "HUB_NOT_FOUND",
     expect.stringContaining('no revision "v9"'),
   ]);
-  expect((await failure(resolveModel(id, options({ revision: "../../x" })))).code).toBe("HUB_NOT_FOUND");
+  expect((await rejection(resolveModel(id, options({ revision: "../../x" })))).code).toBe("HUB_NOT_FOUND");
 });
 
 test("the token goes to the Hub and not to where it redirects", async () => {
@@ -233,7 +224,7 @@ test("server errors pass; those that stay end with what to do", async () => {
   rmSync(home, { recursive: true });
   hub.fault = () => ({ status: 503, headers: { "retry-after": "0" } });
   hub.requests.length = 0;
-  const error = await failure(resolveModel(id, options()));
+  const error = await rejection(resolveModel(id, options()));
   expect(error.code).toBe("HUB_FAILED");
   expect(error.message).toContain("4 attempts");
   expect(hub.requests).toHaveLength(4);
@@ -241,14 +232,14 @@ test("server errors pass; those that stay end with what to do", async () => {
 
 test("too little space is told before the download; a disk that fills up keeps what is there", async () => {
   hub.listedSizes.set("model.safetensors", 1e17);
-  const early = await failure(resolveModel(id, options()));
+  const early = await rejection(resolveModel(id, options()));
   expect(early.code).toBe("DISK_FULL");
   expect(early.message).toMatch(/needs 1\.00e\+8 GB more, but only .* GB are free/);
   expect(hub.bytesSent).toBe(0);
   hub.listedSizes.clear();
   mkdirSync(join(repository(), "blobs"), { recursive: true });
   symlinkSync("/dev/full", join(repository(), "blobs", `${hub.etag("model.safetensors")}.spa.incomplete`));
-  const late = await failure(resolveModel(id, options()));
+  const late = await rejection(resolveModel(id, options()));
   expect([late.code, late.hint]).toEqual(["DISK_FULL", expect.stringContaining("HF_HOME")]);
 });
 
@@ -266,7 +257,7 @@ test.runIf(canMount())("a small disk is refused, and with more room the download
     expect(spawnSync("mount", [...args, join(home, "hub")]).status).toBe(0);
   mount("-t", "tmpfs", "-o", "size=256k", "none");
   try {
-    expect((await failure(resolveModel(id, options()))).code).toBe("DISK_FULL");
+    expect((await rejection(resolveModel(id, options()))).code).toBe("DISK_FULL");
     mount("-o", "remount,size=4m");
     await resolveModel(id, options());
   } finally {
@@ -276,7 +267,7 @@ test.runIf(canMount())("a small disk is refused, and with more room the download
 
 test("offline uses what is whole in the cache, and says what is missing", async () => {
   const offline = options({}, { HF_HUB_OFFLINE: "1" });
-  const error = await failure(resolveModel(id, offline));
+  const error = await rejection(resolveModel(id, offline));
   expect(error.code).toBe("HUB_OFFLINE");
   expect(error.hint).toContain(`spa download ${id}`);
   const { folder } = await resolveModel(id, options());
@@ -284,7 +275,7 @@ test("offline uses what is whole in the cache, and says what is missing", async 
   expect(await resolveModel(id, offline)).toEqual({ folder, commit: hub.commit });
   expect(hub.requests).toEqual([]);
   rmSync(join(folder, "model.safetensors"));
-  expect((await failure(resolveModel(id, offline))).message).toContain("lacks model.safetensors");
+  expect((await rejection(resolveModel(id, offline))).message).toContain("lacks model.safetensors");
   expect((await resolveModel(id, { ...offline, weights: false })).folder).toBe(folder);
 });
 
@@ -294,7 +285,7 @@ test("a Hub that cannot be reached: the cache serves, or the error says so", asy
   const notes: string[] = [];
   expect((await resolveModel(id, { ...gone, onNote: (text) => notes.push(text) })).folder).toBe(folder);
   expect(notes.join()).toContain("from the cache");
-  const error = await failure(resolveModel("spa/other", { ...gone, attempts: { count: 2, delay: 1 } }));
+  const error = await rejection(resolveModel("spa/other", { ...gone, attempts: { count: 2, delay: 1 } }));
   expect([error.code, error.message]).toEqual(["HUB_OFFLINE", expect.stringContaining("cannot be reached")]);
 });
 
@@ -312,7 +303,7 @@ test("an abort keeps what was fetched", async () => {
   const stop = ({ file, bytes }: DownloadProgress) => {
     if (file === "model.safetensors" && bytes > 0) controller.abort();
   };
-  const error = await failure(resolveModel(id, options({ signal: controller.signal, onProgress: stop })));
+  const error = await rejection(resolveModel(id, options({ signal: controller.signal, onProgress: stop })));
   expect(error.code).toBe("ABORTED");
   const { folder } = await resolveModel(id, options());
   expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
@@ -329,7 +320,7 @@ test("without weights: configuration and tokenizer only", async () => {
 test("shards are those that the index names; a repository of pickles is refused", async () => {
   const shard = (k: number) => `model-0000${k}-of-00002.safetensors`;
   hub.files.delete("model.safetensors");
-  const pickles = await failure(resolveModel(id, options()));
+  const pickles = await rejection(resolveModel(id, options()));
   expect([pickles.code, pickles.hint]).toEqual(["UNSUPPORTED", expect.stringContaining("pickles")]);
   hub.files.set(shard(1), Buffer.alloc(1000, 1));
   hub.files.set(shard(2), Buffer.alloc(2000, 2));
@@ -340,7 +331,7 @@ test("shards are those that the index names; a repository of pickles is refused"
   expect(readdirSync(folder).filter((name) => name.endsWith(".safetensors"))).toEqual([shard(1), shard(2)]);
   hub.refs.set("bad", "4".repeat(40));
   hub.files.set("model.safetensors.index.json", Buffer.from('{"weight_map":{"a":"../../x.safetensors"}}'));
-  expect((await failure(resolveModel(id, options({ revision: "bad" })))).code).toBe("BAD_CHECKPOINT");
+  expect((await rejection(resolveModel(id, options({ revision: "bad" })))).code).toBe("BAD_CHECKPOINT");
 });
 
 test("a proxy is used, but not for what NO_PROXY names", async () => {
@@ -374,7 +365,7 @@ test("a proxy is used, but not for what NO_PROXY names", async () => {
 
 test("a folder is taken as it is, and named when it is not there", async () => {
   expect(await resolveModel(fixture("qwen2_tiny"))).toEqual({ folder: fixture("qwen2_tiny"), commit: null });
-  const error = await failure(resolveModel("./no/such/folder"));
+  const error = await rejection(resolveModel("./no/such/folder"));
   expect([error.code, error.message]).toEqual(["BAD_CHECKPOINT", expect.stringContaining("/no/such/folder")]);
 });
 

@@ -16,6 +16,8 @@ export interface Fault {
   status?: number;
   headers?: Record<string, string>;
   cutAfter?: number;
+  /** With `cutAfter`: the connection stays open, and nothing more comes. */
+  stalls?: boolean;
   content?: Uint8Array;
   ignoreRange?: boolean;
 }
@@ -198,5 +200,5 @@ function send(
   const part = content.subarray(begin, begin + Math.min(length, fault?.cutAfter ?? length));
   seen.sent = part.length;
   if (part.length === length) response.end(part);
-  else response.write(part, () => response.destroy());
+  else response.write(part, () => fault?.stalls || response.destroy());
 }

@@ -24,11 +24,31 @@ const nanoModel = z.strictObject({
   ropeTheta: z.number().positive().default(10_000).describe("base of the rotary positions' wavelengths"),
 });
 const pretrainedModel = z.strictObject({
-  kind: z.literal("pretrained").describe("a folder of Hugging Face files; there is no base stage"),
-  path: z.string().min(1).describe("the folder with config.json, *.safetensors and tokenizer.json"),
+  kind: z
+    .literal("pretrained")
+    .describe("a model of the Hugging Face Hub or a folder; there is no base stage"),
+  path: z
+    .string()
+    .min(1)
+    .describe("a Hub id, or a folder with config.json, *.safetensors and tokenizer.json"),
+  revision: z
+    .string()
+    .min(1)
+    .default("main")
+    .describe("branch, tag or commit of a Hub id; a run folder keeps the commit that it stood for"),
 });
 
-export const model = z.discriminatedUnion("kind", [nanoModel, pretrainedModel]).prefault({ kind: "nano" });
+/** `model: <Hub id or folder>` is short for a pretrained model at that path. */
+export function expandModel(model: unknown): unknown {
+  return typeof model === "string" ? { kind: "pretrained", path: model, revision: "main" } : model;
+}
+
+export const model = z
+  .preprocess(expandModel, z.discriminatedUnion("kind", [nanoModel, pretrainedModel]))
+  .prefault({ kind: "nano" })
+  .describe(
+    "`model: <Hub id or folder>` is short for `{ kind: pretrained, path: <Hub id or folder>, revision: main }`",
+  );
 
 export const checkpoints = z
   .strictObject({

@@ -1,0 +1,46 @@
+import type { Config } from "../config/schema.ts";
+import { CachedRepository } from "../hub/cache.ts";
+import { knownModels } from "../hub/known-models.ts";
+import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
+import { hubSettings } from "../hub/settings.ts";
+import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
+import { readModelConfig } from "../native/model-folder.ts";
+import { nanoTokenizer } from "../text/nano-tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { WordTokenizer } from "../text/word-tokenizer.ts";
+import { nanoShape } from "./pretrain.ts";
+
+/** What estimates need to know of a model. */
+export interface EstimatedModel {
+  shape: ModelConfig;
+  tokenizer: Tokenizer;
+  /** The tokenizer only counts words, for the model's own is not at hand. */
+  isStandIn: boolean;
+}
+
+/**
+ * Shape and tokenizer of a configuration's model, without its weights. The cache serves, then what this package knows
+ * of published models; only for others configuration and tokenizer are fetched.
+ *
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, and those of {@link resolveModel}
+ */
+export async function modelForEstimates(config: Config): Promise<EstimatedModel> {
+  const { model } = config;
+  if (model.kind === "nano") {
+    const tokenizer = nanoTokenizer();
+    return { shape: completeModelConfig(nanoShape(config, tokenizer)), tokenizer, isStandIn: false };
+  }
+  const known = knownModels[model.path];
+  if (known && !isModelFolder(model.path) && !isCached(model.path, model.revision)) {
+    const shape = completeModelConfig({ ...known, endTokens: [...known.endTokens] });
+    return { shape, tokenizer: new WordTokenizer(), isStandIn: true };
+  }
+  const { folder } = await resolveModel(model.path, { revision: model.revision, weights: false });
+  return { shape: await readModelConfig(folder), tokenizer: loadTokenizer(folder), isStandIn: false };
+}
+
+function isCached(id: string, revision: string): boolean {
+  const repository = new CachedRepository(hubSettings().cacheFolder, id);
+  const commit = repository.commitOf(revision);
+  return commit !== undefined && repository.missing(commit, false).length === 0;
+}

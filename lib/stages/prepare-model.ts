@@ -1,0 +1,40 @@
+import type { Config } from "../config/schema.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
+import { showDownload } from "../hub/show-download.ts";
+import { readModelFolder } from "../native/model-folder.ts";
+import type { Progress } from "../run/progress.ts";
+import { nanoTokenizer } from "../text/nano-tokenizer.ts";
+import { checkTokenizerFits, loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+
+/** A configuration's model, ready to be loaded. */
+export interface PreparedModel {
+  /** The configuration with the commit in place of a Hub model's revision: that is what a run folder keeps. */
+  config: Config;
+  /** Where a pretrained model's files are; null where the run trains its own base. */
+  folder: string | null;
+  tokenizer: Tokenizer;
+}
+
+/**
+ * Makes a configuration's model ready before anything else is done: fetches what is missing, and checks all files (but
+ * for the weights' numbers) and that the tokenizer fits.
+ *
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, and those of {@link resolveModel}
+ */
+export async function prepareModel(
+  config: Config,
+  { signal, progress }: { signal?: AbortSignal | undefined; progress?: Progress | undefined } = {},
+): Promise<PreparedModel> {
+  const { model } = config;
+  if (model.kind === "nano") return { config, folder: null, tokenizer: nanoTokenizer() };
+  const { folder, commit } = await resolveModel(model.path, {
+    revision: model.revision,
+    signal,
+    ...(progress && showDownload(progress, model.path)),
+  });
+  const { config: shape } = await readModelFolder(folder);
+  const tokenizer = loadTokenizer(folder);
+  checkTokenizerFits(tokenizer, shape.vocabularySize);
+  const pinned = commit === null ? config : { ...config, model: { ...model, revision: commit } };
+  return { config: pinned, folder, tokenizer };
+}
