@@ -2,6 +2,7 @@
 export type SpaErrorCode =
   | "ABORTED" // an AbortSignal fired
   | "ADDON_MISSING" // the native addon or libtorch could not be loaded
+  | "BAD_ADAPTER" // an adapter belongs to another model, or uses a feature of PEFT that the engine lacks
   | "BAD_ARGUMENT" // an argument of a library call has the wrong type, range or shape
   | "BAD_CHECKPOINT" // a checkpoint file is missing, truncated, foreign or does not fit its config
   | "BAD_CONFIG" // a preset, YAML file or key=value override is wrong

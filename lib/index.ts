@@ -6,6 +6,14 @@ export { type Config, configSchema } from "./config/schema.ts";
 export { SpaError, type SpaErrorCode } from "./errors.ts";
 export type { DownloadProgress } from "./hub/download-snapshot.ts";
 export { type ResolvedModel, type ResolveOptions, resolveModel } from "./hub/resolve-model.ts";
+export {
+  type AdapterInput,
+  type AdapterSettings,
+  type AdapterSize,
+  type AdapterTarget,
+  adapterSize,
+  adapterTargets,
+} from "./native/adapter-config.ts";
 export type {
   AddonInfo,
   Aggregation,
@@ -32,7 +40,14 @@ export {
   type LoadModelOptions,
 } from "./native/engine.ts";
 export { addonInfo, type LibtorchLocation } from "./native/loader.ts";
-export { Model, type ScoreBatch, type Scores, type SessionOptions } from "./native/model.ts";
+export {
+  type AddAdapterOptions,
+  Model,
+  type SaveAdapterOptions,
+  type ScoreBatch,
+  type Scores,
+  type SessionOptions,
+} from "./native/model.ts";
 export type {
   Architecture,
   ModelConfig,

@@ -15,6 +15,7 @@ export const exitCodes: readonly [code: number, meaning: string][] = [
 const byCode: Record<SpaErrorCode, number> = {
   ABORTED: 130,
   ADDON_MISSING: 3,
+  BAD_ADAPTER: 4,
   BAD_ARGUMENT: 2,
   BAD_CHECKPOINT: 4,
   BAD_CONFIG: 2,

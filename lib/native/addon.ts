@@ -12,6 +12,8 @@ export interface Addon {
   info(): AddonInfo;
   /** Name and shape of every parameter of a model, in file order. */
   parameters(config: NativeModelConfig, valueHead: boolean): { name: string; shape: number[] }[];
+  /** Name and shape of every parameter of an adapter on a model, in file order, without value head. */
+  adapterParameters(config: NativeModelConfig, adapter: NativeAdapter): { name: string; shape: number[] }[];
   Engine: new (options: NativeEngineOptions) => NativeEngine;
 
   gae(batch: NativeAdvantageBatch, gamma: number, lambda: number): NativeAdvantages;
@@ -124,6 +126,14 @@ export interface NativeModelConfig {
   maxPositions: number;
 }
 
+/** spa::AdapterConfig; `targets` are q, k, v, o, gate, up and down. */
+export interface NativeAdapter {
+  rank: number;
+  scale: number;
+  dropout: number;
+  targets: boolean[];
+}
+
 export interface NativeRopeScaling {
   kind: "none" | "linear" | "llama3";
   factor: number;
@@ -162,14 +172,28 @@ export interface NativeTensorInfo {
 export interface NativeModel {
   readonly parameterCount: number;
   readonly hasValueHead: boolean;
-  /** The weight version at the time of creation. */
+  /** The version of the weights that can be trained, at the time of creation. */
   readonly version: number;
-  /** Names, dtypes and shapes, in the order in which `save` writes them. */
+  /** Names, dtypes and shapes of what can be trained, in the order in which `save` writes them. */
   readonly tensors: NativeTensorInfo[];
-  /** Writes `header` and then every tensor to a new file, and syncs it to disk. */
-  save(file: string, header: Uint8Array, progress: NativeProgress): NativeCall<void>;
+  /** Writes `header` and then `part.count` tensors from number `part.first` on to a new file, and syncs it to disk. */
+  save(
+    file: string,
+    header: Uint8Array,
+    part: { first: number; count: number },
+    progress: NativeProgress,
+  ): NativeCall<void>;
   clone(options: { valueHead: boolean }): NativeCall<NativeModel>;
-  /** Resolves to the new weight version. */
+  addAdapter(options: { adapter: NativeAdapter; valueHead: boolean; seed: number }): NativeCall<NativeModel>;
+  loadAdapter(
+    adapter: NativeAdapter,
+    tensors: NativeTensorSource[],
+    progress: NativeProgress,
+  ): NativeCall<NativeModel>;
+  /** Another handle on the model that this one's adapter is on. */
+  backbone(): NativeCall<NativeModel>;
+  merge(): NativeCall<NativeModel>;
+  /** Resolves to the new version of the weights that can be trained. */
   copyFrom(other: NativeModel): NativeCall<number>;
   score(
     batch: { tokens: Int32Array; offsets: Uint32Array },
@@ -243,6 +267,8 @@ export interface NativeTrainerOptions {
     minimumRatio: number;
   };
   microBatchTokens: number;
+  /** Of adapters' dropout. */
+  seed: number;
 }
 
 export interface NativePpoLossOptions {

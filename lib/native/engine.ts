@@ -137,7 +137,7 @@ export class Engine {
   }
 
   #wrap(model: NativeModel, config: ModelConfig, dtype: Dtype): Model {
-    return new Model(this, model, config, dtype);
+    return new Model(this, model, { config, dtype });
   }
 
   /**

@@ -1,4 +1,12 @@
 import { SpaError } from "../errors.ts";
+import {
+  type AdapterInput,
+  type AdapterSettings,
+  adapterKeys,
+  completeAdapter,
+  nativeAdapter,
+} from "./adapter-config.ts";
+import { readAdapterFolder, writeAdapterFolder } from "./adapter-folder.ts";
 import type { Dtype, NativeModel, NativeScores } from "./addon.ts";
 import {
   badArgument,
@@ -11,7 +19,7 @@ import {
   checkText,
   type RaggedBatch,
 } from "./arguments.ts";
-import { type LongCall, longCallKeys, run } from "./call.ts";
+import { type LongCall, locate, longCallKeys, run } from "./call.ts";
 import type { Engine } from "./engine.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { writeModelFolder } from "./model-folder.ts";
@@ -37,36 +45,88 @@ export interface Scores {
   values?: Float32Array;
 }
 
-/** A decoder with its weights, on one engine. Made by {@link Engine.createModel} and {@link Engine.loadModel}. */
+/** What {@link Model.addAdapter} makes. */
+export interface AddAdapterOptions extends AdapterInput {
+  /** Seed of A's first numbers; by default the engine's. */
+  seed?: number;
+  /** Gives the adapter a value head of its own; by default when the backbone has one, whose numbers it then takes over. */
+  valueHead?: boolean;
+}
+
+/** Where an adapter belongs, for its configuration file. */
+export interface SaveAdapterOptions extends LongCall {
+  /** Hub id or folder of the base model; relative folders count from the adapter's. */
+  base?: string | null;
+  /** The base model's revision on the Hub. */
+  revision?: string | null;
+}
+
+/** How often some weights have changed. Models on one backbone share its count. */
+interface WeightVersion {
+  own: number;
+  readonly backbone: WeightVersion | null;
+}
+
+/** What a model is made from beside its weights. */
+interface ModelDescription {
+  config: ModelConfig;
+  dtype: Dtype;
+  adapter?: AdapterSettings | null;
+  /** Of the weights, where another handle on them exists already. */
+  version?: WeightVersion | null;
+  /** Of the weights under the adapter. */
+  backboneVersion?: WeightVersion;
+}
+
+/**
+ * A decoder with its weights, on one engine. Made by {@link Engine.createModel} and {@link Engine.loadModel}.
+ *
+ * A model may be a LoRA adapter on another model's weights ({@link addAdapter}, {@link loadAdapter}): it then shares
+ * them, and a trainer trains the adapter (and its value head) alone.
+ */
 export class Model {
   readonly engine: Engine;
   readonly config: ModelConfig;
   readonly dtype: Dtype;
+  /** All weights that a forward pass reads. */
   readonly parameterCount: number;
+  /** Those that a trainer trains: all, or the adapter's. */
+  readonly trainableCount: number;
   readonly hasValueHead: boolean;
+  /** The adapter's settings; null for a model without one. */
+  readonly adapter: AdapterSettings | null;
   readonly #native: NativeModel;
-  #version: number;
+  readonly #version: WeightVersion;
   #disposal: Promise<void> | undefined;
 
   /** @internal */
-  constructor(engine: Engine, native: NativeModel, config: ModelConfig, dtype: Dtype) {
+  constructor(engine: Engine, native: NativeModel, description: ModelDescription) {
     this.engine = engine;
     this.#native = native;
-    this.config = config;
-    this.dtype = dtype;
+    this.config = description.config;
+    this.dtype = description.dtype;
+    this.adapter = description.adapter ?? null;
     this.parameterCount = native.parameterCount;
+    this.trainableCount = native.tensors.reduce(
+      (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
+      0,
+    );
     this.hasValueHead = native.hasValueHead;
-    this.#version = native.version;
+    this.#version = description.version ?? {
+      own: native.version,
+      backbone: description.backboneVersion ?? null,
+    };
   }
 
-  /** Grows with every change of the weights. */
+  /** Grows with every change of the weights, those of a backbone included. */
   get version(): number {
-    return this.#version;
+    const { own, backbone } = this.#version;
+    return own + (backbone?.own ?? 0);
   }
 
-  /** Told by trainers. @internal */
+  /** Told by trainers, of what can be trained. @internal */
   setVersion(version: number): void {
-    this.#version = version;
+    this.#version.own = version;
   }
 
   get disposed(): boolean {
@@ -84,33 +144,142 @@ export class Model {
    * need be and may hold other files. Each file is written aside, synced and renamed. What is saved are the weights
    * at the time of the call.
    *
-   * @throws SpaError `DISK_FULL`, `ABORTED`; the old files are unchanged then.
+   * @throws SpaError `DISK_FULL`, `ABORTED`; the old files are unchanged then. `BAD_ARGUMENT` for a model with an adapter:
+   * {@link saveAdapter} or {@link merge} it.
    */
   async save(folder: string, options: LongCall = {}): Promise<void> {
     checkText(folder, "folder");
     checkObject(options, "options", longCallKeys);
+    if (this.adapter) {
+      throw badArgument(
+        "the model carries an adapter",
+        "saveAdapter(folder), or (await model.merge()).save(folder)",
+      );
+    }
     const { native } = this;
+    const part = { first: 0, count: native.tensors.length };
     const description = { config: this.config, dtype: this.dtype, tensors: native.tensors };
     await writeModelFolder(folder, description, (file, header) =>
-      run((progress) => native.save(file, header, progress), options),
+      run((progress) => native.save(file, header, part, progress), options),
     );
   }
 
-  /** A model with weights of its own, the same numbers. A value head that is new starts at zero. */
+  /**
+   * A model with weights of its own, the same numbers. Of a model with an adapter: another adapter on the same backbone. A
+   * value head that is new starts at zero.
+   */
   async clone(options: { valueHead?: boolean } = {}): Promise<Model> {
     checkObject(options, "options", ["valueHead"]);
     const valueHead = checkBoolean(options.valueHead ?? this.hasValueHead, "valueHead");
-    const { native } = this;
-    return new Model(this.engine, await run(() => native.clone({ valueHead })), this.config, this.dtype);
+    const { native, adapter } = this;
+    const backbone = this.#version.backbone;
+    return this.#another(await run(() => native.clone({ valueHead })), {
+      adapter,
+      ...(backbone && { backboneVersion: backbone }),
+    });
   }
 
-  /** Takes over the numbers of another model of the same shape, e.g. to refresh a frozen copy that serves. */
+  /**
+   * A fresh adapter on this model's weights, which it shares; A as PEFT draws it, B zero, so that it changes nothing before
+   * it is trained. This model may be disposed of: weights live as long as a model uses them.
+   *
+   * @throws SpaError `BAD_ARGUMENT`, `OUT_OF_MEMORY`.
+   */
+  async addAdapter(options: AddAdapterOptions): Promise<Model> {
+    checkObject(options, "options", [...adapterKeys, "seed", "valueHead"]);
+    this.#refuseAdapter();
+    const { seed: chosenSeed, valueHead: wanted, ...input } = options;
+    const settings = completeAdapter(input);
+    const seed = checkInteger(chosenSeed ?? this.engine.seed, "seed", 0);
+    const valueHead = checkBoolean(wanted ?? this.hasValueHead, "valueHead");
+    const { native } = this;
+    const adapter = nativeAdapter(settings);
+    const model = await run(() => native.addAdapter({ adapter, valueHead, seed }));
+    return this.#another(model, { adapter: settings, backboneVersion: this.#version });
+  }
+
+  /**
+   * An adapter on this model's weights from PEFT's files (adapter_config.json, adapter_model.safetensors), with its value
+   * head if value_head.safetensors stands beside them.
+   *
+   * @throws SpaError `BAD_ADAPTER` (for another model, or with features that the engine lacks), `BAD_CHECKPOINT` (missing,
+   * truncated or foreign files, weights that are not finite), `ABORTED`.
+   */
+  async loadAdapter(folder: string, options: LongCall = {}): Promise<Model> {
+    checkText(folder, "folder");
+    checkObject(options, "options", longCallKeys);
+    this.#refuseAdapter();
+    void this.native;
+    const { settings, tensors } = await readAdapterFolder(folder, this.config);
+    const { native } = this;
+    const adapter = nativeAdapter(settings);
+    const load = run((progress) => native.loadAdapter(adapter, tensors, progress), options);
+    const model = await load.catch((error) => {
+      throw locate(error, folder);
+    });
+    return this.#another(model, { adapter: settings, backboneVersion: this.#version });
+  }
+
+  #refuseAdapter(): void {
+    if (!this.adapter) return;
+    throw badArgument(
+      "the model carries an adapter already",
+      "merge() it first, or take the model's backbone()",
+    );
+  }
+
+  /**
+   * Writes PEFT's files into `folder`, which is made if need be and may hold other files, and value_head.safetensors if there
+   * is one. Each file is written aside, synced and renamed.
+   *
+   * @throws SpaError `BAD_ARGUMENT` without an adapter, `DISK_FULL`, `ABORTED`; the old files are unchanged then.
+   */
+  async saveAdapter(folder: string, options: SaveAdapterOptions = {}): Promise<void> {
+    checkText(folder, "folder");
+    checkObject(options, "options", ["base", "revision", ...longCallKeys]);
+    const { base = null, revision = null, ...call } = options;
+    if (base !== null) checkText(base, "base");
+    if (revision !== null) checkText(revision, "revision");
+    const { native } = this;
+    const content = { settings: this.#adapterSettings(), base, revision, tensors: native.tensors };
+    await writeAdapterFolder(folder, content, (file, header, part) =>
+      run((progress) => native.save(file, header, part, progress), call),
+    );
+  }
+
+  /** The model without its adapter, another handle on the same weights. @throws SpaError `BAD_ARGUMENT` without an adapter. */
+  async backbone(): Promise<Model> {
+    void this.#adapterSettings();
+    const { native } = this;
+    return this.#another(await run(() => native.backbone()), { version: this.#version.backbone });
+  }
+
+  /** All weights with the adapter's part added, and its value head. @throws SpaError `BAD_ARGUMENT`, `OUT_OF_MEMORY`. */
+  async merge(): Promise<Model> {
+    void this.#adapterSettings();
+    const { native } = this;
+    return this.#another(await run(() => native.merge()), {});
+  }
+
+  #adapterSettings(): AdapterSettings {
+    if (this.adapter) return this.adapter;
+    throw badArgument("the model has no adapter", "make one with model.addAdapter or model.loadAdapter");
+  }
+
+  #another(native: NativeModel, description: Omit<ModelDescription, "config" | "dtype">): Model {
+    return new Model(this.engine, native, { config: this.config, dtype: this.dtype, ...description });
+  }
+
+  /**
+   * Takes over the numbers of another model of the same shape (of adapters: of another one of its kind on the same
+   * backbone), e.g. to refresh a frozen copy that serves.
+   */
   async copyFrom(other: Model): Promise<void> {
     if (!(other instanceof Model)) throw badArgument("copyFrom takes a Model");
     checkSameEngine(this, other, "the model to copy from");
     const { native } = this;
     const source = other.native;
-    this.#version = await run(() => native.copyFrom(source));
+    this.#version.own = await run(() => native.copyFrom(source));
   }
 
   /**

@@ -54,6 +54,8 @@ export interface TrainerOptions {
   criticOptimizer?: OptimizerOptions;
   /** Tokens that go through the model at once: bounds memory, changes no result beyond rounding. 8192 by default. */
   microBatchTokens?: number;
+  /** Seed of adapters' dropout, which depends on it and on the number of the update; by default the engine's. */
+  seed?: number;
 }
 
 /** Figures of one update, as of before it. Those that the loss says nothing about are absent. */
@@ -104,7 +106,7 @@ export class Trainer {
   /** @internal */
   constructor(model: Model, options: TrainerOptions) {
     if (!(model instanceof Model)) throw badArgument(`createTrainer takes a Model, not ${show(model)}`);
-    const settings = checkOptions(options);
+    const settings = checkOptions(options, model.engine.seed);
     this.critic = checkCritic(model, options.critic ?? null);
     const critic = this.critic instanceof Model ? this.critic.native : this.critic;
     this.model = model;
@@ -234,7 +236,7 @@ function checkCritic(model: Model, critic: unknown): Model | "shared" | null {
   return critic;
 }
 
-function checkOptions(options: TrainerOptions): NativeTrainerOptions {
+function checkOptions(options: TrainerOptions, defaultSeed: number): NativeTrainerOptions {
   checkObject(options, "options", [
     "optimizer",
     "gradientClip",
@@ -242,6 +244,7 @@ function checkOptions(options: TrainerOptions): NativeTrainerOptions {
     "critic",
     "criticOptimizer",
     "microBatchTokens",
+    "seed",
   ]);
   const optimizer = checkOptimizer(options.optimizer ?? {}, "optimizer");
   const clip = options.gradientClip === undefined ? 1 : options.gradientClip;
@@ -253,6 +256,7 @@ function checkOptions(options: TrainerOptions): NativeTrainerOptions {
     gradientClip: clip === null ? 0 : checkNumber(clip, "gradientClip", { above: 0 }),
     schedule: checkSchedule(options.schedule ?? { kind: "constant" }),
     microBatchTokens: checkInteger(options.microBatchTokens ?? 8192, "microBatchTokens", 1, 2 ** 31 - 1),
+    seed: checkInteger(options.seed ?? defaultSeed, "seed", 0),
   };
 }
 

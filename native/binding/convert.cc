@@ -123,6 +123,16 @@ ModelConfig model_config(const Napi::Object& object) {
   return config;
 }
 
+AdapterConfig adapter_config(const Napi::Object& object) {
+  AdapterConfig config;
+  config.rank = integer(object, "rank");
+  config.scale = number(object, "scale");
+  config.dropout = number(object, "dropout");
+  const auto targets = object.Get("targets").As<Napi::Array>();
+  for (uint32_t i = 0; i < target_count; ++i) config.targets[i] = targets.Get(i).As<Napi::Boolean>().Value();
+  return config;
+}
+
 AdamWOptions optimizer_options(const Napi::Object& object) {
   AdamWOptions options;
   options.learning_rate = number(object, "learningRate");
@@ -140,6 +150,7 @@ TrainerOptions trainer_options(const Napi::Object& object) {
   options.gradient_clip = unless_zero(number(object, "gradientClip"));
   options.schedule = schedule_of(object_at(object, "schedule"));
   options.micro_batch_tokens = integer(object, "microBatchTokens");
+  options.dropout_seed = static_cast<uint64_t>(integer(object, "seed"));
   return options;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/adapter.h"
 #include "engine/losses.h"
 #include "engine/model_config.h"
 #include "engine/trainer.h"
@@ -52,6 +53,8 @@ Aggregation aggregation_of(const std::string& name);
 KlEstimator kl_estimator_of(const std::string& name);
 
 ModelConfig model_config(const Napi::Object& object);
+/// NativeAdapter.
+AdapterConfig adapter_config(const Napi::Object& object);
 AdamWOptions optimizer_options(const Napi::Object& object);
 TrainerOptions trainer_options(const Napi::Object& object);
 LossOptions loss_options(const Napi::Object& object);

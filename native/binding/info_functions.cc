@@ -21,6 +21,14 @@ const char* isa_name() {
   return "baseline";
 }
 
+Napi::Value named_shapes(Napi::Env env, const std::vector<ParameterSpec>& specs) {
+  auto result = Napi::Array::New(env, specs.size());
+  for (uint32_t i = 0; i < specs.size(); ++i) {
+    result.Set(i, tensor_info(env, specs[i].name, at::kFloat, specs[i].shape));
+  }
+  return result;
+}
+
 }  // namespace
 
 Napi::Value addon_info(const Napi::CallbackInfo& info) {
@@ -46,14 +54,15 @@ Napi::Value addon_info(const Napi::CallbackInfo& info) {
 
 Napi::Value parameters(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto env = info.Env();
-    const auto specs =
-        parameter_specs(model_config(info[0].As<Napi::Object>()), info[1].As<Napi::Boolean>().Value());
-    auto result = Napi::Array::New(env, specs.size());
-    for (uint32_t i = 0; i < specs.size(); ++i) {
-      result.Set(i, tensor_info(env, specs[i].name, at::kFloat, specs[i].shape));
-    }
-    return result;
+    return named_shapes(info.Env(), parameter_specs(model_config(info[0].As<Napi::Object>()),
+                                                    info[1].As<Napi::Boolean>().Value()));
+  });
+}
+
+Napi::Value adapter_parameters(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return named_shapes(info.Env(), adapter_specs(model_config(info[0].As<Napi::Object>()),
+                                                  adapter_config(info[1].As<Napi::Object>()), false));
   });
 }
 

@@ -21,6 +21,9 @@ Napi::Function ModelObject::define(Napi::Env env) {
   return DefineClass(
       env, "Model",
       {InstanceMethod<&ModelObject::save>("save"), InstanceMethod<&ModelObject::clone>("clone"),
+       InstanceMethod<&ModelObject::add_adapter>("addAdapter"),
+       InstanceMethod<&ModelObject::load_adapter>("loadAdapter"),
+       InstanceMethod<&ModelObject::backbone>("backbone"), InstanceMethod<&ModelObject::merge>("merge"),
        InstanceMethod<&ModelObject::copy_from>("copyFrom"), InstanceMethod<&ModelObject::score>("score"),
        InstanceMethod<&ModelObject::open_session>("openSession"),
        InstanceMethod<&ModelObject::dispose>("dispose")});
@@ -32,7 +35,7 @@ EngineThread::Deliver ModelObject::deliver(const EngineHandle& engine, std::shar
   contents->tensors = model->parameters();
   contents->parameter_count = model->parameter_count();
   contents->has_value_head = model->has_value_head();
-  contents->version = model->version();
+  contents->version = model->own_version();
   contents->model = std::make_shared<Resident<Model>>("model");
   contents->model->set(std::move(model));
   engine.thread->adopt(contents->model);
@@ -60,12 +63,15 @@ ModelObject::ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Mode
 
 Napi::Value ModelObject::save(const Napi::CallbackInfo& info) {
   const auto bytes = numbers<uint8_t>(info[1]);
+  const auto part = info[2].As<Napi::Object>();
   auto work = [model = model_, path = info[0].As<Napi::String>().Utf8Value(),
-               header = std::string(bytes.begin(), bytes.end())](const LongCall& call) {
-    write_tensors(path, header, model->get()->parameters(), call);
+               header = std::string(bytes.begin(), bytes.end()), first = integer(part, "first"),
+               count = integer(part, "count")](const LongCall& call) {
+    const auto all = model->get()->parameters();
+    write_tensors(path, header, {all.begin() + first, all.begin() + first + count}, call);
     return EngineThread::Deliver();
   };
-  return engine_.thread->submit(info.Env(), std::move(work), info[2]);
+  return engine_.thread->submit(info.Env(), std::move(work), info[3]);
 }
 
 Napi::Value ModelObject::clone(const Napi::CallbackInfo& info) {
@@ -74,10 +80,42 @@ Napi::Value ModelObject::clone(const Napi::CallbackInfo& info) {
   return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
 }
 
+Napi::Value ModelObject::add_adapter(const Napi::CallbackInfo& info) {
+  const auto options = info[0].As<Napi::Object>();
+  auto work = [engine = engine_, model = model_, adapter = adapter_config(object_at(options, "adapter")),
+               value_head = flag(options, "valueHead"),
+               seed = static_cast<uint64_t>(integer(options, "seed"))](const LongCall&) {
+    return deliver(engine, Model::add_adapter(model->get(), adapter, value_head, seed));
+  };
+  return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+Napi::Value ModelObject::load_adapter(const Napi::CallbackInfo& info) {
+  auto work = [engine = engine_, model = model_, adapter = adapter_config(info[0].As<Napi::Object>()),
+               entries = tensor_entries(info[1])](const LongCall& call) {
+    return deliver(engine, Model::load_adapter(model->get(), adapter, entries, call));
+  };
+  return engine_.thread->submit(info.Env(), std::move(work), info[2]);
+}
+
+Napi::Value ModelObject::backbone(const Napi::CallbackInfo& info) {
+  auto work = [engine = engine_, model = model_](const LongCall&) {
+    return deliver(engine, model->get()->backbone());
+  };
+  return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+Napi::Value ModelObject::merge(const Napi::CallbackInfo& info) {
+  auto work = [engine = engine_, model = model_](const LongCall&) {
+    return deliver(engine, model->get()->merge());
+  };
+  return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
 Napi::Value ModelObject::copy_from(const Napi::CallbackInfo& info) {
   auto work = [model = model_, source = Unwrap(info[0].As<Napi::Object>())->model_](const LongCall&) {
     model->get()->copy_from(*source->get());
-    return [version = model->get()->version()](Napi::Env env) -> Napi::Value {
+    return [version = model->get()->own_version()](Napi::Env env) -> Napi::Value {
       return Napi::Number::New(env, static_cast<double>(version));
     };
   };

@@ -98,9 +98,9 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
       Trainer& trainer = *contents.trainer->get();
       const StepMetrics metrics = trainer.step(batch->view(), loss, call);
       const double steps = static_cast<double>(trainer.step_count());
-      const double model_version = static_cast<double>(contents.model->get()->version());
+      const double model_version = static_cast<double>(contents.model->get()->own_version());
       const double critic_version =
-          contents.critic ? static_cast<double>(contents.critic->get()->version()) : model_version;
+          contents.critic ? static_cast<double>(contents.critic->get()->own_version()) : model_version;
       const double next_rate = trainer.learning_rate();
       return [metrics, steps, next_rate, model_version, critic_version](Napi::Env env) -> Napi::Value {
         auto result = Napi::Object::New(env);

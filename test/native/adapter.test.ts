@@ -1,0 +1,347 @@
+// LoRA adapters against PEFT (see ../fixtures/README.md), their files, and several models on one backbone.
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  adapterSize,
+  adapterTargets,
+  createTrainer,
+  type Engine,
+  type Model,
+  type StepMetrics,
+} from "../../lib/index.ts";
+import {
+  expectClose,
+  expectedOf,
+  failure,
+  fingerprint,
+  fixture,
+  makeEngine,
+  pack,
+  readJson,
+  scratchFolder,
+  smallShape,
+  someRows,
+} from "./fixtures.ts";
+import { editParts, readParts } from "./safetensors-file.ts";
+
+interface ExpectedAdapter {
+  logprobs: number[];
+  greedy: number[];
+  grad_total_norm: number;
+  after_step1: Record<string, [sum: number, norm: number]>;
+  logprobs_after_step1: number[];
+  losses: number[];
+}
+
+const reference = expectedOf("qwen2_tiny");
+const expected = readJson<ExpectedAdapter>(fixture("lora_tiny", "expected.json"));
+
+let engine: Engine;
+let base: Model;
+beforeAll(async () => {
+  engine = await makeEngine();
+  base = await engine.loadModel(fixture("qwen2_tiny"));
+});
+afterAll(() => engine.dispose());
+
+/** A copy of the adapter's folder, to be damaged. */
+function copyOfAdapter(): string {
+  const folder = scratchFolder();
+  cpSync(fixture("lora_tiny"), folder, { recursive: true });
+  return folder;
+}
+
+function editAdapterConfig(folder: string, change: Record<string, unknown>): void {
+  const file = join(folder, "adapter_config.json");
+  writeFileSync(file, JSON.stringify({ ...readJson<object>(file), ...change }));
+}
+
+const sftBatch = () => {
+  const batch = pack(reference.rows.map(({ ids }) => ids));
+  return { ...batch, mask: new Uint8Array(batch.tokens.length).fill(1) };
+};
+const adamw = {
+  optimizer: { learningRate: 1e-3, betas: [0.9, 0.999], weightDecay: 0.01, epsilon: 1e-8 },
+  gradientClip: null,
+} as const;
+
+describe("an adapter that PEFT wrote", () => {
+  test("gives PEFT's log-probs, packed and sampled, and merged too", async () => {
+    await using model = await base.loadAdapter(fixture("lora_tiny"));
+    expect(model.adapter).toEqual({
+      rank: 2,
+      alpha: 6,
+      dropout: 0,
+      targets: [...adapterTargets],
+      rankStabilized: false,
+    });
+    const batch = pack([reference.input_ids]);
+    const logProbs = await model.logProbs(batch);
+    expectClose(logProbs.subarray(1), expected.logprobs, 2e-4);
+    await using merged = await model.merge();
+    expect(merged.adapter).toBeNull();
+    expectClose(await merged.logProbs(batch), logProbs, 1e-5);
+    const session = await model.openSession({ slots: 1, maxTokens: 64 });
+    await session.extend([0], pack([reference.greedy.prompt]));
+    const { tokens } = await session.generate([0], { maxNewTokens: 12, temperature: 0 });
+    expect([...tokens]).toEqual(expected.greedy);
+  });
+
+  test("trains as PEFT trains it, and leaves the base model alone", async () => {
+    const before = await fingerprint(base);
+    await using model = await base.loadAdapter(fixture("lora_tiny"));
+    await using trainer = createTrainer(model, adamw);
+    const first = await trainer.step(sftBatch(), { kind: "sft" });
+    expect(first.gradientNorm / expected.grad_total_norm).toBeCloseTo(1, 3);
+    expectClose(
+      (await model.logProbs(pack([reference.input_ids]))).subarray(1),
+      expected.logprobs_after_step1,
+      1e-3,
+    );
+    const folder = scratchFolder();
+    await model.saveAdapter(folder);
+    const { header, data } = readParts(join(folder, "adapter_model.safetensors"));
+    for (const [name, [, norm]] of Object.entries(expected.after_step1)) {
+      const [begin, end] = header[name].data_offsets;
+      const bytes = new Uint8Array(data.subarray(begin, end));
+      const values = new Float32Array(bytes.buffer);
+      expect(Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)) / norm).toBeCloseTo(1, 4);
+    }
+    const steps: StepMetrics[] = [first];
+    for (let step = 1; step < 4; step++) steps.push(await trainer.step(sftBatch(), { kind: "sft" }));
+    expectClose(
+      steps.map(({ loss }) => loss),
+      expected.losses,
+      5e-4,
+    );
+    expect(await fingerprint(base)).toEqual(before);
+  });
+});
+
+describe("files", () => {
+  test("what is saved loads to the same numbers, with its value head, and names its base", async () => {
+    await using model = await base.addAdapter({
+      rank: 3,
+      alpha: 5,
+      targets: ["down_proj", "q_proj"],
+      valueHead: true,
+    });
+    await using trainer = createTrainer(model, { critic: "shared" });
+    const batch = sftBatch();
+    const values = {
+      mask: batch.mask,
+      oldValues: new Float32Array(batch.tokens.length),
+      returns: new Float32Array(batch.tokens.length).fill(1),
+    };
+    await trainer.step(batch, { kind: "sft" });
+    await trainer.step({ ...batch, values }, { kind: "value" });
+    const folder = scratchFolder();
+    await model.saveAdapter(folder, { base: "Qwen/Qwen2.5-0.5B", revision: "main" });
+    expect(readdirSync(folder).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "value_head.safetensors",
+    ]);
+    expect(readJson(join(folder, "adapter_config.json"))).toMatchObject({
+      base_model_name_or_path: "Qwen/Qwen2.5-0.5B",
+      revision: "main",
+      peft_type: "LORA",
+      task_type: "CAUSAL_LM",
+      r: 3,
+      lora_alpha: 5,
+      target_modules: ["q_proj", "down_proj"],
+    });
+    expect(Object.keys(readParts(join(folder, "adapter_model.safetensors")).header)).toContain(
+      "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+    );
+    await using again = await base.loadAdapter(folder);
+    expect(again.hasValueHead).toBe(true);
+    expect(await fingerprint(again)).toEqual(await fingerprint(model));
+    expect(await again.values(batch)).toEqual(await model.values(batch));
+    // Written again without a value head, the old one goes.
+    await using headless = await again.clone({ valueHead: false });
+    await headless.saveAdapter(folder);
+    expect(existsSync(join(folder, "value_head.safetensors"))).toBe(false);
+    expect((await base.loadAdapter(folder)).hasValueHead).toBe(false);
+  });
+
+  test("sizes are those of the files", async () => {
+    const settings = { rank: 3, alpha: 5, targets: ["k_proj", "o_proj", "up_proj"] as const };
+    await using model = await base.addAdapter(settings);
+    const size = adapterSize(base.config, settings);
+    expect(model.trainableCount).toBe(size.parameters);
+    expect(model.parameterCount).toBe(base.parameterCount + size.parameters);
+    expect(Object.values(size.byTarget).reduce((sum, count) => sum + count, 0)).toBe(size.parameters);
+    expect(size.activationsPerToken).toBe(base.config.layers * 3 * 3);
+  });
+
+  test("a scale by the square root of the rank", async () => {
+    const folder = copyOfAdapter();
+    editAdapterConfig(folder, { use_rslora: true, lora_alpha: 6 / Math.SQRT2 });
+    const [stabilized, plain] = [
+      await base.loadAdapter(folder),
+      await base.loadAdapter(fixture("lora_tiny")),
+    ];
+    expectClose(await fingerprint(stabilized), await fingerprint(plain), 1e-5);
+  });
+
+  const features: [name: string, value: unknown][] = [
+    ["use_dora", true],
+    ["modules_to_save", ["lm_head"]],
+    ["bias", "all"],
+    ["layers_to_transform", [0, 1]],
+    ["rank_pattern", { q_proj: 4 }],
+    ["alpha_pattern", { q_proj: 4 }],
+    ["fan_in_fan_out", true],
+    ["lora_bias", true],
+    ["init_lora_weights", "pissa"],
+    ["trainable_token_indices", [1]],
+    ["a_feature_of_tomorrow", { on: 1 }],
+    ["peft_type", "IA3"],
+    ["task_type", "SEQ_CLS"],
+    ["target_modules", ".*_proj"],
+    ["target_modules", ["q_proj", "lm_head"]],
+    ["r", 0],
+    ["lora_alpha", "16"],
+  ];
+  test.each(features)("a feature that is missing here is refused by name: %s %j", async (name, value) => {
+    const folder = copyOfAdapter();
+    editAdapterConfig(folder, { [name]: value });
+    const { message } = await failure(base.loadAdapter(folder), "BAD_ADAPTER");
+    expect(message).toContain(join(folder, "adapter_config.json"));
+    expect(message).toContain({ r: "adapter.rank", lora_alpha: "adapter.alpha" }[name] ?? name);
+  });
+
+  test("an adapter for another model is refused with the first thing that does not fit", async () => {
+    const message = async (model: Promise<Model>, folder = fixture("lora_tiny")) => {
+      await using other = await model;
+      return (await failure(other.loadAdapter(folder), "BAD_ADAPTER")).message;
+    };
+    const first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    expect(await message(engine.createModel(smallShape))).toContain(
+      `tensor ${first} has the shape [2,64], the model needs [2,32]`,
+    );
+    const shape = { ...base.config, layers: 4 };
+    expect(await message(engine.createModel(shape))).toContain(
+      "layers.3.self_attn.q_proj.lora_A.weight is missing",
+    );
+    expect(await message(engine.createModel({ ...shape, layers: 2 }))).toMatch(/layers\.2\..* has no place/);
+    const folder = copyOfAdapter();
+    editAdapterConfig(folder, { target_modules: ["q_proj"] });
+    expect((await failure(base.loadAdapter(folder), "BAD_ADAPTER")).message).toContain("has no place");
+  });
+
+  test("missing, cut off and poisoned files are broken checkpoints", async () => {
+    const damages: ((folder: string) => void)[] = [
+      (folder) => rmSync(join(folder, "adapter_config.json")),
+      (folder) => writeFileSync(join(folder, "adapter_config.json"), "{"),
+      (folder) => writeFileSync(join(folder, "adapter_config.json"), "[]"),
+      (folder) => rmSync(join(folder, "adapter_model.safetensors")),
+      (folder) => truncateSync(join(folder, "adapter_model.safetensors"), 20_000),
+      (folder) =>
+        editParts(join(folder, "adapter_model.safetensors"), (_, data) => {
+          data.writeFloatLE(Number.NaN, 400);
+        }),
+      (folder) => writeFileSync(join(folder, "value_head.safetensors"), "none"),
+    ];
+    for (const damage of damages) {
+      const folder = copyOfAdapter();
+      damage(folder);
+      const { message } = await failure(base.loadAdapter(folder), "BAD_CHECKPOINT");
+      expect(message).toContain(folder);
+    }
+    const folder = scratchFolder();
+    await using model = await base.loadAdapter(fixture("lora_tiny"));
+    await failure(model.saveAdapter(folder, { signal: AbortSignal.abort() }), "ABORTED");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe("models on one backbone", () => {
+  test("a policy, its critic and its reference", async () => {
+    const own = await engine.createModel(smallShape);
+    const policy = await own.addAdapter({ rank: 4, alpha: 8, dropout: 0.1 });
+    // Weights live as long as a model uses them.
+    await own.dispose();
+    const critic = await policy.clone({ valueHead: true });
+    const start = await policy.clone();
+    const bare = await policy.backbone();
+    const before = await fingerprint(bare);
+    expect(await fingerprint(policy)).toEqual(before);
+    const batch = pack(someRows([12, 8, 5]));
+    const length = batch.tokens.length;
+    const mask = new Uint8Array(length).fill(1);
+    const ones = new Float32Array(length).fill(1);
+    const trainer = createTrainer(policy, { critic, seed: 3 });
+    const versions = [policy.version, critic.version, start.version];
+    const metrics = await trainer.step(
+      {
+        ...batch,
+        mask,
+        oldLogProbs: await policy.logProbs(batch),
+        advantages: Float32Array.from({ length }, (_, i) => Math.sin(i)),
+        values: { mask, oldValues: new Float32Array(length), returns: ones },
+      },
+      { kind: "ppo" },
+    );
+    expect(metrics.criticGradientNorm).toBeGreaterThan(0);
+    expect([policy.version, critic.version, start.version]).toEqual([
+      versions[0] + 1,
+      versions[1] + 1,
+      versions[2],
+    ]);
+    expect(await fingerprint(policy)).not.toEqual(before);
+    expect(await fingerprint(start)).toEqual(before);
+    expect(await fingerprint(bare)).toEqual(before);
+    await start.copyFrom(policy);
+    expect(await fingerprint(start)).toEqual(await fingerprint(policy));
+
+    const folder = scratchFolder();
+    await trainer.saveState(folder);
+    const names = Object.keys(readParts(join(folder, "optimizer.safetensors")).header);
+    expect(names.filter((name) => !name.includes("lora_")).sort()).toEqual(["updates"]);
+  });
+
+  test("a change of the backbone shows in what is on it", async () => {
+    const own = await engine.createModel(smallShape);
+    const model = await own.addAdapter({ rank: 2, alpha: 2 });
+    const bare = await model.backbone();
+    const session = await model.openSession({ slots: 1, maxTokens: 20 });
+    await session.extend([0], pack([[1, 2, 3]]));
+    const { version } = model;
+    const batch = pack(someRows([9]));
+    await createTrainer(own).step({ ...batch, mask: new Uint8Array(9).fill(1) }, { kind: "sft" });
+    expect(model.version).toBe(version + 1);
+    expect(bare.version).toBe(own.version);
+    await failure(session.generate([0], { maxNewTokens: 1 }), "STALE_CACHE");
+    expect(await fingerprint(model)).toEqual(await fingerprint(own));
+  });
+
+  test("the same seed gives the same adapter", async () => {
+    const digest = async (seed: number) => {
+      await using model = await base.addAdapter({ rank: 2, alpha: 2, seed });
+      const folder = scratchFolder();
+      await model.saveAdapter(folder);
+      return readFileSync(join(folder, "adapter_model.safetensors"));
+    };
+    expect((await digest(1)).equals(await digest(1))).toBe(true);
+    expect((await digest(1)).equals(await digest(2))).toBe(false);
+  });
+
+  test("what makes no sense is refused", async () => {
+    await using model = await base.addAdapter({ rank: 2, alpha: 2 });
+    await failure(model.addAdapter({ rank: 2, alpha: 2 }), "BAD_ARGUMENT");
+    await failure(model.loadAdapter(fixture("lora_tiny")), "BAD_ARGUMENT");
+    await failure(model.save(scratchFolder()), "BAD_ARGUMENT");
+    await failure(base.saveAdapter(scratchFolder()), "BAD_ARGUMENT");
+    await failure(base.merge(), "BAD_ARGUMENT");
+    await failure(base.backbone(), "BAD_ARGUMENT");
+    await failure(base.copyFrom(model), "BAD_ARGUMENT");
+    await failure(base.addAdapter({ rank: 0, alpha: 2 }), "BAD_ARGUMENT");
+    await failure(base.addAdapter({ rank: 2, alpha: 2, targets: [] }), "BAD_ARGUMENT");
+    await failure(base.addAdapter({ rank: 2, alpha: 2, dropout: 1 }), "BAD_ARGUMENT");
+    const foreign = { rank: 2, alpha: 2, target: ["q_proj"] };
+    await failure(base.addAdapter(foreign), "BAD_ARGUMENT");
+  });
+});
