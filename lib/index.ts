@@ -96,6 +96,7 @@ export { RunFolder } from "./run/run-folder.ts";
 export type { StageContext } from "./stages/context.ts";
 export { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 export { type Evaluation, evaluate } from "./stages/evaluate.ts";
+export { type Exported, type ExportOptions, exportModel } from "./stages/export.ts";
 export { passAtK } from "./stages/pass-rates.ts";
 export { planStages } from "./stages/plan.ts";
 export { ppo } from "./stages/ppo.ts";

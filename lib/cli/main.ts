@@ -4,6 +4,7 @@ import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { addExportCommand } from "./export.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
 import { addShowCommand } from "./show.ts";
@@ -18,6 +19,7 @@ Examples:
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
+  spa export runs/a --to models/a                 the trained model, for transformers and vLLM
   spa download Qwen/Qwen2.5-1.5B-Instruct         fetch a model, to train with model=<id>
   spa doctor                                      is everything installed?
 
@@ -38,6 +40,7 @@ function createProgram(finish: (code: number) => void): Command {
   addStageCommands(program, finish);
   addShowCommand(program, finish);
   addCompareCommand(program, finish);
+  addExportCommand(program, finish);
   addPresetsCommand(program, finish);
   addDownloadCommand(program, finish);
   addDoctorCommand(program, finish);

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { crossChecks } from "./cross-checks.ts";
 import { checkpoints, engine, model } from "./sections/engine.ts";
 import { environment, evaluation, levels, protocol } from "./sections/episode.ts";
+import { lora } from "./sections/lora.ts";
 import { control, ppoSchema } from "./sections/ppo.ts";
 import { base, selfPlay, sft } from "./sections/supervised.ts";
 
@@ -21,6 +22,7 @@ const settings = z.strictObject({
     ),
   engine,
   model,
+  lora,
   environment,
   protocol,
   levels,

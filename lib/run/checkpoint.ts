@@ -1,7 +1,8 @@
 // Checkpoints: folders of Hugging Face files that any program can load, plus what training needs to go on.
 //
 //   checkpoints/<stage>-<step>/   config.json, model.safetensors, tokenizer.json, …
-//     critic/                     the critic's weights (where it has its own)
+//                               (with lora: adapter_config.json, adapter_model.safetensors, value_head.safetensors)
+//     critic/                     the critic's weights (where it has its own), likewise
 //     trainer/                    the optimisers' state
 //     state.json                  everything else, and the list of files with sizes and digests
 //

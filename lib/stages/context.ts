@@ -1,10 +1,13 @@
 import type { Environment } from "../../envs/environment.ts";
 import type { Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
 import { EnvironmentPool } from "../rollout/episode.ts";
 import { type LevelConditions, type LevelSplit, LevelStream, splitLevels } from "../rollout/levels.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
+import { latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { TurnFormat } from "../text/tags.ts";
@@ -57,14 +60,51 @@ export function protocolOf(context: StageContext, format: TurnFormat): TurnProto
   return new TurnProtocol(context.tokenizer, context.config.protocol, format);
 }
 
-/** Loads a model's folder in the run's dtype. @throws SpaError BAD_TOKENIZER when the run's tokenizer does not fit it */
-export async function loadModel(context: StageContext, folder: string): Promise<Model> {
-  const model = await context.engine.loadModel(folder, { dtype: context.config.engine.dtype });
+/** Id of the stage that trains the nano base. */
+export const BASE_STAGE = "base";
+
+/**
+ * The folder of the base model: the pretrained one, or what the base stage ended with.
+ *
+ * @throws SpaError BAD_ARGUMENT when the base stage is not done, BAD_CHECKPOINT when its checkpoint is broken
+ */
+export function baseFolder({
+  run,
+  pretrainedFolder,
+}: Pick<StageContext, "run" | "pretrainedFolder">): string {
+  if (pretrainedFolder !== null) return pretrainedFolder;
+  return stageFolder(run, BASE_STAGE);
+}
+
+/** The folder of the model that a stage ended with. Errors as in {@link baseFolder}. */
+export function stageFolder(run: RunFolder, stage: string): string {
+  const checkpoint = run.stage(stage)?.state === "done" ? latestCheckpoint(run, stage) : undefined;
+  if (checkpoint) return checkpoint.folder;
+  throw new SpaError("BAD_ARGUMENT", `${run.path} has not finished the stage ${stage}`, {
+    hint: "do the stages in order, or go on with the whole run: spa train --resume",
+  });
+}
+
+/** What {@link loadModel} needs of a context. */
+export type ModelContext = Pick<StageContext, "run" | "config" | "engine" | "tokenizer" | "pretrainedFolder">;
+
+/**
+ * Loads a model's folder in the run's dtype; of an adapter's folder the adapter, on the run's base model.
+ *
+ * @throws SpaError BAD_TOKENIZER when the run's tokenizer does not fit it
+ */
+export async function loadModel(context: ModelContext, folder: string): Promise<Model> {
+  const isAdapter = isAdapterFolder(folder);
+  const whole = isAdapter ? baseFolder(context) : folder;
+  const model = await context.engine.loadModel(whole, { dtype: context.config.engine.dtype });
   try {
     checkTokenizerFits(context.tokenizer, model.config.vocabularySize);
+    if (!isAdapter) return model;
+    const adapted = await model.loadAdapter(folder);
+    await model.dispose();
+    return adapted;
   } catch (error) {
     await model.dispose();
     throw error;
   }
-  return model;
 }

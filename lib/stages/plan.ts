@@ -1,11 +1,9 @@
 import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
-import { SpaError } from "../errors.ts";
-import { latestCheckpoint } from "../run/checkpoint.ts";
 import type { TurnFormat } from "../text/tags.ts";
-import type { StageContext } from "./context.ts";
+import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
 import { evaluate, evaluationStage } from "./evaluate.ts";
 import { ppo } from "./ppo.ts";
-import { BASE_STAGE, pretrain } from "./pretrain.ts";
+import { pretrain } from "./pretrain.ts";
 import { examplesFile, selfPlay } from "./self-play.ts";
 import { sft } from "./sft.ts";
 import { readExamples, readSftFile } from "./sft-files.ts";
@@ -142,17 +140,7 @@ function evaluation(
   };
 }
 
-/**
- * The folder of the model that a stage ended with.
- *
- * @throws SpaError BAD_ARGUMENT when the stage is not done, BAD_CHECKPOINT when its checkpoint is broken
- */
+/** The folder of the model that a stage ended with. Errors as in {@link baseFolder}. */
 export function modelFolder(context: StageContext, stage: string): string {
-  if (stage === BASE_STAGE && context.pretrainedFolder !== null) return context.pretrainedFolder;
-  const checkpoint =
-    context.run.stage(stage)?.state === "done" ? latestCheckpoint(context.run, stage) : undefined;
-  if (checkpoint) return checkpoint.folder;
-  throw new SpaError("BAD_ARGUMENT", `${context.run.path} has not finished the stage ${stage}`, {
-    hint: "do the stages in order, or go on with the whole run: spa train --resume",
-  });
+  return stage === BASE_STAGE ? baseFolder(context) : stageFolder(context.run, stage);
 }

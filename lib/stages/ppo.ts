@@ -7,8 +7,9 @@ import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
+import { loadBeside, loadTrained } from "./adapters.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
-import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
+import { protocolOf, type StageContext, trainingLevels } from "./context.ts";
 import { passRates, playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
@@ -70,6 +71,7 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
       gradientClip: settings.gradientClip,
       critic,
       microBatchTokens: config.engine.microBatchTokens,
+      seed: seedOf(config.seed, task.id, "dropout"),
     });
     if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
     const protocol = protocolOf(context, task.format);
@@ -95,10 +97,13 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
   }
 }
 
-/** The actor, its critic and its reference: from the newest checkpoint, or from where the stage starts. */
+/**
+ * The actor, its critic and its reference: from the newest checkpoint, or from where the stage starts. With `lora` they are
+ * adapters on one backbone; the reference is that of the stage's start, or the backbone alone where there was none.
+ */
 async function loadModels(context: StageContext, run: StageRun, task: PpoTask): Promise<PpoModels> {
-  const { settings, source } = task;
-  let actor = await loadModel(context, run.checkpoint?.folder ?? source);
+  const { settings, source, id } = task;
+  let actor = await loadTrained(context, run.checkpoint?.folder ?? source, id);
   if (settings.critic === "shared" && !actor.hasValueHead) {
     const withHead = await actor.clone({ valueHead: true });
     await actor.dispose();
@@ -108,9 +113,11 @@ async function loadModels(context: StageContext, run: StageRun, task: PpoTask): 
   let critic: Model | null = null;
   if (settings.critic === "shared") critic = actor;
   else if (settings.critic === "model") {
-    critic = criticFolder ? await loadModel(context, criticFolder) : await actor.clone({ valueHead: true });
+    critic = criticFolder
+      ? await loadBeside(context, actor, criticFolder)
+      : await actor.clone({ valueHead: true });
   }
-  const reference = settings.loss.klCoefficient > 0 ? await loadModel(context, source) : null;
+  const reference = settings.loss.klCoefficient > 0 ? await loadBeside(context, actor, source) : null;
   return { actor, critic, reference };
 }
 

@@ -8,13 +8,10 @@ import { seedOf } from "../rollout/seeded-generator.ts";
 import { chatFormatOf } from "../text/chat-format.ts";
 import { lossMask } from "../text/masks.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { loadModel, type StageContext } from "./context.ts";
+import { BASE_STAGE, loadModel, type StageContext } from "./context.ts";
 import { StageRun } from "./stage-run.ts";
 import { TraceSource } from "./traces.ts";
 import { isLogged, tokensPerSecond, trainerSchedule } from "./training.ts";
-
-/** Id of the stage. */
-export const BASE_STAGE = "base";
 
 /**
  * Pre-trains the nano model, the stand-in for an instruct LLM: it learns both formats of turns and to describe states

@@ -4,7 +4,8 @@ import { createTrainer } from "../native/trainer.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens } from "../rollout/trajectory.ts";
 import { lossMask } from "../text/masks.ts";
-import { loadModel, protocolOf, type StageContext } from "./context.ts";
+import { loadTrained } from "./adapters.ts";
+import { protocolOf, type StageContext } from "./context.ts";
 import { playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import { packExamples, type SftExample } from "./sft-examples.ts";
@@ -37,12 +38,13 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
   const updatesPerEpoch = Math.ceil(training.length / settings.batchSize);
   const total = updatesPerEpoch * settings.epochs;
   const run = new StageRun(context, task.id, total);
-  await using model: Model = await loadModel(context, run.checkpoint?.folder ?? task.source);
+  await using model: Model = await loadTrained(context, run.checkpoint?.folder ?? task.source, task.id);
   await using trainer = createTrainer(model, {
     optimizer: settings.optimizer,
     schedule: trainerSchedule(settings.schedule, total),
     gradientClip: settings.gradientClip,
     microBatchTokens: config.engine.microBatchTokens,
+    seed: seedOf(config.seed, task.id, "dropout"),
   });
   if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
 

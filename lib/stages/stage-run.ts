@@ -4,6 +4,7 @@ import type { Model } from "../native/model.ts";
 import type { Trainer } from "../native/trainer.ts";
 import { type Checkpoint, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
 import type { MetricsEntry } from "../run/metrics.ts";
+import { saveModel } from "./adapters.ts";
 import type { StageContext } from "./context.ts";
 
 /** What a stage has cost so far. */
@@ -66,7 +67,9 @@ export class StageRun {
     this.#countTime();
     const saved: SavedState = { cost: { ...this.cost }, state };
     const { run, tokenizer } = this.context;
-    const content = { stage: this.id, step, model, critic, trainer, tokenizer, validation };
+    const files = (part: Model) => ({ save: (folder: string) => saveModel(this.context, part, folder) });
+    const models = { model: files(model), critic: critic && files(critic) };
+    const content = { stage: this.id, step, ...models, trainer, tokenizer, validation };
     await saveCheckpoint(run, { ...content, state: saved as unknown as Json });
   }
 

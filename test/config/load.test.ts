@@ -242,6 +242,17 @@ describe("properties", () => {
     );
   });
 
+  test("a field of lora switches it on, null switches it off", () => {
+    const on = loadConfig(empty, ["lora.rank=8"]).lora;
+    expect(on).toMatchObject({ rank: 8, alpha: 32, dropout: 0 });
+    expect(on?.targets).toHaveLength(7);
+    expect(loadConfig(empty, ["lora={}"]).lora?.rank).toBe(16);
+    expect(loadConfig(empty, ["lora=null"]).lora).toBeNull();
+    expect(() => loadConfig(empty, ["lora.targets=[q_proj, lm_head]"])).toThrow(
+      /lora.targets.1 is "lm_head"/,
+    );
+  });
+
   test("any argument is read as a setting or refused as BAD_CONFIG", () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
@@ -257,7 +268,8 @@ describe("properties", () => {
   test("the resolved default of every setting is accepted as an override", () => {
     const overrides = ["model.kind=nano"];
     for (const [path, node] of settings()) {
-      if (node.default === undefined || path === "model.revision") continue;
+      // A field of lora, which is null by default, switches it on.
+      if (node.default === undefined || path === "model.revision" || path.startsWith("lora.")) continue;
       overrides.push(`${path}=${JSON.stringify(node.default)}`);
     }
     expect(overrides.length).toBeGreaterThan(80);

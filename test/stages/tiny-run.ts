@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -96,7 +96,12 @@ export function outcomeOf(folder: string): Record<string, unknown> {
       .map((row) => Object.fromEntries(Object.entries(row).filter(([name]) => !timings.includes(name)))),
     evaluations: results.evaluations,
     costs: run.stages.map(({ id, tokensSampled, tokensTrained }) => [id, tokensSampled, tokensTrained]),
-    weights: run.checkpoints.map(({ name }) => [name, digest(`checkpoints/${name}/model.safetensors`)]),
+    weights: run.checkpoints.map(({ name }) => {
+      const files = readdirSync(run.file("checkpoints", name)).filter((file) =>
+        file.endsWith(".safetensors"),
+      );
+      return [name, ...files.sort().map((file) => digest(`checkpoints/${name}/${file}`))];
+    }),
     trajectories: run.stages.map(({ id }) => run.trajectories(id).read()),
   };
 }
