@@ -197,9 +197,10 @@ export function writeModelConfig(config: ModelConfig, dtype: Dtype): Json {
   };
 }
 
-/** The contents of generation_config.json. */
+/** The contents of generation_config.json: that of the model's source, else what config.json says of tokens. */
 export function writeGenerationConfig(config: ModelConfig): Json {
-  return { _from_model_config: true, ...tokenFields(config) };
+  if (config.generation === null) return { _from_model_config: true, ...tokenFields(config) };
+  return { eos_token_id: tokenFields(config).eos_token_id, ...config.generation };
 }
 
 function tokenFields({ beginToken, endTokens, padToken }: ModelConfig): Json {

@@ -45,6 +45,8 @@ export interface ModelConfig extends ModelShape {
   beginToken: number | null;
   endTokens: number[];
   padToken: number | null;
+  /** Fields of the generation_config.json that a model came with, to be saved with it again. */
+  generation: Readonly<Record<string, unknown>> | null;
 }
 
 export type ModelConfigInput = ModelShape & Partial<ModelConfig>;
@@ -70,6 +72,7 @@ const keys = [
   "beginToken",
   "endTokens",
   "padToken",
+  "generation",
 ] as const;
 
 /**
@@ -125,7 +128,13 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
     beginToken: input.beginToken == null ? null : tokenId(input.beginToken, "beginToken"),
     endTokens: (input.endTokens ?? []).map((id, i) => tokenId(id, `endTokens[${i}]`)),
     padToken: input.padToken == null ? null : tokenId(input.padToken, "padToken"),
+    generation: checkGeneration(input.generation ?? null),
   };
+}
+
+function checkGeneration(generation: ModelConfig["generation"]): ModelConfig["generation"] {
+  if (generation !== null) checkObject(generation, "config.generation");
+  return generation;
 }
 
 function checkRopeScaling(scaling: RopeScaling | null): RopeScaling | null {

@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileError, replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
@@ -7,7 +7,15 @@ import type { Dtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { parseModelConfig, writeGenerationConfig, writeModelConfig } from "./hugging-face-config.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
-import { type ExpectedTensor, matchTensors, readFolderTensors, safetensorsHeader } from "./safetensors.ts";
+import {
+  type ExpectedTensor,
+  matchTensors,
+  readFolderTensors,
+  type Shard,
+  safetensorsHeader,
+  shardIndex,
+  shardsOf,
+} from "./safetensors.ts";
 
 /** A Hugging Face model folder: config.json, generation_config.json, model.safetensors (or shards and their index). */
 export interface ModelFolder {
@@ -39,13 +47,17 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const file = join(folder, "config.json");
   const config = parseModelConfig(await readJson(file), file);
-  return { ...config, endTokens: await readEndTokens(join(folder, "generation_config.json"), config) };
+  const generationFile = join(folder, "generation_config.json");
+  const generation = (await readJson(generationFile, {})) as Record<string, unknown>;
+  const endTokens = readEndTokens(generation, generationFile, config);
+  // A file that was made of config.json says nothing of its own.
+  const isOwn = Object.keys(generation).length > 0 && generation._from_model_config !== true;
+  return { ...config, endTokens, generation: isOwn ? generation : null };
 }
 
 /** generation_config.json, where there is one, knows better which tokens end a reply. */
-async function readEndTokens(file: string, config: ModelConfig): Promise<number[]> {
-  const json = await readJson(file, {});
-  const ids = (json as { eos_token_id?: unknown }).eos_token_id ?? config.endTokens;
+function readEndTokens(generation: Record<string, unknown>, file: string, config: ModelConfig): number[] {
+  const ids = generation.eos_token_id ?? config.endTokens;
   const list = Array.isArray(ids) ? ids : [ids];
   for (const id of list) {
     if (!Number.isInteger(id) || id < 0 || id >= config.vocabularySize) {
@@ -80,24 +92,53 @@ async function readJson(file: string, absent?: object): Promise<object> {
   return json;
 }
 
+/** Writes the tensors of a shard under their header into a file. */
+export type WriteShard = (file: string, header: Uint8Array, shard: Shard) => Promise<void>;
+
 /**
- * Writes a model folder. Other files in it (a tokenizer) stay; each file is replaced whole. `writeWeights` writes the
- * safetensors file, given its header; it is called before the first wait.
+ * Writes a model folder: config.json, generation_config.json, and model.safetensors or, for more than `maxShardBytes`,
+ * shards with their index. Other files in it (a tokenizer) stay, weights of an earlier save do not; each file is replaced
+ * whole. `writeShard` is called for all shards before the first wait, so that they are of the same moment.
  */
 export async function writeModelFolder(
   folder: string,
   model: { config: ModelConfig; dtype: Dtype; tensors: NativeTensorInfo[] },
-  writeWeights: (file: string, header: Uint8Array) => Promise<void>,
+  maxShardBytes: number,
+  writeShard: WriteShard,
 ): Promise<void> {
   makeFolder(folder);
-  const files = ["model.safetensors", "config.json", "generation_config.json"].map((name) =>
-    join(folder, name),
+  const shards = shardsOf(model.tensors, maxShardBytes);
+  const index = shardIndex(shards);
+  const texts: [name: string, content: object][] = [
+    ...(index ? [["model.safetensors.index.json", index] as [string, object]] : []),
+    ["config.json", writeModelConfig(model.config, model.dtype)],
+    ["generation_config.json", writeGenerationConfig(model.config)],
+  ];
+  const names = [...shards.map(({ name }) => name), ...texts.map(([name]) => name)];
+  await replaceFiles(
+    names.map((name) => join(folder, name)),
+    async (asides) => {
+      const written = shards.map((shard, k) =>
+        writeShard(asides[k], safetensorsHeader(shard.tensors, { format: "pt" }), shard),
+      );
+      // All of them end before the files aside are cleared away.
+      for (const result of await Promise.allSettled(written))
+        if (result.status === "rejected") throw result.reason;
+      for (const [k, [, content]] of texts.entries()) {
+        await writeSynced(asides[shards.length + k], `${JSON.stringify(content, null, 2)}\n`);
+      }
+    },
   );
-  await replaceFiles(files, async ([weights, config, generation]) => {
-    await writeWeights(weights, safetensorsHeader(model.tensors, { format: "pt" }));
-    await writeSynced(config, `${JSON.stringify(writeModelConfig(model.config, model.dtype), null, 2)}\n`);
-    await writeSynced(generation, `${JSON.stringify(writeGenerationConfig(model.config), null, 2)}\n`);
-  });
+  await removeOtherWeights(folder, new Set(names));
+}
+
+const weightsName = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
+
+/** Removes the weights that an earlier save left; the index before the shards that it names. */
+async function removeOtherWeights(folder: string, kept: ReadonlySet<string>): Promise<void> {
+  const others = (await readdir(folder)).filter((name) => weightsName.test(name) && !kept.has(name));
+  others.sort((a, b) => Number(b.endsWith(".json")) - Number(a.endsWith(".json")));
+  for (const name of others) await rm(join(folder, name));
 }
 
 /** Creates a folder (and those above it) for files of this package. */

@@ -23,11 +23,17 @@ import { type LongCall, locate, longCallKeys, run } from "./call.ts";
 import type { Engine } from "./engine.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { writeModelFolder } from "./model-folder.ts";
+import { tensorBytes } from "./safetensors.ts";
 import { Session } from "./session.ts";
 
 export interface ScoreBatch extends RaggedBatch {
   /** The logits are divided by it before the softmax; 1 by default. */
   temperature?: number;
+}
+
+export interface SaveOptions extends LongCall {
+  /** Weights of more bytes are written in several files with an index; 5 GB by default, as transformers does it. */
+  maxShardBytes?: number;
 }
 
 export interface SessionOptions {
@@ -140,16 +146,18 @@ export class Model {
   }
 
   /**
-   * Writes Hugging Face files (config.json, generation_config.json, model.safetensors) into `folder`, which is made if
-   * need be and may hold other files. Each file is written aside, synced and renamed. What is saved are the weights
-   * at the time of the call.
+   * Writes Hugging Face files (config.json, generation_config.json, model.safetensors or shards with their index) into
+   * `folder`, which is made if need be and may hold other files. Each file is written aside, synced and renamed. What is
+   * saved are the weights at the time of the call; generation_config.json keeps the fields that the model came with.
    *
    * @throws SpaError `DISK_FULL`, `ABORTED`; the old files are unchanged then. `BAD_ARGUMENT` for a model with an adapter:
    * {@link saveAdapter} or {@link merge} it.
    */
-  async save(folder: string, options: LongCall = {}): Promise<void> {
+  async save(folder: string, options: SaveOptions = {}): Promise<void> {
     checkText(folder, "folder");
-    checkObject(options, "options", longCallKeys);
+    checkObject(options, "options", ["maxShardBytes", ...longCallKeys]);
+    const { signal, onProgress } = options;
+    const maxShardBytes = checkInteger(options.maxShardBytes ?? 5e9, "maxShardBytes", 1);
     if (this.adapter) {
       throw badArgument(
         "the model carries an adapter",
@@ -157,11 +165,17 @@ export class Model {
       );
     }
     const { native } = this;
-    const part = { first: 0, count: native.tensors.length };
     const description = { config: this.config, dtype: this.dtype, tensors: native.tensors };
-    await writeModelFolder(folder, description, (file, header) =>
-      run((progress) => native.save(file, header, part, progress), options),
-    );
+    const total = native.tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    let before = 0;
+    await writeModelFolder(folder, description, maxShardBytes, (file, header, { first, tensors, bytes }) => {
+      const begin = before;
+      before += bytes;
+      return run((progress) => native.save(file, header, { first, count: tensors.length }, progress), {
+        signal,
+        onProgress: onProgress && ((done) => onProgress(begin + done, total)),
+      });
+    });
   }
 
   /**

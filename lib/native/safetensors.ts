@@ -276,12 +276,57 @@ function list(names: string[], noun: string): string {
   return names.length === 1 ? `${noun} ${shown} is` : `${noun}s ${shown} are`;
 }
 
+/** A file of weights: tensors `first` and on of the model's, in their order. */
+export interface Shard {
+  name: string;
+  first: number;
+  tensors: NativeTensorInfo[];
+  bytes: number;
+}
+
+/** Bytes of a tensor in a file. */
+export function tensorBytes({ dtype, shape }: NativeTensorInfo): number {
+  return shape.reduce((product, size) => product * size, elementSizes[dtype]);
+}
+
+/**
+ * Splits a model's tensors, in their order, into files of at most `maxBytes` of data (a larger tensor gets a file of its
+ * own), named as transformers names them.
+ */
+export function shardsOf(tensors: NativeTensorInfo[], maxBytes: number): Shard[] {
+  const shards: Shard[] = [];
+  for (const [index, tensor] of tensors.entries()) {
+    const bytes = tensorBytes(tensor);
+    const last = shards.at(-1);
+    if (last && last.bytes + bytes <= maxBytes) {
+      last.tensors.push(tensor);
+      last.bytes += bytes;
+    } else {
+      shards.push({ name: "", first: index, tensors: [tensor], bytes });
+    }
+  }
+  const number = (value: number) => String(value).padStart(5, "0");
+  const nameOf = (k: number) =>
+    shards.length === 1
+      ? "model.safetensors"
+      : `model-${number(k + 1)}-of-${number(shards.length)}.safetensors`;
+  return shards.map((shard, k) => ({ ...shard, name: nameOf(k) }));
+}
+
+/** The contents of model.safetensors.index.json; undefined for a single file, which needs none. */
+export function shardIndex(shards: readonly Shard[]): object | undefined {
+  if (shards.length === 1) return undefined;
+  const entries = shards.flatMap(({ name, tensors }) => tensors.map((tensor) => [tensor.name, name]));
+  const total = shards.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { metadata: { total_size: total }, weight_map: Object.fromEntries(entries) };
+}
+
 /** Length and JSON of the header for tensors that are written in this order, padded to a multiple of 8 bytes. */
 export function safetensorsHeader(tensors: NativeTensorInfo[], metadata: Record<string, string>): Uint8Array {
   const entries: Record<string, unknown> = { __metadata__: metadata };
   let position = 0;
   for (const { name, dtype, shape } of tensors) {
-    const end = position + shape.reduce((product, size) => product * size, elementSizes[dtype]);
+    const end = position + tensorBytes({ name, dtype, shape });
     entries[name] = { dtype, shape, data_offsets: [position, end] };
     position = end;
   }

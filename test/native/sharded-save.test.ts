@@ -1,0 +1,127 @@
+// Saving in several files, and what a saved folder keeps of its source.
+import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { asidePath } from "../../lib/atomic-file.ts";
+import type { Engine, Model } from "../../lib/index.ts";
+import { readSafetensorsHeader } from "../../lib/native/safetensors.ts";
+import {
+  copyOfModel,
+  failure,
+  fingerprint,
+  fixture,
+  makeEngine,
+  readJson,
+  scratchFolder,
+} from "./fixtures.ts";
+
+let engine: Engine;
+let model: Model;
+beforeAll(async () => {
+  engine = await makeEngine();
+  model = await engine.loadModel(fixture("llama_tiny"));
+});
+afterAll(() => engine.dispose());
+
+const weights = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => name.includes("safetensors"))
+    .sort();
+
+interface Index {
+  metadata: { total_size: number };
+  weight_map: Record<string, string>;
+}
+
+test.each(["float32", "bfloat16"] as const)("shards in %s load as the same model", async (dtype) => {
+  const source = await engine.loadModel(fixture("llama_tiny"), { dtype });
+  const folder = scratchFolder();
+  const seen: [number, number][] = [];
+  await source.save(folder, {
+    maxShardBytes: 200_000,
+    onProgress: (done, total) => seen.push([done, total]),
+  });
+  const names = weights(folder);
+  expect(names.length).toBeGreaterThan(2);
+  const count = String(names.length - 1).padStart(5, "0");
+  expect(names[0]).toBe(`model-00001-of-${count}.safetensors`);
+  expect(names.at(-1)).toBe("model.safetensors.index.json");
+  const { metadata, weight_map } = readJson<Index>(join(folder, "model.safetensors.index.json"));
+  let total = 0;
+  for (const name of names.slice(0, -1)) {
+    const { tensors, metadata: kind } = await readSafetensorsHeader(join(folder, name));
+    expect(kind).toEqual({ format: "pt" });
+    const bytes = [...tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
+    expect(bytes <= 200_000 || tensors.size === 1).toBe(true);
+    for (const tensor of tensors.keys()) expect(weight_map[tensor]).toBe(name);
+    total += bytes;
+  }
+  expect(metadata.total_size).toBe(total);
+  expect(total).toBe(source.parameterCount * (dtype === "float32" ? 4 : 2));
+  expect(seen.at(-1)).toEqual([total, total]);
+  expect(seen.every(([done], k) => k === 0 || done >= seen[k - 1][0])).toBe(true);
+  const loaded = await engine.loadModel(folder, { dtype });
+  expect(await fingerprint(loaded)).toEqual(await fingerprint(source));
+});
+
+test("a save leaves no weights of the save before", async () => {
+  const folder = scratchFolder();
+  writeFileSync(join(folder, "tokenizer.json"), "{}");
+  writeFileSync(join(folder, "model-notes.safetensors"), "someone else's");
+  const saves = [1e9, 300_000, 100_000, 1e9].map((maxShardBytes) => async () => {
+    await model.save(folder, { maxShardBytes });
+    expect(await fingerprint(await engine.loadModel(folder))).toEqual(await fingerprint(model));
+    return weights(folder).filter((name) => name !== "model-notes.safetensors");
+  });
+  const found: string[][] = [];
+  for (const save of saves) found.push(await save());
+  expect(found[0]).toEqual(["model.safetensors"]);
+  expect(found[3]).toEqual(["model.safetensors"]);
+  expect(found[2].length).toBeGreaterThan(found[1].length);
+  expect(readdirSync(folder)).toEqual(expect.arrayContaining(["tokenizer.json", "model-notes.safetensors"]));
+});
+
+test("a shard for which there is no space leaves everything as it was", async () => {
+  const folder = copyOfModel("llama_tiny");
+  const before = readdirSync(folder).map((name) => [name, statSync(join(folder, name)).mtimeMs]);
+  const { length } = weights(await savedCopy(200_000));
+  const name = `model-00002-of-${String(length - 1).padStart(5, "0")}.safetensors`;
+  symlinkSync("/dev/full", asidePath(join(folder, name)));
+  await failure(model.save(folder, { maxShardBytes: 200_000 }), "DISK_FULL");
+  expect(readdirSync(folder).map((name) => [name, statSync(join(folder, name)).mtimeMs])).toEqual(before);
+});
+
+async function savedCopy(maxShardBytes: number): Promise<string> {
+  const folder = scratchFolder();
+  await model.save(folder, { maxShardBytes });
+  return folder;
+}
+
+test("generation_config.json keeps the fields of the source, also through copies and training formats", async () => {
+  const source = copyOfModel();
+  const generation = {
+    bos_token_id: 3,
+    pad_token_id: 3,
+    do_sample: true,
+    eos_token_id: [5, 3],
+    repetition_penalty: 1.1,
+    temperature: 0.7,
+    top_p: 0.8,
+    top_k: 20,
+  };
+  writeFileSync(join(source, "generation_config.json"), JSON.stringify(generation));
+  const loaded = await engine.loadModel(source);
+  expect(loaded.config.endTokens).toEqual([5, 3]);
+  const folder = scratchFolder();
+  await (await loaded.clone()).save(folder);
+  expect(readJson(join(folder, "generation_config.json"))).toEqual(generation);
+  const again = scratchFolder();
+  await (await engine.loadModel(folder)).save(again);
+  expect(readFileSync(join(again, "generation_config.json"))).toEqual(
+    readFileSync(join(folder, "generation_config.json")),
+  );
+});
+
+test("a limit that is no size is refused", async () => {
+  await failure(model.save(scratchFolder(), { maxShardBytes: 0 }), "BAD_ARGUMENT");
+});
