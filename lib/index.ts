@@ -1,7 +1,8 @@
 /** The public API of spa-ai. */
 
 // Configuration, runs and stages: what the command line does.
-export { loadConfig, overrideConfig, presetNames } from "./config/load.ts";
+export { loadConfig, overrideConfig } from "./config/load.ts";
+export { presetNames } from "./config/presets.ts";
 export { type Config, configSchema } from "./config/schema.ts";
 export { SpaError, type SpaErrorCode } from "./errors.ts";
 export type { DownloadProgress } from "./hub/download-snapshot.ts";

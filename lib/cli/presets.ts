@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { presetSummary } from "../config/document.ts";
-import { defaultPreset, loadConfig, presetNames } from "../config/load.ts";
+import { loadConfig } from "../config/load.ts";
+import { defaultPreset, presetNames, presetSummary } from "../config/presets.ts";
 import { formatTable } from "./table.ts";
 
 function firstSentence(text: string): string {

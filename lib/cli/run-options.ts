@@ -1,8 +1,9 @@
 import { relative, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { createEnvironment, loadEnvironmentModule } from "../../envs/index.ts";
-import { defaultPreset, loadConfig } from "../config/load.ts";
+import { loadConfig } from "../config/load.ts";
 import { parseOverride } from "../config/overrides.ts";
+import { defaultPreset } from "../config/presets.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { isModelFolder } from "../hub/resolve-model.ts";

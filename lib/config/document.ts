@@ -6,7 +6,14 @@ import { pathToFileURL } from "node:url";
 import { exitCodes } from "../cli/exit-codes.ts";
 import { packageRoot } from "../native/loader.ts";
 import { allowedValues, alternatives, type SchemaNode, schemaRoot, settings } from "./allowed-values.ts";
-import { defaultPreset, presetFile, presetNames } from "./load.ts";
+import {
+  defaultPreset,
+  llmPresetFile,
+  llmPresets,
+  presetFiles,
+  presetNames,
+  presetSummary,
+} from "./presets.ts";
 import { configSchema } from "./schema.ts";
 
 /** The documentation's path in the package. */
@@ -79,23 +86,33 @@ function sections(): string {
   return parts.join("\n");
 }
 
-/** The comment at the beginning of a preset's file, as one paragraph. */
-export function presetSummary(name: string): string {
-  const lines = readFileSync(presetFile(name), "utf8").split("\n");
-  const end = lines.findIndex((line) => !line.startsWith("#"));
-  return lines
-    .slice(0, end)
-    .map((line) => line.replace(/^#\s?/, ""))
-    .join(" ")
-    .trim();
-}
-
 function presets(): string {
-  const rows = presetNames().map((name) => {
-    const mark = name === defaultPreset ? " (default)" : "";
-    return `| \`${name}\`${mark} | ${cell(presetSummary(name))} |`;
-  });
-  return `## Presets\n\n| Preset | What it trains |\n|---|---|\n${rows.join("\n")}\n`;
+  const { models, environments } = llmPresets();
+  const isPair = (name: string) => models.some((model) => name.startsWith(`${model}-`));
+  const rows = presetNames()
+    .filter((name) => !isPair(name))
+    .map((name) => {
+      const mark = name === defaultPreset ? " (default)" : "";
+      return `| \`${name}\`${mark} | ${cell(presetSummary(name))} |`;
+    });
+  const named = (names: string[]) => names.map((name) => `\`${name}\``).join(", ");
+  const yaml = (file: string) => `\`\`\`yaml\n${readFileSync(file, "utf8").trim()}\n\`\`\`\n`;
+  const environmentFiles = environments.map((name) => presetFiles(`${models[0]}-${name}`).at(-1) as string);
+  return `## Presets
+
+| Preset | What it trains |
+|---|---|
+${rows.join("\n")}
+| \`<model>-<environment>\` | an LLM, with the settings of the paper and its code |
+
+An LLM preset's name is one of ${named(models)}, a hyphen, and one of ${named(environments)}:
+\`qwen2.5-1.5b-sokoban\`. Another model may be put in its place: \`qwen2.5-1.5b-sokoban model=Qwen/Qwen3-1.7B\`.
+All of them share these settings; the comments name the sources.
+
+${yaml(llmPresetFile())}
+The environments:
+
+${environmentFiles.map(yaml).join("\n")}`;
 }
 
 function exitCodeTable(): string {

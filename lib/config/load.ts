@@ -1,11 +1,9 @@
 // A configuration is built in layers: the schema's defaults, a preset or file (over what it `extends`), and key=value
 // overrides. It is checked once, as a whole; errors say where the wrong setting was written and what is allowed there.
 
-import { readdirSync } from "node:fs";
-import { basename, dirname, extname, join, resolve, sep } from "node:path";
+import { basename, dirname, extname, resolve, sep } from "node:path";
 import type { z } from "zod";
 import { SpaError } from "../errors.ts";
-import { packageRoot } from "../native/loader.ts";
 import { allowedValues, keysAt, schemaAt, settings } from "./allowed-values.ts";
 import { nearestName } from "./nearest-name.ts";
 import {
@@ -16,44 +14,16 @@ import {
   overrideLayer,
   parseOverride,
 } from "./overrides.ts";
+import { presetFiles } from "./presets.ts";
 import { type Config, configSchema } from "./schema.ts";
 import { expandModel } from "./sections/engine.ts";
 import { YamlFile } from "./yaml-file.ts";
-
-/** The preset of `spa train` without arguments. */
-export const defaultPreset = "nano-frozen-lake";
 
 /** A layer of settings and where it came from. */
 interface Layer {
   content: Mapping;
   /** Where the setting at `path` was written; undefined for defaults, which nobody wrote. */
   locate(path: readonly PropertyKey[]): string | undefined;
-}
-
-function presetFolder(): string {
-  return join(packageRoot(), "lib", "config", "presets");
-}
-
-/** The names of the presets that come with the package. */
-export function presetNames(): string[] {
-  return readdirSync(presetFolder())
-    .filter((file) => file.endsWith(".yaml"))
-    .map((file) => basename(file, ".yaml"))
-    .sort();
-}
-
-/** The file of a preset. @throws SpaError `UNKNOWN_NAME` with the nearest name */
-export function presetFile(name: string): string {
-  const names = presetNames();
-  if (names.includes(name)) return join(presetFolder(), `${name}.yaml`);
-  const nearest = nearestName(name, names);
-  throw new SpaError(
-    "UNKNOWN_NAME",
-    `there is no preset "${name}"${nearest ? `; did you mean "${nearest}"?` : ""}`,
-    {
-      hint: `presets: ${names.join(", ")}; a file's name ends in .yaml`,
-    },
-  );
 }
 
 /** Whether `source` means a file rather than a preset. */
@@ -63,7 +33,11 @@ function isFile(source: string): boolean {
 
 /** The layers of a preset or file, lowest first: what it extends, then itself. */
 function fileLayers(source: string, folder: string, extending: string[] = []): Layer[] {
-  const path = isFile(source) ? resolve(folder, source) : presetFile(source);
+  const paths = isFile(source) ? [resolve(folder, source)] : presetFiles(source);
+  return paths.flatMap((path) => layersOf(path, extending));
+}
+
+function layersOf(path: string, extending: string[]): Layer[] {
   if (extending.includes(path)) {
     throw new SpaError("BAD_CONFIG", `${extending.at(-1)} extends itself, by way of ${path}`);
   }
