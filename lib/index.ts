@@ -105,6 +105,7 @@ export { pretrain } from "./stages/pretrain.ts";
 export { selfPlay } from "./stages/self-play.ts";
 export { sft } from "./stages/sft.ts";
 // Text: tokenizers and the turn protocol.
+export type { ChatDelimiters } from "./text/chat-delimiters.ts";
 export { type ChatFormat, chatFormatOf } from "./text/chat-format.ts";
 export { lossMask, type MaskKind, maskKinds } from "./text/masks.ts";
 export { nanoTokenizer, writeNanoTokenizer } from "./text/nano-tokenizer.ts";

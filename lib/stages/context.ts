@@ -98,7 +98,7 @@ export async function loadModel(context: ModelContext, folder: string): Promise<
   const whole = isAdapter ? baseFolder(context) : folder;
   const model = await context.engine.loadModel(whole, { dtype: context.config.engine.dtype });
   try {
-    checkTokenizerFits(context.tokenizer, model.config.vocabularySize);
+    checkTokenizerFits(context.tokenizer, model.config.vocabularySize, model.config.endTokens);
     if (!isAdapter) return model;
     const adapted = await model.loadAdapter(folder);
     await model.dispose();

@@ -3,6 +3,7 @@ import { resolveModel } from "../hub/resolve-model.ts";
 import { showDownload } from "../hub/show-download.ts";
 import { readModelFolder } from "../native/model-folder.ts";
 import type { Progress } from "../run/progress.ts";
+import { chatFormatOf } from "../text/chat-format.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
@@ -17,7 +18,7 @@ export interface PreparedModel {
 
 /**
  * Makes a configuration's model ready before anything else is done: fetches what is missing, and checks all files (but
- * for the weights' numbers) and that the tokenizer fits.
+ * for the weights' numbers), that the tokenizer fits, and that its chat template can be followed.
  *
  * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, and those of {@link resolveModel}
  */
@@ -34,7 +35,8 @@ export async function prepareModel(
   });
   const { config: shape } = await readModelFolder(folder);
   const tokenizer = loadTokenizer(folder);
-  checkTokenizerFits(tokenizer, shape.vocabularySize);
+  checkTokenizerFits(tokenizer, shape.vocabularySize, shape.endTokens);
+  chatFormatOf(tokenizer);
   const pinned = commit === null ? config : { ...config, model: { ...model, revision: commit } };
   return { config: pinned, folder, tokenizer };
 }

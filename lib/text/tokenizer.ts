@@ -186,17 +186,32 @@ export function loadTokenizer(folder: string): Tokenizer {
 }
 
 /**
- * Checks that every id that the tokenizer can produce has a row in the model's embedding.
+ * Checks that a tokenizer and a model belong together: every id that the tokenizer can produce has a row in the model's
+ * embedding, and the tokens that the model names as its end are in the tokenizer.
  *
  * @param vocabSize rows of the embedding (config.json's `vocab_size`).
+ * @param endTokens ids at which the model stops (`eos_token_id`).
  * @throws SpaError BAD_TOKENIZER
  */
-export function checkTokenizerFits(tokenizer: Tokenizer, vocabSize: number): void {
+export function checkTokenizerFits(
+  tokenizer: Tokenizer,
+  vocabSize: number,
+  endTokens: readonly number[] = [],
+): void {
+  const hint = "use the tokenizer.json that was published or saved with this model";
   if (tokenizer.vocabularySize > vocabSize) {
     throw new SpaError(
       "BAD_TOKENIZER",
       `the tokenizer has ${tokenizer.vocabularySize} tokens but the model's vocabulary holds only ${vocabSize}`,
-      { hint: "use the tokenizer.json that was published or saved with this model" },
+      { hint },
+    );
+  }
+  const unknown = endTokens.find((id) => id >= tokenizer.vocabularySize);
+  if (unknown !== undefined) {
+    throw new SpaError(
+      "BAD_TOKENIZER",
+      `the model ends its turns with token ${unknown}, but the tokenizer has only ${tokenizer.vocabularySize} tokens`,
+      { hint },
     );
   }
 }

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { SpaError } from "../../lib/errors.ts";
 import { chatMl } from "../../lib/text/chat-delimiters.ts";
 import { type ChatFormat, chatFormatOf } from "../../lib/text/chat-format.ts";
-import { openConversation } from "../../lib/text/conversation.ts";
+import { continueConversation, openConversation } from "../../lib/text/conversation.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/text/tokenizer.ts";
 import { tinyBpe, writeTokenizerFolder } from "./tiny-bpe.ts";
 
@@ -135,6 +135,28 @@ describe("templates that are followed", () => {
   it("leaves a thinking block that the generation prompt opens to the caller", () => {
     const thinks = loop(message, "", prompt.replace("assistant\n", "assistant\n<think>\n"));
     expect(opened(thinks, null)).toBe("<|im_start|>user\nPlay.<|im_end|>\n<|im_start|>assistant\n");
+  });
+
+  it("writes the begin token once, no history stripped, and no header for a system message (as DeepSeek's distillates)", () => {
+    const distillate =
+      "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}" +
+      "{% set ns = namespace(system_prompt='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}" +
+      "{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}{{bos_token}}{{ns.system_prompt}}" +
+      "{%- for message in messages %}{%- if message['role'] == 'user' %}{{'<|User|>' + message['content']}}{%- endif %}" +
+      "{%- if message['role'] == 'assistant' and message['content'] is not none %}{% set content = message['content'] %}" +
+      "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}" +
+      "{{'<|Assistant|>' + content + '<|im_end|>'}}{%- endif %}{%- endfor %}" +
+      "{% if add_generation_prompt %}{{'<|Assistant|><think>\\n'}}{% endif %}";
+    const folder = folderWith({
+      "chat_template.jinja": distillate,
+      "tokenizer_config.json": { bos_token: { content: "<|endoftext|>" } },
+    });
+    const tokenizer = loadTokenizer(folder);
+    const chat = chatFormatOf(tokenizer);
+    const begin = openConversation(tokenizer, chat, { system: "Obey.", user: "Play.", forced: "<think>" });
+    const more = continueConversation(tokenizer, chat, { ended: true, user: "Go on.", forced: "<think>" });
+    expect(tokenizer.decode(begin.tokens)).toBe("<|endoftext|>Obey.<|User|>Play.<|Assistant|><think>");
+    expect(tokenizer.decode(more.tokens)).toBe("<|User|>Go on.<|Assistant|><think>");
   });
 
   it("takes one day for today", () => {

@@ -128,4 +128,12 @@ describe("checkTokenizerFits", () => {
     expect(error.code).toBe("BAD_TOKENIZER");
     expect(error.message).toContain("273");
   });
+
+  it("refuses a model that ends with a token of another tokenizer", () => {
+    const tokenizer = loadTokenizer(folderOf(tinyBpe()));
+    checkTokenizerFits(tokenizer, 512, [272, 270]);
+    const error = errorOf(() => checkTokenizerFits(tokenizer, 512, [272, 300]));
+    expect(error.code).toBe("BAD_TOKENIZER");
+    expect(error.message).toContain("token 300");
+  });
 });
