@@ -218,17 +218,9 @@ void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad
 void Decoder::normalise_heads(const at::Tensor& qkv, const LayerWeights& w, LayerActivations& saved) const {
   const int64_t tokens = qkv.size(0), heads = config_.heads + config_.kv_heads;
   const at::Tensor part = qkv.narrow(1, 0, heads * config_.head_dim);
-  saved.query_key_raw = part.contiguous().view({tokens, heads, config_.head_dim});
-  saved.query_key_inverse_rms = at::empty({tokens, heads}, qkv.options().dtype(at::kFloat));
-  const at::Tensor target = part.unflatten(1, {heads, config_.head_dim});
-  const auto normalise = [&](int64_t first, int64_t count, const at::Tensor& weight) {
-    const auto norm =
-        kernels::rms_norm(saved.query_key_raw.narrow(1, first, count).contiguous(), weight, config_.rms_eps);
-    target.narrow(1, first, count).copy_(norm.output);
-    saved.query_key_inverse_rms.narrow(1, first, count).copy_(norm.inverse_rms.view({tokens, count}));
-  };
-  normalise(0, config_.heads, w.q_norm);
-  normalise(config_.heads, config_.kv_heads, w.k_norm);
+  saved.query_key_raw = part.clone(at::MemoryFormat::Contiguous).view({tokens, heads, config_.head_dim});
+  saved.query_key_inverse_rms =
+      kernels::head_norms_(qkv, config_.heads, config_.kv_heads, w.q_norm, w.k_norm, config_.rms_eps);
 }
 
 void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& w,

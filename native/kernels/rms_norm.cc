@@ -74,6 +74,46 @@ RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Te
   return rms_norm(x, weight, epsilon);
 }
 
+at::Tensor head_norms_(const at::Tensor& x, int64_t heads, int64_t kv_heads, const at::Tensor& query_weight,
+                       const at::Tensor& key_weight, double epsilon) {
+  const int64_t tokens = x.size(0), dim = query_weight.size(0), all = heads + kv_heads;
+  const at::Tensor inverse = at::empty({tokens, all}, x.options().dtype(wide(x)));
+  if (path_of(x) != Path::cpu) {
+    const at::Tensor view = x.narrow(1, 0, all * dim).unflatten(1, {all, dim});
+    const auto normalise = [&](int64_t first, int64_t count, const at::Tensor& weight) {
+      const at::Tensor part = view.narrow(1, first, count);
+      const RmsNormResult norm = rms_norm(part.contiguous(), weight, epsilon);
+      part.copy_(norm.output);
+      inverse.narrow(1, first, count).copy_(norm.inverse_rms.view({tokens, count}));
+    };
+    normalise(0, heads, query_weight);
+    normalise(heads, kv_heads, key_weight);
+    return inverse;
+  }
+  if (x.scalar_type() != at::kFloat) {
+    const at::Tensor part = x.narrow(1, 0, all * dim), widened = dense_float(part);
+    const at::Tensor result = head_norms_(widened, heads, kv_heads, query_weight, key_weight, epsilon);
+    part.copy_(widened);
+    return result;
+  }
+  const at::Tensor q = dense_float(query_weight), k = dense_float(key_weight);
+  float* data = x.mutable_data_ptr<float>();
+  auto* factors = inverse.mutable_data_ptr<float>();
+  parallel_rows(tokens, all * dim * 2, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* row = data + t * x.stride(0);
+      const auto normalise = [&](int64_t first, int64_t count, const at::Tensor& weight) {
+        float* at = row + first * dim;
+        cpu::table().rms_norm(at, dim, nullptr, 0, nullptr, 0, weight.const_data_ptr<float>(),
+                              static_cast<float>(epsilon), at, dim, factors + t * all + first, count, dim);
+      };
+      normalise(0, heads, q);
+      normalise(heads, kv_heads, k);
+    }
+  });
+  return inverse;
+}
+
 namespace {
 
 at::Tensor aten_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,

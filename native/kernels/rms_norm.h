@@ -28,6 +28,11 @@ AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, c
 /// The same without a copy: `x` (the residual stream) is overwritten with x + delta.
 RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double epsilon);
 
+/// Normalises every head of the queries and keys of a fused projection in place: x [T, >= (heads + kv_heads)
+/// * head_dim], queries first; each weight [head_dim]. Returns inverse_rms, float32 [T, heads + kv_heads].
+at::Tensor head_norms_(const at::Tensor& x, int64_t heads, int64_t kv_heads, const at::Tensor& query_weight,
+                       const at::Tensor& key_weight, double epsilon);
+
 /// d loss / d x, given `x` as it was normalised (the sum, after an addition). `grad_sum` (may be undefined)
 /// is the gradient that reaches the sum past the norm and is added; after add_rms_norm the result is the
 /// gradient of both summands. grad_weight [width] (float32, or float64 with float64 operands; may be

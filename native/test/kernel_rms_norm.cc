@@ -58,3 +58,30 @@ TEST_CASE("rms_norm: bfloat16, float64 and more than two dimensions") {
   CHECK(error(narrow.output, expected) < 2e-2);
   CHECK((narrow.inverse_rms.scalar_type() == at::kFloat));
 }
+
+TEST_CASE("head_norms_: queries and keys of a fused projection, in place, the rest untouched") {
+  test::on_each_isa([] {
+    for (const int64_t dim : {1, 24, 128}) {
+      for (const int64_t tokens : {0, 1, 300}) {
+        CAPTURE(dim);
+        CAPTURE(tokens);
+        const int64_t heads = 4, kv_heads = 2, all = heads + kv_heads;
+        const at::Tensor x = test::random({tokens, (all + kv_heads) * dim}, 1);
+        const at::Tensor q = test::random({dim}, 2), k = test::random({dim}, 3);
+        const at::Tensor v = x.to(at::kDouble).narrow(1, 0, all * dim).reshape({tokens, all, dim});
+        const at::Tensor weight =
+            at::cat({q.expand({heads, dim}), k.expand({kv_heads, dim})}).to(at::kDouble);
+        const at::Tensor expected = plain(v, weight, 1e-6).reshape({tokens, all * dim});
+        for (const auto type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+          const at::Tensor y = x.to(type, false, true);
+          const at::Tensor inverse = kernels::head_norms_(y, heads, kv_heads, q.to(type), k.to(type), 1e-6);
+          const double allowed = type == at::kBFloat16 ? 5e-2 : 5e-6;
+          CHECK(error(y.narrow(1, 0, all * dim), expected) < allowed);
+          CHECK(at::equal(y.narrow(1, all * dim, kv_heads * dim),
+                          x.narrow(1, all * dim, kv_heads * dim).to(type)));
+          CHECK(error(inverse, at::rsqrt(v.square().mean(-1) + 1e-6)) < (type == at::kBFloat16 ? 1.0 : 1e-4));
+        }
+      }
+    }
+  });
+}
