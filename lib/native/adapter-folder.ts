@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import {
@@ -71,7 +71,26 @@ function badAdapter(file: string, message: string, hint?: string): SpaError {
 
 /** Whether a folder holds an adapter rather than a whole model. */
 export function isAdapterFolder(folder: string): boolean {
-  return existsSync(join(folder, configFile));
+  return existsSync(join(folder, configFile)) && !existsSync(join(folder, "config.json"));
+}
+
+/**
+ * The folder of the base model that an adapter's configuration names. Relative paths count from the adapter's folder.
+ *
+ * @throws SpaError `BAD_CHECKPOINT`; `BAD_ADAPTER` when no such folder is there.
+ */
+export async function adapterBase(folder: string): Promise<string> {
+  const { base } = await readAdapterConfig(folder);
+  const found = base === null ? undefined : resolve(folder, base);
+  if (found !== undefined && existsSync(join(found, "config.json"))) return found;
+  const file = join(folder, configFile);
+  const named =
+    base === null ? "names no base model" : `names the base model ${base}, which is no folder here`;
+  throw badAdapter(
+    file,
+    named,
+    "load the base model, then (await engine.loadModel(base)).loadAdapter(folder)",
+  );
 }
 
 /**

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { SpaError } from "../errors.ts";
+import { adapterBase, isAdapterFolder } from "./adapter-folder.ts";
 import type { Device, Dtype, Initialization, NativeEngine, NativeModel } from "./addon.ts";
 import { checkBoolean, checkInteger, checkObject, checkOneOf, checkText } from "./arguments.ts";
 import { type LongCall, locate, longCallKeys, run } from "./call.ts";
@@ -115,16 +116,22 @@ export class Engine {
   }
 
   /**
-   * Loads a folder of Hugging Face files: config.json and model.safetensors, or shards with their index.
+   * Loads a folder of Hugging Face files: config.json and model.safetensors, or shards with their index. Of a folder with an
+   * adapter (PEFT's files) the adapter with its base model, which must be a folder: by its absolute path, or by the path
+   * from the adapter's.
    *
    * @throws SpaError `BAD_CHECKPOINT` (missing, truncated, foreign or not fitting files, weights that are not finite),
-   * `UNSUPPORTED` (naming the field of config.json), `ABORTED`.
+   * `UNSUPPORTED` (naming the field of config.json), `BAD_ADAPTER`, `ABORTED`.
    */
   async loadModel(folder: string, options: LoadModelOptions = {}): Promise<Model> {
     checkText(folder, "folder");
     checkObject(options, "options", ["dtype", ...longCallKeys]);
     const dtype = checkOneOf(options.dtype ?? "float32", "dtype", dtypes);
     void this.native;
+    if (isAdapterFolder(folder)) {
+      await using base = await this.loadModel(await adapterBase(folder), options);
+      return await base.loadAdapter(folder, { signal: options.signal });
+    }
     const { config, tensors } = await readModelFolder(folder);
     const { native } = this;
     const load = run((progress) => {

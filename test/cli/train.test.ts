@@ -263,3 +263,16 @@ test("a loss that is not finite stops the run and names the last good checkpoint
   expect(stderr).toContain("error NOT_FINITE");
   expect(stderr).toContain("the last good checkpoint is runs/diverged/checkpoints/base-120");
 });
+
+test("export writes the model of a stage as a Hugging Face folder", async () => {
+  const { code, stdout, stderr } = await spa(folder, ["export", "runs/straight", "--to", "models/straight"]);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toBe("spa/ppo, step 4: models/straight\n");
+  const exported = join(folder, "models", "straight");
+  expect(readdirSync(exported)).toEqual(
+    expect.arrayContaining(["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]),
+  );
+  expect(readdirSync(join(folder, "models"))).toEqual(["straight"]);
+  const again = await spa(folder, ["export", "runs/straight", "--to", "models/straight"]);
+  expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining("is not empty") });
+});

@@ -26,6 +26,7 @@ import {
 import { editParts, readParts } from "./safetensors-file.ts";
 
 interface ExpectedAdapter {
+  grad_norms: Record<string, number>;
   logprobs: number[];
   greedy: number[];
   grad_total_norm: number;
@@ -55,6 +56,23 @@ function copyOfAdapter(): string {
 function editAdapterConfig(folder: string, change: Record<string, unknown>): void {
   const file = join(folder, "adapter_config.json");
   writeFileSync(file, JSON.stringify({ ...readJson<object>(file), ...change }));
+}
+
+/** The norm of every tensor of a float32 file. */
+function norms(file: string): Record<string, number> {
+  const { header, data } = readParts(file);
+  const entries = Object.entries(header).map(
+    ([
+      name,
+      {
+        data_offsets: [begin, end],
+      },
+    ]) => {
+      const values = new Float32Array(new Uint8Array(data.subarray(begin, end)).buffer);
+      return [name, Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))];
+    },
+  );
+  return Object.fromEntries(entries);
 }
 
 const sftBatch = () => {
@@ -101,12 +119,16 @@ describe("an adapter that PEFT wrote", () => {
     );
     const folder = scratchFolder();
     await model.saveAdapter(folder);
-    const { header, data } = readParts(join(folder, "adapter_model.safetensors"));
+    await trainer.saveState(folder);
+    const weights = norms(join(folder, "adapter_model.safetensors"));
+    const state = norms(join(folder, "optimizer.safetensors"));
+    expect(Object.keys(weights).sort()).toEqual(Object.keys(expected.after_step1).sort());
     for (const [name, [, norm]] of Object.entries(expected.after_step1)) {
-      const [begin, end] = header[name].data_offsets;
-      const bytes = new Uint8Array(data.subarray(begin, end));
-      const values = new Float32Array(bytes.buffer);
-      expect(Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)) / norm).toBeCloseTo(1, 4);
+      expect(Math.abs(weights[name] / norm - 1), name).toBeLessThan(1e-4);
+      // After one update the first moment is a tenth of the gradient.
+      expect(Math.abs(state[`exp_avg.${name}`] / (0.1 * expected.grad_norms[name]) - 1), name).toBeLessThan(
+        1e-3,
+      );
     }
     const steps: StepMetrics[] = [first];
     for (let step = 1; step < 4; step++) steps.push(await trainer.step(sftBatch(), { kind: "sft" }));
@@ -164,6 +186,17 @@ describe("files", () => {
     await headless.saveAdapter(folder);
     expect(existsSync(join(folder, "value_head.safetensors"))).toBe(false);
     expect((await base.loadAdapter(folder)).hasValueHead).toBe(false);
+  });
+
+  test("an adapter's folder loads with the base model that it names", async () => {
+    await using named = await engine.loadModel(fixture("lora_tiny"));
+    await using loaded = await base.loadAdapter(fixture("lora_tiny"));
+    expect(named.adapter).toEqual(loaded.adapter);
+    expect(await fingerprint(named)).toEqual(await fingerprint(loaded));
+    const folder = copyOfAdapter();
+    const { message, hint } = await failure(engine.loadModel(folder), "BAD_ADAPTER");
+    expect(message).toContain("names the base model ../qwen2_tiny, which is no folder here");
+    expect(hint).toContain("loadAdapter");
   });
 
   test("sizes are those of the files", async () => {
