@@ -178,7 +178,11 @@ export async function readSftFile(
     trajectories.set(key, trajectory);
     const drawn = new SeededGenerator(options.seed, "split", trajectory).chance(options.validationShare);
     const split = typeof extra?.split === "string" ? sideOf(extra.split) : drawn ? "validation" : "train";
-    return { trajectory, split, ...encodeRow(prompt, response, tokenizer, chat, options.format) };
+    try {
+      return { trajectory, split, ...encodeRow(prompt, response, tokenizer, chat, options.format) };
+    } catch (error) {
+      throw badFile("BAD_ARGUMENT", file, `row ${index}: ${(error as Error).message}`, error);
+    }
   });
 }
 

@@ -237,5 +237,19 @@ describe("SFT files", () => {
       code: "BAD_ARGUMENT",
       message: expect.stringContaining("row 0: prompt"),
     });
+    const order = join(folder, "order.parquet");
+    const [user, system] = ["user", "system"].map((role) => ({ role, content: "Play." }));
+    const data = [[user], [user, system]];
+    parquetWriteFile({
+      filename: order,
+      columnData: [
+        { name: "prompt", data, type: "JSON" },
+        { name: "response", data: ["<answer>Up</answer>", "<answer>Up</answer>"] },
+      ],
+    });
+    await expect(readSftFile(order, tokenizer, options)).rejects.toMatchObject({
+      code: "BAD_ARGUMENT",
+      message: expect.stringMatching(/row 1: .*system message can only be the first/),
+    });
   });
 });
