@@ -85,7 +85,7 @@ class ConversationText {
   readonly #chat: ChatFormat;
   readonly #spans: Span[] = [];
   /** What was written last. */
-  #last: "start" | "system" | "first user" | "user" | "reply" = "start";
+  #last: "start" | "system" | "user" | "reply" = "start";
 
   constructor(chat: ChatFormat) {
     this.#chat = chat;
@@ -106,7 +106,7 @@ class ConversationText {
     this.#add(first ? (this.#last === "start" ? begin : systemToUser) : openUser, Role.template);
     this.#add(content, first ? Role.prompt : Role.environment);
     this.#add(closeUser, Role.template);
-    this.#last = first ? "first user" : "user";
+    this.#last = "user";
   }
 
   /** Ends with what comes before a reply. */

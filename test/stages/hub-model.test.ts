@@ -70,6 +70,16 @@ test("a model that is refused leaves no run folder", async () => {
   expect(error.code).toBe("BAD_TOKENIZER");
   hub.files.set("tokenizer.json", tokenizer);
   expect(readdirSync(root)).not.toContain("refused");
+  hub.files.set(
+    "chat_template.jinja",
+    Buffer.from("{% for message in messages %}{{ loop.index }}{% endfor %}"),
+  );
+  const template = await rejection(train(tinyConfig(settings), { root, name: "refused" }));
+  expect([template.code, template.message]).toEqual([
+    "BAD_TOKENIZER",
+    expect.stringContaining("chat template cannot be used"),
+  ]);
+  hub.files.delete("chat_template.jinja");
   const missing = await rejection(
     train(tinyConfig({ ...settings, model: "spa/nanno" }), { root, name: "refused" }),
   );
