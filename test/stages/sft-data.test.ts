@@ -13,6 +13,7 @@ import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { packExamples, rewriteTrajectory } from "../../lib/stages/sft-examples.ts";
 import {
+  checkSftFile,
   readExamples,
   readSftFile,
   type SftRow,
@@ -23,6 +24,9 @@ import { StateNoise } from "../../lib/stages/state-noise.ts";
 import { lossMask } from "../../lib/text/masks.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
+import { fixture } from "../native/fixtures.ts";
+import { publishedTokenizer } from "../text/published-tokenizers.ts";
+import { errorOf } from "../thrown-error.ts";
 import { scratchFolder } from "./tiny-run.ts";
 
 const tokenizer = nanoTokenizer();
@@ -222,6 +226,30 @@ describe("SFT files", () => {
     expect(read[0].trajectory).toBe(read[1].trajectory);
   });
 
+  it.each(["qwen2_5", "llama3_2"] as const)("reads what pandas has written, for %s", async (name) => {
+    const llm = publishedTokenizer(name);
+    const file = fixture("sft", "wm_train.parquet");
+    checkSftFile(file);
+    const options = { format: "world-model" as const, validationShare: 0.5, seed: 1 };
+    const read = await readSftFile(file, llm, options);
+    expect(read.map(({ trajectory }) => trajectory)).toEqual([0, 0, 1, 1, 2, 2]);
+    expect(read.every(({ split }) => split === "train")).toBe(true);
+    for (const [index, { tokens, roles, trainable }] of read.entries()) {
+      const text = llm.decode(tokens);
+      expect(text).toContain("You play Sokoban.");
+      expect(text.split("<observation>")).toHaveLength(2 + (index % 2));
+      const trained = llm.decode(tokens.filter((_, token) => trainable[token] === 1));
+      expect(trained).toMatch(
+        /^<think><observation>#{6}[\s\S]*<\/observation> 1 Down – I push the box\.<prediction>/,
+      );
+      expect(trained).toMatch(/<answer>Down \|\| Left<\/answer>(<\|im_end\|>|<\|eot_id\|>)$/);
+      const predicted = llm.decode(
+        tokens.filter((_, token) => roles[token] === Role.prediction && trainable[token] === 1),
+      );
+      expect(predicted).toContain("√");
+    }
+  });
+
   it("names what is wrong with a file", async () => {
     const folder = scratchFolder();
     const options = { format: "world-model" as const, validationShare: 0, seed: 1 };
@@ -233,6 +261,9 @@ describe("SFT files", () => {
     await expect(readExamples(text)).rejects.toMatchObject({ code: "BAD_CHECKPOINT" });
     const columns = join(folder, "columns.parquet");
     parquetWriteFile({ filename: columns, columnData: [{ name: "prompt", data: ["a text"] }] });
+    expect(errorOf(() => checkSftFile(columns)).message).toContain("it has no column response");
+    expect(errorOf(() => checkSftFile(text)).code).toBe("BAD_ARGUMENT");
+    expect(errorOf(() => checkSftFile(noFile)).message).toContain("there is no such file");
     await expect(readSftFile(columns, tokenizer, options)).rejects.toMatchObject({
       code: "BAD_ARGUMENT",
       message: expect.stringContaining("row 0: prompt"),
