@@ -2,6 +2,7 @@ import { statfsSync } from "node:fs";
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
 import type { Command } from "commander";
 import type { AddonInfo } from "../native/addon.ts";
+import { installationProblems, loadedLibtorch, readGpus } from "../native/gpu-problems.ts";
 import { addonInfo } from "../native/loader.ts";
 import { packageVersion } from "../package-version.ts";
 import { describeError } from "./report-error.ts";
@@ -22,9 +23,13 @@ function machineRows(): string[][] {
   ];
 }
 
-function addonRows(info: ReturnType<typeof addonInfo>): string[][] {
+type Info = ReturnType<typeof addonInfo>;
+
+function addonRows(info: Info): string[][] {
+  const { version, cuda } = loadedLibtorch(info);
+  const { how, path } = info.libtorchLocation;
   return [
-    ["libtorch", `${info.libtorch}, found by ${info.libtorchLocation.how}: ${info.libtorchLocation.path}`],
+    ["libtorch", `${version} (${cuda === null ? "CPU" : `CUDA ${cuda}`}), found by ${how}: ${path}`],
     ["addon", info.addonFile],
     ["CPU kernels", `${info.isa}; libtorch's: ${info.cpuCapability}, oneDNN ${info.mkldnn ? "yes" : "no"}`],
     ["GPU", gpuText(info)],
@@ -32,8 +37,12 @@ function addonRows(info: ReturnType<typeof addonInfo>): string[][] {
 }
 
 function gpuText(info: AddonInfo): string {
-  if (info.devices.length > 0) return info.devices.join(", ");
-  return info.cuda ? "none usable (the addon is built with CUDA)" : "none (the addon is built without CUDA)";
+  const { gpus, driver } = readGpus();
+  const names = gpus.map(({ name, memory, computeCapability }) => {
+    return `${name}, ${gigabytes(memory)}, compute capability ${computeCapability.toFixed(1)}`;
+  });
+  const there = names.length > 0 ? `${names.join("; ")}; driver ${driver}; usable: ` : "";
+  return `${there}${info.devices.join(", ") || "none"}${info.cuda ? "" : " (the addon is built without CUDA)"}`;
 }
 
 async function testDevice(device: "cpu" | "cuda"): Promise<boolean> {
@@ -58,9 +67,12 @@ async function doctor(): Promise<number> {
     return 3;
   }
   console.log(`\n${formatTable(["part", "found"], addonRows(info))}`);
+  const problems = installationProblems(info);
+  for (const { problem, remedy } of problems) console.log(`\nproblem: ${problem}\nhint: ${remedy}`);
   let passed = await testDevice("cpu");
   if (info.devices.length > 0) passed = (await testDevice("cuda")) && passed;
-  console.log(passed ? "\nEverything works." : "\nSomething does not work: see above.");
+  const verdict = problems.length > 0 ? "The CPU works; for the rest see above." : "Everything works.";
+  console.log(`\n${passed ? verdict : "Something does not work: see above."}`);
   return passed ? 0 : 3;
 }
 

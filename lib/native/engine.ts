@@ -4,7 +4,8 @@ import { adapterBase, isAdapterFolder } from "./adapter-folder.ts";
 import type { Device, Dtype, Initialization, NativeEngine, NativeModel } from "./addon.ts";
 import { checkBoolean, checkInteger, checkObject, checkOneOf, checkText } from "./arguments.ts";
 import { type LongCall, locate, longCallKeys, run } from "./call.ts";
-import { loadAddon } from "./loader.ts";
+import { installationProblems } from "./gpu-problems.ts";
+import { addonInfo, loadAddon } from "./loader.ts";
 import { Model } from "./model.ts";
 import {
   completeModelConfig,
@@ -82,7 +83,7 @@ export class Engine {
       return new Engine(native, started.device, threads, seed);
     } catch (error) {
       await native.dispose();
-      throw error;
+      throw device === "cuda" ? withGpuProblem(error) : error;
     }
   }
 
@@ -183,4 +184,15 @@ export class Engine {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+/** Says why a GPU that is there cannot be used, where that can be known. */
+function withGpuProblem(error: unknown): unknown {
+  if (!(error instanceof SpaError) || error.code !== "UNSUPPORTED") return error;
+  const [first] = installationProblems(addonInfo());
+  if (first === undefined) return error;
+  return new SpaError("UNSUPPORTED", `${error.message}: ${first.problem}`, {
+    hint: first.remedy,
+    cause: error,
+  });
 }

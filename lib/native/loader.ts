@@ -4,6 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SpaError } from "../errors.ts";
 import type { Addon, AddonInfo } from "./addon.ts";
+import { libtorchVersion } from "./libtorch-version.ts";
 
 /** Which libtorch is in use, and how it was found. */
 export interface LibtorchLocation {
@@ -71,6 +72,7 @@ function load(root: string): Loaded {
       return { addon, libtorch, file };
     } catch (error) {
       tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+      tried.push(...otherVersion(root, libtorch));
     }
   }
   throw new SpaError(
@@ -137,6 +139,15 @@ function findLibtorch(root: string, tried: string[]): LibtorchLocation | undefin
   if (holdsLibtorch(location.path)) return location;
   tried.push(`${record} names ${location.path}: no lib/${libraryName} in it`);
   return undefined;
+}
+
+/** A linker's message does not say that the addon was compiled for another libtorch. */
+function otherVersion(root: string, { path }: LibtorchLocation): string[] {
+  const built = readRecord(join(root, "build-cmake", "libtorch.json"));
+  const expected = typeof built === "string" ? undefined : libtorchVersion(built.path)?.version;
+  const found = libtorchVersion(path)?.version;
+  if (expected === undefined || found === undefined || expected === found) return [];
+  return [`the addon was compiled for libtorch ${expected}, but ${path} is libtorch ${found}`];
 }
 
 function readRecord(file: string): LibtorchLocation | string {

@@ -214,7 +214,7 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
 describe("doctor", () => {
   test("prints what there is and tests the addon", async () => {
     const { code, stdout } = await spa(folder, ["doctor"]);
-    expect(stdout).toMatch(/^libtorch +2\.\d+\.\d+, found by .+: \//m);
+    expect(stdout).toMatch(/^libtorch +2\.\d+\.\d+ \((CPU|CUDA [\d.]+)\), found by .+: \//m);
     expect(stdout).toMatch(/^CPU kernels +(baseline|avx2|avx512)/m);
     expect(stdout.match(/^ {2}ok /gm)).toHaveLength(4);
     expect(stdout).toContain("Everything works.");
