@@ -13,6 +13,17 @@ export interface LongCall {
 /** Keys of {@link LongCall}, for checks of unknown keys. */
 export const longCallKeys = ["signal", "onProgress"] as const;
 
+/** @throws SpaError `BAD_ARGUMENT`, or `ABORTED` if the signal has fired already */
+export function checkLongCall({ signal, onProgress }: LongCall): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw badArgument(`signal must be an AbortSignal, not ${show(signal)}`);
+  }
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    throw badArgument(`onProgress must be a function, not ${show(onProgress)}`);
+  }
+  throwIfAborted(signal);
+}
+
 /**
  * Starts a native call and ties it to an AbortSignal and a progress callback. An error thrown by the callback aborts
  * the call and becomes its rejection.
@@ -21,15 +32,8 @@ export async function run<T>(
   start: (progress: NativeProgress) => NativeCall<T>,
   options: LongCall = {},
 ): Promise<T> {
+  checkLongCall(options);
   const { signal, onProgress } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw badArgument(`signal must be an AbortSignal, not ${show(signal)}`);
-  }
-  if (onProgress !== undefined && typeof onProgress !== "function") {
-    throw badArgument(`onProgress must be a function, not ${show(onProgress)}`);
-  }
-  throwIfAborted(signal);
-
   let thrown: { error: unknown } | undefined;
   const progress =
     onProgress &&

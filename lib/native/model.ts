@@ -19,7 +19,7 @@ import {
   checkText,
   type RaggedBatch,
 } from "./arguments.ts";
-import { type LongCall, locate, longCallKeys, run } from "./call.ts";
+import { checkLongCall, type LongCall, locate, longCallKeys, run } from "./call.ts";
 import type { Engine } from "./engine.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { writeModelFolder } from "./model-folder.ts";
@@ -156,6 +156,7 @@ export class Model {
   async save(folder: string, options: SaveOptions = {}): Promise<void> {
     checkText(folder, "folder");
     checkObject(options, "options", ["maxShardBytes", ...longCallKeys]);
+    checkLongCall(options);
     const { signal, onProgress } = options;
     const maxShardBytes = checkInteger(options.maxShardBytes ?? 5e9, "maxShardBytes", 1);
     if (this.adapter) {
