@@ -13,7 +13,7 @@ export interface LongCall {
 /** Keys of {@link LongCall}, for checks of unknown keys. */
 export const longCallKeys = ["signal", "onProgress"] as const;
 
-/** @throws SpaError `BAD_ARGUMENT`, or `ABORTED` if the signal has fired already */
+/** @throws SpaError `BAD_ARGUMENT` */
 export function checkLongCall({ signal, onProgress }: LongCall): void {
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw badArgument(`signal must be an AbortSignal, not ${show(signal)}`);
@@ -21,7 +21,6 @@ export function checkLongCall({ signal, onProgress }: LongCall): void {
   if (onProgress !== undefined && typeof onProgress !== "function") {
     throw badArgument(`onProgress must be a function, not ${show(onProgress)}`);
   }
-  throwIfAborted(signal);
 }
 
 /**
@@ -34,6 +33,7 @@ export async function run<T>(
 ): Promise<T> {
   checkLongCall(options);
   const { signal, onProgress } = options;
+  throwIfAborted(signal);
   let thrown: { error: unknown } | undefined;
   const progress =
     onProgress &&
