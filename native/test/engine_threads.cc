@@ -21,11 +21,16 @@ struct Outcome {
   at::Tensor weights;
 };
 
-Outcome run(int threads) {
+Outcome run(int threads, bool adapter) {
   const RuntimeLease lease(threads);
   lease.enter_thread();
   Outcome outcome;
-  const auto model = random_model(qwen3_config(), true);
+  auto model = random_model(qwen3_config(), true);
+  if (adapter) {
+    model = Model::add_adapter(model, {4, 2, 0.2, {true, true, true, true, true, true, true}}, true, 1);
+    model->flat().mul_(0.9).add_(0.01);
+    model->mark_changed();
+  }
   const TokenRows rows({70, 3, 41, 120, 1, 66, 90, 15}, model->config().vocab);
   outcome.scores = model->score(rows.view(), {}).log_probs;
 
@@ -49,14 +54,18 @@ Outcome run(int threads) {
 }  // namespace
 
 TEST_CASE("threads change no score and no sample, and updates only by the order of additions") {
-  const Outcome one = run(1), two = run(2), again = run(2), three = run(3);
-  CHECK(two.scores == one.scores);
-  CHECK(three.scores == one.scores);
-  CHECK(two.generated.tokens == one.generated.tokens);
-  CHECK(two.generated.log_probs == one.generated.log_probs);
-  CHECK((two.generated.finish == one.generated.finish));
-  CHECK((two.weights - one.weights).abs().max().item<double>() < 1e-6);
-  CHECK(again.weights.equal(two.weights));
+  for (const bool adapter : {false, true}) {
+    CAPTURE(adapter);
+    const Outcome one = run(1, adapter), two = run(2, adapter), again = run(2, adapter),
+                  three = run(3, adapter);
+    CHECK(two.scores == one.scores);
+    CHECK(three.scores == one.scores);
+    CHECK(two.generated.tokens == one.generated.tokens);
+    CHECK(two.generated.log_probs == one.generated.log_probs);
+    CHECK((two.generated.finish == one.generated.finish));
+    CHECK((two.weights - one.weights).abs().max().item<double>() < 1e-6);
+    CHECK(again.weights.equal(two.weights));
+  }
 }
 
 TEST_CASE("a model too large for side by side samples what it scores, and learns") {

@@ -362,6 +362,25 @@ describe("models on one backbone", () => {
     expect((await digest(1)).equals(await digest(2))).toBe(false);
   });
 
+  test("an adapter ends with its own sessions and trainers, not with its neighbours", async () => {
+    const own = await engine.createModel(smallShape);
+    const [first, second] = [
+      await own.addAdapter({ rank: 2, alpha: 2 }),
+      await own.addAdapter({ rank: 2, alpha: 2 }),
+    ];
+    const session = await first.openSession({ slots: 1, maxTokens: 20 });
+    const trainer = createTrainer(first);
+    await first.dispose();
+    await failure(session.extend([0], pack([[1, 2]])), "DISPOSED");
+    await failure(trainer.saveState(scratchFolder()), "DISPOSED");
+    await failure(first.merge(), "DISPOSED");
+    await failure(first.backbone(), "DISPOSED");
+    expect(await fingerprint(second)).toEqual(await fingerprint(own));
+    await own.dispose();
+    await failure(own.addAdapter({ rank: 2, alpha: 2 }), "DISPOSED");
+    expect((await fingerprint(second)).length).toBeGreaterThan(0);
+  });
+
   test("what makes no sense is refused", async () => {
     await using model = await base.addAdapter({ rank: 2, alpha: 2 });
     await failure(model.addAdapter({ rank: 2, alpha: 2 }), "BAD_ARGUMENT");

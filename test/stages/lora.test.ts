@@ -94,6 +94,23 @@ describe("a run with lora", () => {
     }
   });
 
+  it("starts from a pretrained folder, too, and names it by its path", async () => {
+    const path = latestCheckpoint(whole, "base")!.folder;
+    const changes = {
+      arms: ["control"],
+      model: { kind: "pretrained", path },
+      ppo: { ...settings.ppo, steps: 1 },
+    };
+    const run = RunFolder.open((await train(config(changes), { root, name: "pretrained" })).folder);
+    const { folder } = latestCheckpoint(run, "control/ppo")!;
+    const { base_model_name_or_path: base } = JSON.parse(
+      readFileSync(join(folder, "adapter_config.json"), "utf8"),
+    );
+    expect(base).toBe(path);
+    await using engine = await Engine.create({ device: "cpu", threads: 1 });
+    expect((await engine.loadModel(folder)).adapter?.rank).toBe(4);
+  });
+
   it("trains with a shared critic, too", async () => {
     const changes = { arms: ["control"], ppo: { ...settings.ppo, critic: "shared", steps: 2 } };
     const run = RunFolder.open((await train(config(changes), { root, name: "shared" })).folder);
