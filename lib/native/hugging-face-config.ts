@@ -191,6 +191,8 @@ export function writeModelConfig(config: ModelConfig, dtype: Dtype): Json {
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tiedEmbeddings,
     torch_dtype: dtype,
+    // The version whose names these are; without it transformers 5 suspects the tokenizer of a fault of other models.
+    transformers_version: "4.51.0",
     use_cache: true,
     ...(architecture === "llama" ? {} : { use_sliding_window: false }),
     vocab_size: config.vocabularySize,

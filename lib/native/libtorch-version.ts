@@ -9,17 +9,36 @@ export interface LibtorchVersion {
   cuda: string | null;
 }
 
-/** The version of the libtorch in a folder: of a wheel (version.py) or an archive (build-version); undefined if it has neither. */
+/**
+ * The version of the libtorch in a folder: of an installed wheel (version.py), an archive (build-version), or what set-up
+ * has unpacked (a header; the version of CUDA then stays unknown). Undefined for a folder without any of them.
+ */
 export function libtorchVersion(folder: string): LibtorchVersion | undefined {
-  const read = (name: string) =>
-    existsSync(join(folder, name)) ? readFileSync(join(folder, name), "utf8") : undefined;
+  const read = (...path: string[]) => {
+    const file = join(folder, ...path);
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  };
   const wheel = read("version.py");
   const full =
-    wheel === undefined ? read("build-version")?.trim() : /__version__ = '([^']+)'/.exec(wheel)?.[1];
+    /__version__ = '([^']+)'/.exec(wheel)?.[1] ||
+    read("build-version").trim() ||
+    headerVersion(read("include", "torch", "headeronly", "version.h")) ||
+    headerVersion(read("include", "torch", "csrc", "api", "include", "torch", "version.h"));
   if (full === undefined) return undefined;
   const [version, build = ""] = full.split("+");
   // "cu128" is 12.8, "cu130" is 13.0.
   const digits = /^cu(\d{2,})(\d)$/.exec(build);
-  const named = wheel === undefined ? undefined : /^cuda(?:: [^=]+)? = '([\d.]+)'/m.exec(wheel)?.[1];
-  return { version, cuda: named ?? (digits ? `${digits[1]}.${digits[2]}` : null) };
+  const named = /^cuda(?:: [^=]+)? = '([\d.]+)'/m.exec(wheel)?.[1];
+  const hasCuda = existsSync(join(folder, "lib", "libtorch_cuda.so"));
+  return {
+    version,
+    cuda: named ?? (digits ? `${digits[1]}.${digits[2]}` : hasCuda ? "of unknown version" : null),
+  };
+}
+
+function headerVersion(text: string): string | undefined {
+  const parts = ["MAJOR", "MINOR", "PATCH"].map(
+    (name) => new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1],
+  );
+  return parts.includes(undefined) ? undefined : parts.join(".");
 }
