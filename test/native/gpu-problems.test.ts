@@ -95,10 +95,8 @@ test("libtorch's version and CUDA are read from a wheel and from an archive", ()
   expect(libtorchVersion(wheel)).toEqual({ version: "2.13.0", cuda: "13.0" });
   const headers = join(folder, "unpacked", "include", "torch", "headeronly");
   mkdirSync(headers, { recursive: true });
-  writeFileSync(
-    join(headers, "version.h"),
-    '#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION "2.11.0"\n',
-  );
+  const defines = ["MAJOR 2", "MINOR 11", "PATCH 0"].map((part) => `#define TORCH_VERSION_${part}`);
+  writeFileSync(join(headers, "version.h"), defines.join("\n"));
   expect(libtorchVersion(join(folder, "unpacked"))).toEqual({ version: "2.11.0", cuda: null });
   writeFileSync(join(wheel, "version.py"), "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n");
   expect(libtorchVersion(wheel)).toEqual({ version: "2.13.0", cuda: null });
