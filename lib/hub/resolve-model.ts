@@ -64,20 +64,39 @@ export async function resolveModel(source: string, options: ResolveOptions = {})
   await using client = new HubClient(settings, { id: source, revision }, signal);
   let commit: string;
   try {
-    // With a copy at hand nobody waits for a network that is down.
-    const patience = isWhole ? { ...attempts, count: 1 } : attempts;
+    // With a copy at hand nobody waits for a network that is down, and without not for long: nothing is under way yet.
+    const patience = { ...attempts, count: isWhole ? 1 : Math.min(attempts.count, lookups) };
     commit = await client.persist(patience, () => remoteCommit(client, source, revision), retryNote(options));
   } catch (error) {
     if (!isWhole || !mayUseCache(error)) throw unreachable(error, source);
     options.onNote?.(`${(error as Error).message}; using ${cached} from the cache`);
     return found(cached);
   }
-  if (repository.missing(commit, weights).length > 0) {
-    await downloadSnapshot(client, repository, source, commit, { ...options, weights, attempts });
+  try {
+    if (repository.missing(commit, weights).length > 0) {
+      await downloadSnapshot(client, repository, source, commit, { ...options, weights, attempts });
+    }
+    // A ref must lead to a whole snapshot where there is one.
+    if (weights || !isWhole) repository.setRef(revision, commit);
+  } catch (error) {
+    throw unwritable(error, settings.cacheFolder);
   }
-  // A ref must lead to a whole snapshot where there is one.
-  if (weights || !isWhole) repository.setRef(revision, commit);
   return found(commit);
+}
+
+/** How often a revision is asked for. */
+const lookups = 4;
+
+/** An error of the file system, as one about the cache. */
+function unwritable(error: unknown, folder: string): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof SpaError || !["EACCES", "EEXIST", "ENOTDIR", "EPERM", "EROFS"].includes(code ?? "")) {
+    return error;
+  }
+  return new SpaError("HUB_FAILED", `the cache ${folder} cannot be written: ${message}`, {
+    hint: "set HF_HOME to a folder in which you may write",
+    cause: error,
+  });
 }
 
 function retryNote({ onNote }: ResolveOptions): ((reason: string, seconds: number) => void) | undefined {

@@ -61,6 +61,14 @@ test("a download whose process is killed goes on with the rest", async () => {
   expect(readFileSync(join(stdout.trim(), "model.safetensors"))).toEqual(weights);
 });
 
+test("two processes at once fetch each file once", async () => {
+  const both = await Promise.all([1, 2].map(() => spa(root, ["download", id], variables())));
+  expect(both.map(({ code }) => code)).toEqual([0, 0]);
+  expect(both[0].stdout).toBe(both[1].stdout);
+  const total = [...hub.files.values()].reduce((sum, file) => sum + file.length, 0);
+  expect(hub.bytesSent).toBe(total);
+});
+
 test("what goes wrong is one error with a way out and an exit code of its own", async () => {
   hub.fault = ({ path }) =>
     path.includes("/resolve/") ? { status: 401, headers: { "x-error-code": "GatedRepo" } } : undefined;

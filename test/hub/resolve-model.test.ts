@@ -265,6 +265,13 @@ test.runIf(canMount())("a small disk is refused, and with more room the download
   }
 });
 
+test("a cache that cannot be written is named", async () => {
+  writeFileSync(join(home, "hub"), "a file where a folder should be");
+  const error = await rejection(resolveModel(id, options()));
+  expect([error.code, error.message]).toEqual(["HUB_FAILED", expect.stringContaining("cannot be written")]);
+  expect(error.hint).toContain("HF_HOME");
+});
+
 test("offline uses what is whole in the cache, and says what is missing", async () => {
   const offline = options({}, { HF_HUB_OFFLINE: "1" });
   const error = await rejection(resolveModel(id, offline));
