@@ -4,7 +4,7 @@ import { adapterBase, isAdapterFolder } from "./adapter-folder.ts";
 import type { Device, Dtype, Initialization, NativeEngine, NativeModel } from "./addon.ts";
 import { checkBoolean, checkInteger, checkObject, checkOneOf, checkText } from "./arguments.ts";
 import { type LongCall, locate, longCallKeys, run } from "./call.ts";
-import { installationProblems } from "./gpu-problems.ts";
+import { allTooOld, installationProblems, readGpus } from "./gpu-problems.ts";
 import { addonInfo, loadAddon } from "./loader.ts";
 import { Model } from "./model.ts";
 import {
@@ -80,6 +80,7 @@ export class Engine {
     const native = new (loadAddon().Engine)({ device, threads, seed });
     try {
       const started = await native.start().promise;
+      if (started.device === "cuda") refuseOldGpus();
       return new Engine(native, started.device, threads, seed);
     } catch (error) {
       await native.dispose();
@@ -186,11 +187,17 @@ export class Engine {
   }
 }
 
+/** Without this the first kernel would fail with "no kernel image is available". */
+function refuseOldGpus(): void {
+  const old = allTooOld(readGpus().gpus);
+  if (old) throw new SpaError("UNSUPPORTED", old.problem, { hint: old.remedy });
+}
+
 /** Says why a GPU that is there cannot be used, where that can be known. */
 function withGpuProblem(error: unknown): unknown {
   if (!(error instanceof SpaError) || error.code !== "UNSUPPORTED") return error;
   const [first] = installationProblems(addonInfo());
-  if (first === undefined) return error;
+  if (first === undefined || error.message === first.problem) return error;
   return new SpaError("UNSUPPORTED", `${error.message}: ${first.problem}`, {
     hint: first.remedy,
     cause: error,

@@ -106,13 +106,24 @@ export function gpuProblems(facts: GpuFacts): GpuProblem[] {
       },
     ];
   }
-  const old = gpus.filter(({ computeCapability }) => computeCapability < oldestCapability);
-  const problems = old.map(({ name, computeCapability }) => ({
-    problem: `${name} is too old: compute capability ${computeCapability.toFixed(1)}, the kernels need ${oldestCapability.toFixed(1)} (Ampere) or newer`,
-    remedy: "use another GPU (CUDA_VISIBLE_DEVICES chooses one), or engine.device=cpu",
-  }));
+  const problems = gpus.filter(isOld).map(tooOld);
   if (problems.length > 0 || usable > 0) return problems;
   return [unopened(facts)];
+}
+
+const isOld = ({ computeCapability }: Gpu) => computeCapability < oldestCapability;
+
+function tooOld({ name, computeCapability }: Gpu): GpuProblem {
+  const needed = `the kernels need ${oldestCapability.toFixed(1)} (Ampere) or newer`;
+  return {
+    problem: `${name} is too old: compute capability ${computeCapability.toFixed(1)}, ${needed}`,
+    remedy: "use another GPU (CUDA_VISIBLE_DEVICES chooses one), or engine.device=cpu",
+  };
+}
+
+/** Why none of the GPUs can compute, although libtorch opens them; undefined if one can, or none is known. */
+export function allTooOld(gpus: readonly Gpu[]): GpuProblem | undefined {
+  return gpus.length > 0 && gpus.every(isOld) ? tooOld(gpus[0]) : undefined;
 }
 
 /** Driver and libtorch are of different times. */

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { addonInfo } from "../../lib/index.ts";
-import { type GpuFacts, gpuProblems, parseGpus } from "../../lib/native/gpu-problems.ts";
+import { allTooOld, type GpuFacts, gpuProblems, parseGpus } from "../../lib/native/gpu-problems.ts";
 import { libtorchVersion } from "../../lib/native/libtorch-version.ts";
 import { scratchFolder } from "./fixtures.ts";
 
@@ -74,6 +74,14 @@ test.each(cases)("%s", (_, changes, smi, problem, remedy) => {
   expect(problems).toHaveLength(1);
   expect(problems[0].problem).toContain(problem);
   expect(problems[0].remedy).toContain(remedy);
+});
+
+test("an engine is refused only where every GPU is too old", () => {
+  const of = (...lines: string[]) => allTooOld(parseGpus(lines.join("\n")).gpus);
+  const old = "Tesla T4, 7.5, 15360, 570.86.10";
+  expect(of(old, old)?.problem).toContain("Tesla T4 is too old");
+  expect(of(old, h200)).toBeUndefined();
+  expect(of()).toBeUndefined();
 });
 
 test("libtorch's version and CUDA are read from a wheel and from an archive", () => {
