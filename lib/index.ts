@@ -22,6 +22,7 @@ export type {
   Dtype,
   Initialization,
   KlEstimator,
+  Moments,
 } from "./native/addon.ts";
 export {
   type Advantages,
@@ -39,6 +40,7 @@ export {
   type EngineOptions,
   type GemmOptions,
   type LoadModelOptions,
+  type MemoryUse,
 } from "./native/engine.ts";
 export { addonInfo, type LibtorchLocation } from "./native/loader.ts";
 export {

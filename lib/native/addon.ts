@@ -14,6 +14,7 @@ export interface Addon {
   parameters(config: NativeModelConfig, valueHead: boolean): { name: string; shape: number[] }[];
   /** Name and shape of every parameter of an adapter on a model, in file order, without value head. */
   adapterParameters(config: NativeModelConfig, adapter: NativeAdapter): { name: string; shape: number[] }[];
+  workSizes(config: NativeModelConfig, dtype: Dtype, device: Device): NativeWorkSizes;
   Engine: new (options: NativeEngineOptions) => NativeEngine;
 
   gae(batch: NativeAdvantageBatch, gamma: number, lambda: number): NativeAdvantages;
@@ -54,6 +55,7 @@ export interface AddonInfo {
 
 export type Device = "cpu" | "cuda";
 export type Dtype = "float32" | "bfloat16";
+export type Moments = "float32" | "int8";
 export type Initialization = "default" | "nano";
 export type Aggregation = "token-mean" | "seq-mean-token-mean" | "seq-mean-token-sum";
 export type KlEstimator = "k1" | "abs" | "k2" | "k3";
@@ -73,6 +75,23 @@ export interface NativeEngineOptions {
   device: Device | "auto";
   threads: number;
   seed: number;
+  /** Bytes; 0: none. */
+  memoryLimit: number;
+}
+
+/** spa::WorkSizes: in what pieces the engine works on a model. */
+export interface NativeWorkSizes {
+  sideBySide: boolean;
+  /** Side by side: tokens that a thread takes through the model at a time. */
+  chunkTokens: number;
+  /** Tokens of one pass without gradients. */
+  inferenceTokens: number;
+  /** Logits that exist at a time in scoring and training, and while sampling. */
+  logits: number;
+  samplingLogits: number;
+  /** Copies of weights in the layout of the CPU kernels. */
+  packedBytes: number;
+  cacheBlockTokens: number;
 }
 
 export interface NativeEngine {
@@ -93,7 +112,8 @@ export interface NativeEngine {
   ): NativeTrainer;
   /** Seconds of the fastest of `repeats` products of [rows, inner] and [inner, columns]. */
   gemm(options: NativeGemmOptions): NativeCall<number>;
-  memory(): NativeCall<{ current: number; peak: number }>;
+  memory(): NativeCall<{ current: number; peak: number; limit: number }>;
+  resetPeakMemory(): NativeCall<void>;
   /** Lets the running call finish, rejects those that wait with `DISPOSED`, frees everything and ends the thread. */
   dispose(): Promise<void>;
 }
@@ -152,10 +172,13 @@ export interface NativeCreateModelOptions {
 /** The number types of tensors in files that can be read as weights, by their names in safetensors headers. */
 export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
+/** And of those in a trainer's state: quantised moments are bytes. */
+export type StoredDtype = FloatDtype | "U8";
+
 /** Where a tensor lies in a file: bytes `begin` to `end` from the file's start. */
 export interface NativeTensorSource {
   name: string;
-  dtype: FloatDtype;
+  dtype: StoredDtype;
   shape: number[];
   file: string;
   begin: number;
@@ -165,7 +188,7 @@ export interface NativeTensorSource {
 /** A tensor as a model or trainer would write it. */
 export interface NativeTensorInfo {
   name: string;
-  dtype: FloatDtype;
+  dtype: StoredDtype;
   shape: number[];
 }
 
@@ -269,6 +292,8 @@ export interface NativeTrainerOptions {
   microBatchTokens: number;
   /** Of adapters' dropout. */
   seed: number;
+  activationCheckpointing: boolean;
+  moments: Moments;
 }
 
 export interface NativePpoLossOptions {
@@ -324,6 +349,7 @@ export interface NativeStepMetrics {
   valueClipFraction: number;
   explainedVariance: number;
   criticGradientNorm: number;
+  microBatchTokens: number;
   /** After the update. */
   stepCount: number;
   nextLearningRate: number;

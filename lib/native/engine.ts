@@ -22,6 +22,20 @@ export interface EngineOptions {
   threads?: number;
   /** Default seed of new models and sessions. */
   seed?: number;
+  /**
+   * Bytes that the tensors of this process may take on the device. What would pass it fails with `OUT_OF_MEMORY`. No limit
+   * by default. One setting for all engines of a process that ask for one.
+   */
+  memoryLimit?: number;
+}
+
+/** Bytes, see {@link Engine.memory}. */
+export interface MemoryUse {
+  current: number;
+  /** Since the process began or {@link Engine.resetPeakMemory}. */
+  peak: number;
+  /** Null: none. */
+  limit: number | null;
 }
 
 export interface CreateModelOptions {
@@ -70,14 +84,16 @@ export class Engine {
 
   /**
    * @throws SpaError `ADDON_MISSING`, `UNSUPPORTED` (no CUDA device), `BAD_ARGUMENT` (also when another engine of this
-   * process has another number of threads).
+   * process has another number of threads or another memory limit).
    */
   static async create(options: EngineOptions = {}): Promise<Engine> {
-    checkObject(options, "options", ["device", "threads", "seed"]);
+    checkObject(options, "options", ["device", "threads", "seed", "memoryLimit"]);
     const device = checkOneOf(options.device ?? "auto", "device", ["cpu", "cuda", "auto"]);
     const threads = checkInteger(options.threads ?? availableParallelism(), "threads", 1, 1024);
     const seed = checkInteger(options.seed ?? 0, "seed", 0);
-    const native = new (loadAddon().Engine)({ device, threads, seed });
+    const { memoryLimit: limit } = options;
+    const memoryLimit = limit === undefined ? 0 : checkInteger(limit, "memoryLimit", 1);
+    const native = new (loadAddon().Engine)({ device, threads, seed, memoryLimit });
     try {
       const started = await native.start().promise;
       if (started.device === "cuda") refuseOldGpus();
@@ -167,10 +183,20 @@ export class Engine {
     return (2 * rows * inner * columns) / seconds;
   }
 
-  /** Bytes: on the CPU the process's resident memory, on a GPU what tensors and caches hold. */
-  async memory(): Promise<{ current: number; peak: number }> {
+  /**
+   * What the tensors and scratch buffers of this process take on the engine's device. Memory-mapped files and
+   * JavaScript's own memory do not count, nor what a GPU's allocator keeps for later.
+   */
+  async memory(): Promise<MemoryUse> {
     const { native } = this;
-    return run(() => native.memory());
+    const { current, peak, limit } = await run(() => native.memory());
+    return { current, peak, limit: limit === 0 ? null : limit };
+  }
+
+  /** The peak starts anew from what is in use. */
+  async resetPeakMemory(): Promise<void> {
+    const { native } = this;
+    await run(() => native.resetPeakMemory());
   }
 
   /**

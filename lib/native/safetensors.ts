@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SpaError } from "../errors.ts";
-import type { FloatDtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
+import type { NativeTensorInfo, NativeTensorSource, StoredDtype } from "./addon.ts";
 
 /**
  * Headers of safetensors files (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the header's
@@ -227,6 +227,8 @@ export interface ExpectedTensor {
   name: string;
   shape: number[];
   optional?: boolean;
+  /** `"U8"`: bytes; else any float will do. */
+  dtype?: StoredDtype;
 }
 
 /**
@@ -254,20 +256,19 @@ export function matchTensors(
     throw new SpaError("BAD_CHECKPOINT", `${where}: ${list(extra, "tensor")} unexpected`, { hint });
   }
   const present = expected.filter(({ name }) => stored.has(name));
-  return present.map(({ name, shape }) => {
+  return present.map(({ name, shape, dtype }) => {
     const tensor = stored.get(name)!;
-    if (!floatDtypes.includes(tensor.dtype)) {
-      throw new SpaError(
-        "BAD_CHECKPOINT",
-        `${tensor.file}: tensor ${name} is of ${tensor.dtype}, not of floats`,
-        { hint },
-      );
+    const [fits, wanted] =
+      dtype === "U8" ? [tensor.dtype === "U8", "bytes"] : [floatDtypes.includes(tensor.dtype), "floats"];
+    if (!fits) {
+      const message = `${tensor.file}: tensor ${name} is of ${tensor.dtype}, not of ${wanted}`;
+      throw new SpaError("BAD_CHECKPOINT", message, { hint });
     }
     if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
       const message = `${tensor.file}: tensor ${name} has the shape [${tensor.shape}], the model needs [${shape}]`;
       throw new SpaError("BAD_CHECKPOINT", message, { hint });
     }
-    return { ...tensor, dtype: tensor.dtype as FloatDtype };
+    return { ...tensor, dtype: tensor.dtype as StoredDtype };
   });
 }
 

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
-import type { NativeFile, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
+import type { Moments, NativeFile, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { makeFolder } from "./model-folder.ts";
 import { matchTensors, readSafetensorsHeader, safetensorsHeader } from "./safetensors.ts";
 
@@ -39,7 +39,8 @@ export async function writeTrainerState(
       fileOf(actorPath, tensors.actor),
       hasCritic ? fileOf(criticPath, tensors.critic) : null,
     );
-    const state = { version: formatVersion, stepCount, critic: hasCritic };
+    const moments = momentsOf(tensors);
+    const state = { version: formatVersion, stepCount, critic: hasCritic, moments };
     await writeSynced(json, `${JSON.stringify(state, null, 2)}\n`);
   });
 }
@@ -54,7 +55,14 @@ export async function readTrainerState(
   tensors: StateTensors,
 ): Promise<{ stepCount: number; actorTensors: NativeTensorSource[]; criticTensors: NativeTensorSource[] }> {
   const file = join(folder, "trainer.json");
-  const { stepCount, hasCritic } = parseState(file, await readText(file));
+  const { stepCount, hasCritic, moments } = parseState(file, await readText(file));
+  if (moments !== momentsOf(tensors)) {
+    throw new SpaError(
+      "BAD_CHECKPOINT",
+      `${file}: the state was saved with ${moments} moments, this trainer has ${momentsOf(tensors)} ones`,
+      { hint: `make the trainer with moments: "${moments}" (engine.moments in a run's configuration)` },
+    );
+  }
   if (hasCritic !== tensors.critic.length > 0) {
     const [saved, present] = hasCritic ? ["with", "has none"] : ["without", "has one"];
     throw new SpaError(
@@ -70,6 +78,11 @@ export async function readTrainerState(
   return { stepCount, actorTensors, criticTensors: hasCritic ? await read(criticFile, tensors.critic) : [] };
 }
 
+/** Quantised moments are stored as bytes. */
+function momentsOf({ actor }: StateTensors): Moments {
+  return actor.some(({ dtype }) => dtype === "U8") ? "int8" : "float32";
+}
+
 async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
@@ -81,7 +94,7 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-function parseState(file: string, text: string): { stepCount: number; hasCritic: boolean } {
+function parseState(file: string, text: string): { stepCount: number; hasCritic: boolean; moments: Moments } {
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -90,10 +103,16 @@ function parseState(file: string, text: string): { stepCount: number; hasCritic:
       cause: error,
     });
   }
-  const { version, stepCount, critic } = (json ?? {}) as {
+  const {
+    version,
+    stepCount,
+    critic,
+    moments = "float32",
+  } = (json ?? {}) as {
     version?: unknown;
     stepCount?: unknown;
     critic?: unknown;
+    moments?: unknown;
   };
   if (version !== formatVersion) {
     throw new SpaError(
@@ -107,5 +126,5 @@ function parseState(file: string, text: string): { stepCount: number; hasCritic:
   if (!Number.isSafeInteger(stepCount) || (stepCount as number) < 0 || typeof critic !== "boolean") {
     throw new SpaError("BAD_CHECKPOINT", `${file}: stepCount or critic is missing or wrong`);
   }
-  return { stepCount: stepCount as number, hasCritic: critic };
+  return { stepCount: stepCount as number, hasCritic: critic, moments: moments as Moments };
 }

@@ -151,6 +151,8 @@ TrainerOptions trainer_options(const Napi::Object& object) {
   options.schedule = schedule_of(object_at(object, "schedule"));
   options.micro_batch_tokens = integer(object, "microBatchTokens");
   options.dropout_seed = static_cast<uint64_t>(integer(object, "seed"));
+  options.activation_checkpointing = flag(object, "activationCheckpointing");
+  if (text(object, "moments") == "int8") options.moments = MomentFormat::int8;
   return options;
 }
 
@@ -197,7 +199,7 @@ Napi::Object tensor_info(Napi::Env env, const std::string& name, at::ScalarType 
   for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
   auto object = Napi::Object::New(env);
   object.Set("name", name);
-  object.Set("dtype", dtype == at::kBFloat16 ? "BF16" : "F32");
+  object.Set("dtype", dtype == at::kBFloat16 ? "BF16" : dtype == at::kByte ? "U8" : "F32");
   object.Set("shape", sizes);
   return object;
 }

@@ -5,6 +5,7 @@
 #include "binding/model_object.h"
 #include "binding/trainer_object.h"
 #include "engine/gemm_rate.h"
+#include "engine/memory.h"
 #include "engine/model.h"
 
 namespace spa::binding {
@@ -17,6 +18,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
        InstanceMethod<&EngineObject::load_model>("loadModel"),
        InstanceMethod<&EngineObject::create_trainer>("createTrainer"),
        InstanceMethod<&EngineObject::gemm>("gemm"), InstanceMethod<&EngineObject::memory>("memory"),
+       InstanceMethod<&EngineObject::reset_peak_memory>("resetPeakMemory"),
        InstanceMethod<&EngineObject::dispose>("dispose")});
 }
 
@@ -24,6 +26,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   const auto options = info[0].As<Napi::Object>();
   device_ = text(options, "device");
   threads_ = static_cast<int>(integer(options, "threads"));
+  memory_limit_ = integer(options, "memoryLimit");
   engine_.runtime = std::make_shared<Resident<EngineRuntime>>("engine");
   engine_.thread = EngineThread::start(info.Env());
   engine_.thread->adopt(engine_.runtime);
@@ -34,9 +37,11 @@ EngineObject::~EngineObject() {
 }
 
 Napi::Value EngineObject::start(const Napi::CallbackInfo& info) {
-  auto work = [runtime = engine_.runtime, name = device_, threads = threads_](const LongCall&) {
+  auto work = [runtime = engine_.runtime, name = device_, threads = threads_,
+               limit = memory_limit_](const LongCall&) {
     const at::Device device = resolve_device(name);
-    runtime->set(std::shared_ptr<EngineRuntime>(new EngineRuntime{RuntimeLease(threads), device}));
+    runtime->set(
+        std::shared_ptr<EngineRuntime>(new EngineRuntime{RuntimeLease(threads, device, limit), device}));
     runtime->get()->lease.enter_thread();
     return [device](Napi::Env env) -> Napi::Value {
       auto result = Napi::Object::New(env);
@@ -113,8 +118,17 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
       auto result = Napi::Object::New(env);
       result.Set("current", static_cast<double>(use.current));
       result.Set("peak", static_cast<double>(use.peak));
+      result.Set("limit", static_cast<double>(use.limit));
       return result;
     };
+  };
+  return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
+}
+
+Napi::Value EngineObject::reset_peak_memory(const Napi::CallbackInfo& info) {
+  auto work = [runtime = engine_.runtime](const LongCall&) {
+    spa::reset_peak_memory(runtime->get()->device);
+    return EngineThread::Deliver();
   };
   return engine_.thread->submit(info.Env(), std::move(work), info.Env().Undefined());
 }

@@ -37,11 +37,13 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value create_trainer(const Napi::CallbackInfo& info);
   Napi::Value gemm(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value reset_peak_memory(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   EngineHandle engine_;
   std::string device_;
   int threads_ = 1;
+  int64_t memory_limit_ = 0;
 };
 
 }  // namespace spa::binding

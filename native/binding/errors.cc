@@ -1,16 +1,11 @@
 #include "binding/errors.h"
 
-#include <c10/util/Exception.h>
-
-#include <new>
-
 #include "binding/environment.h"
 #include "engine/error.h"
+#include "engine/memory.h"
 
 namespace spa::binding {
 namespace {
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 Failure out_of_memory(const std::string& detail) {
   return {"OUT_OF_MEMORY", "there is not enough memory: " + detail,
@@ -28,19 +23,9 @@ Failure failure_of(std::exception_ptr exception) {
     std::rethrow_exception(exception);
   } catch (const Error& error) {
     return {error.code, error.what(), error.hint};
-  } catch (const c10::OutOfMemoryError& error) {
-    return out_of_memory(first_line(error.what_without_backtrace()));
-  } catch (const c10::Error& error) {
-    const std::string message = first_line(error.what_without_backtrace());
-    // libtorch's CPU allocator throws its general error.
-    const bool allocation = message.find("allocate memory") != std::string::npos;
-    return allocation ? out_of_memory(message) : internal(message);
-  } catch (const std::bad_alloc& error) {
-    return out_of_memory(error.what());
-  } catch (const std::exception& error) {
-    return internal(first_line(error.what()));
   } catch (...) {
-    return internal("an exception of unknown type");
+    const std::string message = first_line_of(exception);
+    return is_out_of_memory(exception) ? out_of_memory(message) : internal(message);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "binding/errors.h"
 #include "binding/functions.h"
 #include "engine/model_config.h"
+#include "engine/work_sizes.h"
 #include "kernels/dispatch.h"
 
 namespace spa::binding {
@@ -63,6 +64,25 @@ Napi::Value adapter_parameters(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     return named_shapes(info.Env(), adapter_specs(model_config(info[0].As<Napi::Object>()),
                                                   adapter_config(info[1].As<Napi::Object>()), false));
+  });
+}
+
+Napi::Value work_sizes_function(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const bool cuda = info[2].As<Napi::String>().Utf8Value() == "cuda";
+    const WorkSizes sizes =
+        work_sizes(model_config(info[0].As<Napi::Object>()), dtype_of(info[1].As<Napi::String>().Utf8Value()),
+                   cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
+    auto result = Napi::Object::New(info.Env());
+    result.Set("sideBySide", sizes.side_by_side);
+    const auto set = [&](const char* name, int64_t value) { result.Set(name, static_cast<double>(value)); };
+    set("chunkTokens", sizes.chunk_tokens);
+    set("inferenceTokens", sizes.inference_tokens);
+    set("logits", sizes.logits);
+    set("samplingLogits", sizes.sampling_logits);
+    set("packedBytes", sizes.packed_bytes);
+    set("cacheBlockTokens", sizes.cache_block_tokens);
+    return result;
   });
 }
 

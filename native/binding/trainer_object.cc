@@ -11,7 +11,7 @@
 namespace spa::binding {
 namespace {
 
-constexpr std::array<std::pair<const char*, double StepMetrics::*>, 18> metric_names{{
+constexpr std::array<std::pair<const char*, double StepMetrics::*>, 19> metric_names{{
     {"loss", &StepMetrics::loss},
     {"gradientNorm", &StepMetrics::gradient_norm},
     {"learningRate", &StepMetrics::learning_rate},
@@ -30,6 +30,7 @@ constexpr std::array<std::pair<const char*, double StepMetrics::*>, 18> metric_n
     {"valueClipFraction", &StepMetrics::value_clip_fraction},
     {"explainedVariance", &StepMetrics::explained_variance},
     {"criticGradientNorm", &StepMetrics::critic_gradient_norm},
+    {"microBatchTokens", &StepMetrics::micro_batch_tokens},
 }};
 
 /// A safetensors file to write: NativeFile.

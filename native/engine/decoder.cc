@@ -126,35 +126,58 @@ void Decoder::prepare(int64_t positions) {
 }
 
 template <typename Attend>
+at::Tensor Decoder::layer_forward(size_t index, const at::Tensor& x, const at::Tensor& positions,
+                                  const Attend& attend, Keep keep, const Activations* pass,
+                                  LayerActivations& a) const {
+  const LayerWeights& w = weights_.layers[index];
+  const Layer& layer = backbone_->layers[index];
+  const auto unless_kept = [keep](Keep least, at::Tensor& tensor) {
+    if (keep < least) tensor.reset();
+  };
+  a.input = x;
+  auto input_norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
+  a.input_normed = std::move(input_norm.output);
+  a.input_inverse_rms = std::move(input_norm.inverse_rms);
+  a.qkv = layer.qkv(a.input_normed);
+  for (const Target target : {Target::q, Target::k, Target::v})
+    adapt(index, target, a.input_normed, a.qkv, a, pass);
+  unless_kept(Keep::everything, a.input_normed);
+  if (config_.qk_norm) normalise_heads(a.qkv, w, a);
+  kernels::rope_(a.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
+  a.attention = attend(a.qkv, static_cast<int64_t>(index));
+  unless_kept(Keep::products, a.qkv);
+  unless_kept(Keep::products, a.query_key_raw);
+  a.middle = layer.output(a.attention.output, x);
+  adapt(index, Target::o, a.attention.output, a.middle, a, pass);
+  unless_kept(Keep::products, a.attention.output);
+  auto post_norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
+  a.middle_normed = std::move(post_norm.output);
+  a.middle_inverse_rms = std::move(post_norm.inverse_rms);
+  a.gate_up = layer.gate_up(a.middle_normed);
+  for (const Target target : {Target::gate, Target::up})
+    adapt(index, target, a.middle_normed, a.gate_up, a, pass);
+  unless_kept(Keep::everything, a.middle_normed);
+  a.activated = kernels::swiglu(a.gate_up);
+  unless_kept(Keep::products, a.gate_up);
+  const at::Tensor output = layer.down(a.activated, a.middle);
+  adapt(index, Target::down, a.activated, output, a, pass);
+  unless_kept(Keep::everything, a.activated);
+  if (keep <= Keep::inputs) {
+    a = {};
+    a.input = x;
+  }
+  return output;
+}
+
+template <typename Attend>
 at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                             Activations* saved) const {
   at::Tensor x = kernels::embedding(weights_.embedding, tokens);
   if (saved != nullptr) saved->layers.resize(weights_.layers.size());
+  const Keep keep = saved == nullptr ? Keep::nothing : saved->keep;
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
-    const LayerWeights& w = weights_.layers[i];
-    const Layer& layer = backbone_->layers[i];
     LayerActivations a;
-    a.input = x;
-    auto input_norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
-    a.input_normed = input_norm.output;
-    a.input_inverse_rms = input_norm.inverse_rms;
-    a.qkv = layer.qkv(a.input_normed);
-    for (const Target target : {Target::q, Target::k, Target::v})
-      adapt(i, target, a.input_normed, a.qkv, a, saved);
-    if (config_.qk_norm) normalise_heads(a.qkv, w, a);
-    kernels::rope_(a.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
-    a.attention = attend(a.qkv, static_cast<int64_t>(i));
-    a.middle = layer.output(a.attention.output, x);
-    adapt(i, Target::o, a.attention.output, a.middle, a, saved);
-    auto post_norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
-    a.middle_normed = post_norm.output;
-    a.middle_inverse_rms = post_norm.inverse_rms;
-    a.gate_up = layer.gate_up(a.middle_normed);
-    for (const Target target : {Target::gate, Target::up})
-      adapt(i, target, a.middle_normed, a.gate_up, a, saved);
-    a.activated = kernels::swiglu(a.gate_up);
-    x = layer.down(a.activated, a.middle);
-    adapt(i, Target::down, a.activated, x, a, saved);
+    x = layer_forward(i, x, positions, attend, keep, saved, a);
     if (saved != nullptr) saved->layers[i] = std::move(a);
   }
   auto norm = kernels::rms_norm(x, weights_.final_norm, config_.rms_eps);
@@ -201,7 +224,7 @@ void Decoder::adapt(size_t layer, Target target, const at::Tensor& x, const at::
 }
 
 void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
-                             const Activations& pass, const at::Tensor& grad_x,
+                             const Activations& pass, LayerActivations& saved, const at::Tensor& grad_x,
                              const LayerWeights& gradients) const {
   const auto index = static_cast<size_t>(target);
   if (!adapter_ || !adapter_->targets[index]) return;
@@ -209,7 +232,8 @@ void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad
   const LowRank& gradient = gradients.adapter[index];
   const TargetShape shape = target_shape(config_, target);
   const at::Tensor grad = grad_y.narrow(1, shape.first, shape.out);
-  kernels::accumulate_linear_gradient(grad, pass.layers[layer].low_rank[index], gradient.b);
+  kernels::accumulate_linear_gradient(grad, saved.low_rank[index], gradient.b);
+  saved.low_rank[index].reset();
   const at::Tensor grad_low_rank = kernels::linear_input_gradient(grad, b).mul_(adapter_->scale);
   kernels::accumulate_linear_gradient(grad_low_rank, adapter_dropout(layer, target, x, &pass), gradient.a);
   grad_x.add_(adapter_dropout(layer, target, kernels::linear_input_gradient(grad_low_rank, a), &pass));
@@ -240,43 +264,68 @@ void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWe
 }
 
 at::Tensor Decoder::layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
-                                   const at::Tensor& grad_output, const LayerWeights& g) const {
+                                   LayerActivations& a, const at::Tensor& grad_output,
+                                   const LayerWeights& g) const {
   const LayerWeights& w = weights_.layers[layer];
-  const LayerActivations& a = pass.layers[layer];
-  const at::Tensor grad_activated = kernels::linear_input_gradient(grad_output, w.down);
+  const auto normed_again = [&](const at::Tensor& x, const at::Tensor& weight) {
+    return kernels::rms_norm(x, weight, config_.rms_eps).output;
+  };
+  if (!a.activated.defined()) a.activated = kernels::swiglu(a.gate_up);
+  at::Tensor grad_activated = kernels::linear_input_gradient(grad_output, w.down);
   kernels::accumulate_linear_gradient(grad_output, a.activated, g.down, g.down_bias);
-  adapt_backward(layer, Target::down, grad_output, a.activated, pass, grad_activated, g);
-  const at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, a.gate_up);
+  adapt_backward(layer, Target::down, grad_output, a.activated, pass, a, grad_activated, g);
+  a.activated.reset();
+  at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, a.gate_up);
+  grad_activated.reset();
+  a.gate_up.reset();
+  if (!a.middle_normed.defined()) a.middle_normed = normed_again(a.middle, w.post_norm);
   kernels::accumulate_linear_gradient(grad_gate_up, a.middle_normed, g.gate_up, g.gate_up_bias);
-  const at::Tensor grad_middle_normed = kernels::linear_input_gradient(grad_gate_up, w.gate_up);
+  at::Tensor grad_middle_normed = kernels::linear_input_gradient(grad_gate_up, w.gate_up);
   for (const Target target : {Target::gate, Target::up})
-    adapt_backward(layer, target, grad_gate_up, a.middle_normed, pass, grad_middle_normed, g);
-  const at::Tensor grad_middle = kernels::rms_norm_backward(grad_middle_normed, a.middle, w.post_norm,
-                                                            a.middle_inverse_rms, grad_output, g.post_norm);
+    adapt_backward(layer, target, grad_gate_up, a.middle_normed, pass, a, grad_middle_normed, g);
+  a.middle_normed.reset();
+  grad_gate_up.reset();
+  const at::Tensor grad_middle = kernels::rms_norm_backward(
+      grad_middle_normed, a.middle, w.post_norm, a.middle_inverse_rms, grad_output, g.post_norm);
+  grad_middle_normed.reset();
+  a.middle.reset();
 
-  const at::Tensor grad_attention = kernels::linear_input_gradient(grad_middle, w.output);
+  at::Tensor grad_attention = kernels::linear_input_gradient(grad_middle, w.output);
   kernels::accumulate_linear_gradient(grad_middle, a.attention.output, g.output, g.output_bias);
-  adapt_backward(layer, Target::o, grad_middle, a.attention.output, pass, grad_attention, g);
+  adapt_backward(layer, Target::o, grad_middle, a.attention.output, pass, a, grad_attention, g);
   const at::Tensor grad_qkv =
       kernels::attention_backward(grad_attention, a.qkv, a.attention, shape_, batch.offsets);
+  grad_attention.reset();
+  a.qkv.reset();
+  a.attention = {};
   kernels::rope_backward_(grad_qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_,
                           batch.positions);
   if (config_.qk_norm) normalise_heads_backward(grad_qkv, w, a, g);
+  if (!a.input_normed.defined()) a.input_normed = normed_again(a.input, w.input_norm);
   kernels::accumulate_linear_gradient(grad_qkv, a.input_normed, g.qkv, g.qkv_bias);
   const at::Tensor grad_input_normed = kernels::linear_input_gradient(grad_qkv, w.qkv);
   for (const Target target : {Target::q, Target::k, Target::v})
-    adapt_backward(layer, target, grad_qkv, a.input_normed, pass, grad_input_normed, g);
+    adapt_backward(layer, target, grad_qkv, a.input_normed, pass, a, grad_input_normed, g);
+  a.input_normed.reset();
   return kernels::rms_norm_backward(grad_input_normed, a.input, w.input_norm, a.input_inverse_rms,
                                     grad_middle, g.input_norm);
 }
 
 void Decoder::backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
                        const DecoderWeights& gradients) const {
+  const auto attend = [&](const at::Tensor& qkv, int64_t) {
+    return kernels::attention(qkv, shape_, batch.offsets);
+  };
   at::Tensor grad = kernels::rms_norm_backward(grad_hidden, saved.final_input, weights_.final_norm,
                                                saved.final_inverse_rms, {}, gradients.final_norm);
+  saved.final_input.reset();
   for (size_t i = weights_.layers.size(); i-- > 0;) {
-    grad = layer_backward(batch, i, saved, grad, gradients.layers[i]);
-    saved.layers[i] = {};  // frees the activations as the pass goes on
+    LayerActivations a = std::move(saved.layers[i]);
+    if (saved.keep <= Keep::inputs) {
+      const at::Tensor input = std::move(a.input);
+      layer_forward(i, input, batch.positions, attend, Keep::products, &saved, a);
+    }
+    grad = layer_backward(batch, i, saved, a, grad, gradients.layers[i]);
   }
   if (gradients.embedding.defined())
     kernels::accumulate_embedding_gradient(grad, batch.tokens, gradients.embedding);

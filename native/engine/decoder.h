@@ -41,9 +41,19 @@ struct DropoutSource {
       rows;  // int64 [T] on the model's device: the tokens' numbers in the whole batch, however it is cut
 };
 
+/// How much of each layer a forward pass keeps for the backward pass. What is not kept is computed again from
+/// what is, by the same kernels on the same numbers: gradients are the same to the last bit.
+enum class Keep {
+  nothing,   // no backward pass follows
+  inputs,    // the layer's input: activation checkpointing (Chen et al. 2016, arXiv:1604.06174)
+  products,  // not the outputs of norms and SwiGLU, which cost little to compute again
+  everything,
+};
+
 /// Filled by a forward pass, used up by one backward pass.
 struct Activations {
   std::optional<DropoutSource> dropout;  // set before the forward pass; absent: no dropout
+  Keep keep = Keep::everything;
   std::vector<LayerActivations> layers;
   at::Tensor final_input, final_inverse_rms;
 };
@@ -115,6 +125,10 @@ class Decoder {
     Projection a, b;  // undefined weights where the adapter has no such target
   };
 
+  /// One layer: `x` [T, hidden] -> [T, hidden]. Leaves in `a` what `keep` says; the rest is freed on the way.
+  template <typename Attend>
+  at::Tensor layer_forward(size_t index, const at::Tensor& x, const at::Tensor& positions,
+                           const Attend& attend, Keep keep, LayerActivations& a) const;
   template <typename Attend>
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                      Activations* saved) const;
@@ -123,12 +137,14 @@ class Decoder {
              const Activations* pass) const;
   /// Adds the gradients of A and B to `gradients` and what flows through them to grad_x.
   void adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
-                      const Activations& pass, const at::Tensor& grad_x, const LayerWeights& gradients) const;
+                      const Activations& pass, LayerActivations& saved, const at::Tensor& grad_x,
+                      const LayerWeights& gradients) const;
   at::Tensor adapter_dropout(size_t layer, Target target, const at::Tensor& x, const Activations* pass) const;
   void normalise_heads(const at::Tensor& qkv, const LayerWeights& weights, LayerActivations& saved) const;
   void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights,
                                 const LayerActivations& saved, const LayerWeights& gradients) const;
-  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
+  /// Frees the parts of `saved` as the pass goes on.
+  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass, LayerActivations& saved,
                             const at::Tensor& grad_output, const LayerWeights& gradients) const;
 
   ModelConfig config_;

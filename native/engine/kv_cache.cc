@@ -11,28 +11,38 @@ int64_t blocks_for(int64_t tokens) { return (tokens + KvCache::block_tokens - 1)
 
 KvCache::KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype,
                  at::Device device)
-    : max_blocks_(slots * blocks_for(max_tokens)), tables_(slots), lengths_(slots, 0) {
-  pool_ = at::empty({0, config.layers, kernels::kv_block_size(config.kv_heads, config.head_dim)},
-                    at::TensorOptions().dtype(dtype).device(device));
+    : shape_{slots * blocks_for(max_tokens), config.layers,
+             kernels::kv_block_size(config.kv_heads, config.head_dim)},
+      options_(at::TensorOptions().dtype(dtype).device(device)),
+      tables_(slots),
+      lengths_(slots, 0) {}
+
+void KvCache::make_pool() {
+  pool_ = at::empty(shape_, options_);
+  written_ = 0;
+  references_.assign(shape_[0], 0);
+  free_.clear();
+  for (int64_t block = shape_[0]; block-- > 0;) free_.push_back(static_cast<int32_t>(block));
 }
 
-void KvCache::enlarge_pool() {
-  const auto old_size = static_cast<int64_t>(references_.size());
-  const int64_t size = std::min(max_blocks_, std::max<int64_t>(16, 2 * old_size));
-  // Unwritten places must hold numbers: attention multiplies masked-out values by zero.
-  const at::Tensor pool = at::empty({size, pool_.size(1), pool_.size(2)}, pool_.options());
-  pool.narrow(0, 0, old_size).copy_(pool_);
-  pool.narrow(0, old_size, size - old_size).zero_();
-  pool_ = pool;
-  references_.resize(size, 0);
-  for (int64_t block = size; block-- > old_size;) free_.push_back(static_cast<int32_t>(block));
+void KvCache::release_pool() {
+  if (blocks_in_use() > 0) return;
+  pool_.reset();
+  references_.clear();
+  free_.clear();
 }
 
 int32_t KvCache::take_block() {
-  if (free_.empty()) enlarge_pool();
+  if (!pool_.defined()) make_pool();
   const int32_t block = free_.back();
   free_.pop_back();
   references_[block] = 1;
+  if (block >= written_) {
+    // Unwritten places must hold numbers: attention multiplies masked-out values by zero. Block by block, so
+    // that memory which is never needed is never touched.
+    pool_.select(0, block).zero_();
+    written_ = block + 1;
+  }
   return block;
 }
 

@@ -12,8 +12,9 @@
 namespace spa {
 
 /// Slots own lists of blocks of `block_tokens` tokens; a block holds keys and values of all layers. It may
-/// belong to several slots (a forked prefix) and is copied before a slot writes into a shared one. The pool
-/// doubles when it is used up, up to what the slots can need.
+/// belong to several slots (a forked prefix) and is copied before a slot writes into a shared one. The pool is
+/// there from the first block that is taken, in the size that full slots need, so that it never moves and what
+/// it takes is known before; it is gone when no block is in use and release_pool() is called.
 class KvCache {
  public:
   static constexpr int64_t block_tokens = kernels::kv_block_tokens;
@@ -34,8 +35,10 @@ class KvCache {
   /// Makes the empty slot `to` a copy of `from` that shares all its blocks.
   void fork(int64_t from, int64_t to);
 
-  /// One layer of the pool, [blocks, kernels::kv_block_size(kv_heads, head_dim)]. The pool moves when it
-  /// grows: ask again after grow().
+  /// Frees the pool when no block is in use; the next grow() makes it anew.
+  void release_pool();
+
+  /// One layer of the pool, [blocks, kernels::kv_block_size(kv_heads, head_dim)]; after a grow().
   at::Tensor layer(int64_t layer) const { return pool_.select(1, layer); }
 
   int64_t blocks_in_use() const { return static_cast<int64_t>(references_.size() - free_.size()); }
@@ -43,10 +46,12 @@ class KvCache {
  private:
   int32_t take_block();
   void drop_block(int32_t block);
-  void enlarge_pool();
+  void make_pool();
 
-  int64_t max_blocks_;
-  at::Tensor pool_;                  // [blocks, layers, block size]
+  std::vector<int64_t> shape_;  // of the pool: blocks, layers, block size
+  at::TensorOptions options_;
+  at::Tensor pool_;                  // undefined while there is none
+  int32_t written_ = 0;              // blocks that have been in use since the pool was made: they hold numbers
   std::vector<int32_t> references_;  // by block: slots that hold it
   std::vector<int32_t> free_;        // used as a stack
   std::vector<std::vector<int32_t>> tables_;

@@ -4,8 +4,10 @@
 #include <numeric>
 
 #include "engine/error.h"
+#include "engine/memory.h"
 #include "engine/parallel.h"
 #include "engine/value_head.h"
+#include "engine/work_sizes.h"
 #include "kernels/log_prob.h"
 
 namespace spa {
@@ -49,8 +51,9 @@ Model::Model(const ModelConfig& config, bool value_head, at::Tensor flat)
 std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptions& options) {
   check_options(config, options);
   const ParameterLayout layout(config, options.value_head);
-  at::Tensor flat = initial_weights(config, layout, options.initialization, options.seed);
-  flat = flat.to(at::TensorOptions().dtype(options.dtype).device(options.device));
+  const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
+  const at::Tensor flat = at::zeros({layout.size()}, on_device);
+  initialize_weights(config, layout, options.initialization, options.seed, flat);
   return std::shared_ptr<Model>(new Model(config, options.value_head, flat));
 }
 
@@ -163,18 +166,33 @@ Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, cons
   }
   if (!(options.temperature > 0)) throw Error("BAD_ARGUMENT", "temperature must be above 0 to score");
 
+  // The last token of a row predicts nothing that is asked for, so it is not run.
+  std::vector<int64_t> lengths(batch.rows());
+  for (int64_t row = 0; row < batch.rows(); ++row) lengths[row] = std::max<int64_t>(batch.length(row) - 1, 0);
+  const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  check_length(longest + 1);
+
+  const int64_t standard = work_sizes(config_, dtype(), device()).inference_tokens;
+  const int64_t tokens = options.micro_batch_tokens > 0 ? options.micro_batch_tokens : standard;
+  try {
+    return score_within(batch, options, lengths, tokens, call);
+  } catch (...) {
+    if (!is_out_of_memory(std::current_exception())) throw;
+  }
+  release_cached_memory(device());
+  const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  return score_within(batch, options, lengths, std::max<int64_t>(1, std::min(tokens, total) / 2), call);
+}
+
+Scores Model::score_within(const RaggedTokens& batch, const ScoreOptions& options,
+                           std::span<const int64_t> lengths, int64_t micro_batch_tokens,
+                           const LongCall& call) {
+  const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  const Decoder& decoder = this->decoder(longest + 1);
   Scores scores;
   if (options.log_probs) scores.log_probs.assign(batch.tokens.size(), 0.0f);
   if (options.entropy) scores.entropy.assign(batch.tokens.size(), 0.0f);
   if (options.values) scores.values.assign(batch.tokens.size(), 0.0f);
-
-  // The last token of a row predicts nothing that is asked for, so it is not run.
-  std::vector<int64_t> rows(batch.rows()), lengths(batch.rows());
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  for (const int64_t row : rows) lengths[row] = std::max<int64_t>(batch.length(row) - 1, 0);
-  const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
-  check_length(longest + 1);
-  const Decoder& decoder = this->decoder(longest + 1);
 
   const auto score_chunk = [&](std::span<const int64_t> chunk) {
     const PackedBatch packed = pack_rows(batch, chunk, lengths, device());
@@ -195,9 +213,11 @@ Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, cons
     if (options.values) scatter(token_values(hidden, decoder.weights()), scores.values);
   };
 
+  std::vector<int64_t> rows(batch.rows());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
   int64_t done = 0;
   const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-  for (const auto& micro_batch : micro_batches(rows, lengths, options.micro_batch_tokens)) {
+  for (const auto& micro_batch : micro_batches(rows, lengths, micro_batch_tokens)) {
     call.check();
     const ShardPlan plan = shard_rows(config_, device(), micro_batch, lengths);
     parallel_parts(static_cast<int64_t>(plan.parts.size()), [&](int64_t part) {

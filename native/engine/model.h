@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct ScoreOptions {
   bool entropy = false;
   bool values = false;
   double temperature = 1.0;
-  int64_t micro_batch_tokens = 8192;
+  int64_t micro_batch_tokens = 0;  // 0: work_sizes()'s; halved once when memory runs out
 };
 
 /// Per-token results, aligned with the token that is predicted: entry k speaks of tokens[k], 0 for the first
@@ -71,7 +72,7 @@ class Model {
   void copy_from(const Model& other);
 
   /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad
-  /// tokens), ABORTED.
+  /// tokens), ABORTED, OUT_OF_MEMORY.
   Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {});
 
   /// What can be trained, by Hugging Face or PEFT name, in file order, as views on the model's device
@@ -106,6 +107,9 @@ class Model {
   Model(const ModelConfig& config, bool value_head, at::Tensor flat);
   Model(std::shared_ptr<Model> backbone, const AdapterConfig& adapter, ParameterLayout layout,
         at::Tensor flat);
+
+  Scores score_within(const RaggedTokens& batch, const ScoreOptions& options, std::span<const int64_t> lengths,
+                      int64_t micro_batch_tokens, const LongCall& call);
 
   ModelConfig config_;
   std::shared_ptr<Model> backbone_;

@@ -10,8 +10,12 @@
 #include <vector>
 
 #include "engine/weights.h"
+#include "kernels/quantized_moments.h"
 
 namespace spa {
+
+/// How the moments are stored: 8 bytes a parameter, or 2 (see kernels/quantized_moments.h).
+enum class MomentFormat { float32, int8 };
 
 struct AdamWOptions {
   double learning_rate = 1e-3;
@@ -33,7 +37,8 @@ struct ParameterGroup {
 class AdamW {
  public:
   /// `parameters` [size] float32 or bfloat16.
-  AdamW(const at::Tensor& parameters, const AdamWOptions& options, std::vector<ParameterGroup> groups);
+  AdamW(const at::Tensor& parameters, const AdamWOptions& options, std::vector<ParameterGroup> groups,
+        MomentFormat format = MomentFormat::float32);
 
   /// One update of the groups named, from float32 `gradient` [size] times `gradient_scale`.
   void step(const at::Tensor& parameters, const at::Tensor& gradient, std::span<const size_t> groups,
@@ -48,17 +53,27 @@ class AdamW {
   const AdamWOptions& options() const { return options_; }
 
   /// Moments (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`), master weights (`master.<parameter>`) and the
-  /// groups' counts of updates
-  /// (`updates`, [groups]): float32, on the CPU, views where possible.
+  /// groups' counts of updates (`updates`, [groups]): float32 views on the parameters' device. Quantised
+  /// moments go by range, for their blocks know no parameters: `exp_avg.codes.<range>` (uint8),
+  /// `exp_avg.scales.<range>`, and so for `exp_avg_sq`.
   std::vector<NamedTensor> export_state(const ParameterLayout& layout) const;
   /// Throws BAD_CHECKPOINT when names, shapes or values do not fit; changes nothing.
   void check_state(const ParameterLayout& layout, const std::vector<NamedTensor>& state) const;
   void import_state(const ParameterLayout& layout, const std::vector<NamedTensor>& state);
 
  private:
+  /// A range's moments; its blocks begin with it.
+  struct QuantizedRange {
+    kernels::QuantizedMoment first, second;
+  };
+
+  void step_quantized(const at::Tensor& parameters, const at::Tensor& gradient, size_t group,
+                      const kernels::AdamWParameters& settings);
+
   AdamWOptions options_;
   std::vector<ParameterGroup> groups_;
-  at::Tensor first_moment_, second_moment_;  // float32 [size]
+  std::vector<std::vector<QuantizedRange>> quantized_;  // by group and range; empty with float32 moments
+  at::Tensor first_moment_, second_moment_;             // float32 [size]; undefined when quantised
   at::Tensor master_;                        // float32 [size]; undefined for float32 parameters
 };
 

@@ -9,8 +9,6 @@ namespace spa {
 namespace {
 
 constexpr int64_t side_by_side_parameters = int64_t{1} << 23;
-constexpr int64_t chunk_tokens =
-    256;  // whose activations stay in a second-level cache between forward and backward pass
 
 int64_t layer_parameters(const ModelConfig& c) {
   return c.hidden * (c.qkv_size() + c.query_size() + 3 * c.intermediate);
@@ -58,7 +56,7 @@ ShardPlan shard_rows(const ModelConfig& config, at::Device device, std::span<con
   for (const auto& items : deal_out(costs, std::max<int64_t>(parts, 1))) {
     std::vector<int64_t> own;
     for (const int64_t item : items) own.push_back(rows[item]);
-    plan.parts.push_back(micro_batches(own, lengths, chunk_tokens));
+    plan.parts.push_back(micro_batches(own, lengths, side_by_side_chunk_tokens));
   }
   return plan;
 }

@@ -28,6 +28,10 @@ void parallel_parts(int64_t parts, const Body& body) {
   });
 }
 
+/// Tokens of a thread's chunk: their activations stay in a second-level cache between forward and backward
+/// pass.
+constexpr int64_t side_by_side_chunk_tokens = 256;
+
 /// Whether rows should run side by side: on the CPU, and only while a thread's share of the caches holds the
 /// weights. Larger models are faster when all threads work on one product.
 bool runs_side_by_side(const ModelConfig& config, at::Device device);

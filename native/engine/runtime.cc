@@ -1,27 +1,21 @@
 #include "engine/runtime.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/CachingDeviceAllocator.h>
-#include <c10/util/Exception.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
 #include <mutex>
 #include <thread>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#ifdef __APPLE__
-#include <mach/mach.h>
-#include <sys/resource.h>
-#else
+#ifndef __APPLE__
 #include <sched.h>
 #endif
 
 #include "engine/error.h"
+#include "engine/memory.h"
+#include "kernels/memory.h"
 
 namespace spa {
 namespace {
@@ -29,8 +23,10 @@ namespace {
 std::mutex lease_mutex;
 int lease_count = 0;
 int leased_threads = 0;
+int64_t leased_memory = 0;
 
 void apply_settings(int threads) {
+  kernels::install_host_allocator();
   auto& context = at::globalContext();
   at::set_num_threads(threads);
   // bfloat16 inside float32 products would break the parity that is promised.
@@ -49,7 +45,8 @@ void apply_settings(int threads) {
 
 }  // namespace
 
-RuntimeLease::RuntimeLease(int threads) : threads_(threads) {
+RuntimeLease::RuntimeLease(int threads, at::Device device, int64_t memory_limit)
+    : threads_(threads), device_(device) {
   if (threads < 1) throw Error("BAD_ARGUMENT", "threads must be at least 1, got " + std::to_string(threads));
   const std::lock_guard lock(lease_mutex);
   if (lease_count > 0 && threads != leased_threads) {
@@ -59,15 +56,26 @@ RuntimeLease::RuntimeLease(int threads) : threads_(threads) {
                 "the number of threads is a setting of the whole process: use the same number or dispose the "
                 "other engine");
   }
-  if (lease_count++ == 0) {
-    leased_threads = threads;
-    apply_settings(threads);
+  if (memory_limit > 0 && leased_memory > 0 && memory_limit != leased_memory) {
+    throw Error("BAD_ARGUMENT",
+                "an engine with a memoryLimit of " + std::to_string(leased_memory) +
+                    " bytes is alive in this process, " + std::to_string(memory_limit) + " were asked for",
+                "the limit is one of the whole process: use the same, or dispose the other engine");
   }
+  if (lease_count == 0) apply_settings(threads);
+  if (memory_limit > 0) {
+    set_memory_limit(device, memory_limit);
+    leased_memory = memory_limit;
+  }
+  leased_threads = threads;
+  ++lease_count;
 }
 
 RuntimeLease::~RuntimeLease() {
   const std::lock_guard lock(lease_mutex);
-  --lease_count;
+  if (--lease_count > 0 || leased_memory == 0) return;
+  leased_memory = 0;
+  set_memory_limit(device_, 0);
 }
 
 void RuntimeLease::enter_thread() const { at::set_num_threads(threads_); }
@@ -82,36 +90,6 @@ at::Device resolve_device(const std::string& name) {
   }
   if (name == "auto") return cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   throw Error("BAD_ARGUMENT", "device must be \"cpu\", \"cuda\" or \"auto\", got \"" + name + "\"");
-}
-
-MemoryUse memory_use(at::Device device) {
-  MemoryUse use;
-  if (!device.is_cpu()) {
-    auto* allocator = at::getDeviceAllocator(device.type());
-    const auto stats = allocator->getDeviceStats(device.index());
-    const auto& bytes =
-        stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
-    use.current = static_cast<uint64_t>(bytes.current);
-    use.peak = static_cast<uint64_t>(bytes.peak);
-    return use;
-  }
-#ifdef __APPLE__
-  mach_task_basic_info info{};
-  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-  if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info), &count) ==
-      KERN_SUCCESS) {
-    use.current = info.resident_size;
-    use.peak = info.resident_size_max;
-  }
-#else
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    unsigned long long kilobytes = 0;
-    if (std::sscanf(line.c_str(), "VmRSS: %llu", &kilobytes) == 1) use.current = kilobytes * 1024;
-    if (std::sscanf(line.c_str(), "VmHWM: %llu", &kilobytes) == 1) use.peak = kilobytes * 1024;
-  }
-#endif
-  return use;
 }
 
 int available_cores() {

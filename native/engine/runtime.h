@@ -13,8 +13,10 @@ namespace spa {
 /// ones until all are gone.
 class RuntimeLease {
  public:
-  /// `threads` >= 1. Throws BAD_ARGUMENT if a live lease was taken with another number of threads.
-  explicit RuntimeLease(int threads);
+  /// `threads` >= 1; `memory_limit` in bytes, 0 for none or for what other leases have asked for. Throws
+  /// BAD_ARGUMENT if a live lease was taken with another number of threads or another limit, and what
+  /// set_memory_limit throws.
+  explicit RuntimeLease(int threads, at::Device device = at::kCPU, int64_t memory_limit = 0);
   ~RuntimeLease();
   RuntimeLease(const RuntimeLease&) = delete;
   RuntimeLease& operator=(const RuntimeLease&) = delete;
@@ -26,19 +28,12 @@ class RuntimeLease {
 
  private:
   int threads_;
+  at::Device device_;
 };
 
 /// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED when "cuda" is asked for and there is
 /// none.
 at::Device resolve_device(const std::string& name);
-
-/// Bytes held by tensors and caches of this process: now and at most since the start. On the CPU the resident
-/// set size.
-struct MemoryUse {
-  uint64_t current = 0;
-  uint64_t peak = 0;
-};
-MemoryUse memory_use(at::Device device);
 
 /// A sensible default for `threads`: the cores this process may run on.
 int available_cores();

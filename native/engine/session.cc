@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "engine/memory.h"
 #include "engine/parallel.h"
 
 namespace spa {
@@ -16,11 +17,8 @@ constexpr int64_t window_steps = 16;
 // Rows that a thread takes through a whole window before the next ones: so many that products are efficient,
 // so few that their keys and values stay in its caches from step to step.
 constexpr size_t group_rows = 48;
-// New tokens that one prefill pass runs at most, for all slots together and for one of them.
-constexpr int64_t prefill_tokens = 8192;
+// New tokens that one prefill pass runs at most for one slot; for all together see inference_tokens.
 constexpr int64_t prefill_tokens_per_slot = 2048;
-// Logits that exist at a time on one thread.
-constexpr int64_t logits_budget = int64_t{1} << 24;
 
 }  // namespace
 
@@ -52,6 +50,18 @@ Session::Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens
         return std::vector<SlotState>(slots);
       }()),
       cache_(model_->config(), slots, max_tokens, model_->dtype(), model_->device()) {}
+
+WorkSizes Session::work_sizes() const {
+  return spa::work_sizes(model_->config(), model_->dtype(), model_->device());
+}
+
+void Session::rethrow(const std::exception_ptr& failure) const {
+  if (!is_out_of_memory(failure)) std::rethrow_exception(failure);
+  throw Error("OUT_OF_MEMORY",
+              "there is not enough memory for " + std::to_string(slots()) + " slots of " +
+                  std::to_string(max_tokens_) + " tokens: " + first_line_of(failure),
+              "use fewer slots (engine.rolloutSlots) or shorter ones (protocol.maxTokens); spa plan says what fits");
+}
 
 void Session::check_slot(int64_t slot) const {
   if (slot < 0 || slot >= slots()) {
@@ -103,7 +113,7 @@ void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, 
     prefill(slots, batch, call);
   } catch (...) {
     for (const int32_t slot : slots) cache_.truncate(slot, std::max<int64_t>(states_[slot].length - 1, 0));
-    throw;
+    rethrow(std::current_exception());
   }
   for (size_t i = 0; i < slots.size(); ++i) {
     const int64_t count = batch.length(static_cast<int64_t>(i));
@@ -127,6 +137,7 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
     longest = std::max<int64_t>(longest, state.length + static_cast<int64_t>(row.size()));
   }
   const Decoder& decoder = model_->decoder(longest);
+  const int64_t prefill_tokens = work_sizes().inference_tokens;
 
   std::vector<int64_t> progress(slots.size(), 0);
   while (done < total) {
@@ -209,7 +220,7 @@ void Session::check_request(const GenerateRequest& request) const {
 void Session::sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request,
                             const Decoder& decoder, const LongCall& call) const {
   const auto parameters = request.sampling.parameters(seed_);
-  const int64_t logits_rows = std::max<int64_t>(1, logits_budget / model_->config().vocab);
+  const int64_t logits_rows = std::max<int64_t>(1, work_sizes().sampling_logits / model_->config().vocab);
   std::vector<Row*> active(rows.begin(), rows.end());
   for (int64_t step = 0; step < steps && !active.empty() && !call.aborted(); ++step) {
     const auto n = static_cast<int64_t>(active.size());
@@ -309,7 +320,7 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
     }
   } catch (...) {
     restore();
-    throw;
+    rethrow(std::current_exception());
   }
 
   GenerateResult result;
@@ -331,6 +342,7 @@ void Session::release(std::span<const int32_t> slots) {
     cache_.truncate(slot, 0);
     states_[slot] = {};
   }
+  cache_.release_pool();
 }
 
 void Session::release_all() {
@@ -338,6 +350,7 @@ void Session::release_all() {
     cache_.truncate(slot, 0);
     states_[slot] = {};
   }
+  cache_.release_pool();
 }
 
 }  // namespace spa

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 #include "engine/model.h"
 #include "engine/packing.h"
 #include "engine/sampler.h"
+#include "engine/work_sizes.h"
 
 namespace spa {
 
@@ -69,6 +71,9 @@ class Session {
   };
   struct Row;  // a slot while it is being sampled
 
+  WorkSizes work_sizes() const;
+  /// Throws a failure on; when memory ran out, with what to lower.
+  [[noreturn]] void rethrow(const std::exception_ptr& failure) const;
   void check_slot(int64_t slot) const;
   void check_distinct(std::span<const int32_t> slots) const;
   void check_version();

@@ -218,14 +218,16 @@ TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, co
   TrainSums sums;
   const PackedBatch packed = pack_rows(pass.batch.rows, rows, pass.lengths, device);
   Activations saved;
+  saved.keep = pass.keep;
   if (decoder.has_dropout()) {
     const at::Tensor tokens = at::tensor(at::ArrayRef<int64_t>(packed.predicted)).to(device);
     saved.dropout = DropoutSource{pass.dropout_seed, pass.update, tokens};
   }
-  const at::Tensor hidden = decoder.hidden(packed, pass.backbone ? &saved : nullptr);
+  at::Tensor hidden = decoder.hidden(packed, pass.backbone ? &saved : nullptr);
   at::Tensor grad_hidden;
   if (pass.policy) add_policy(pass, packed, hidden, decoder, gradients, grad_hidden, sums);
   if (pass.value) add_value(pass, packed, hidden, decoder, gradients, grad_hidden, sums);
+  hidden.reset();
   if (pass.backbone && grad_hidden.defined()) decoder.backward(packed, saved, grad_hidden, gradients);
   return sums;
 }

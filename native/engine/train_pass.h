@@ -49,6 +49,9 @@ struct LossOptions {
 /// What one pass over a batch with one model computes. Weights are those of the whole batch, so that rows can
 /// be run in any split.
 struct TrainPass {
+  TrainPass(const TrainBatch& train_batch, const LossOptions& loss_options)
+      : batch(train_batch), loss(loss_options) {}
+
   const TrainBatch& batch;
   const LossOptions& loss;
   bool policy = false;                    // sft or ppo terms
@@ -59,6 +62,7 @@ struct TrainPass {
   std::vector<float> value_weights;       // [tokens], or empty
   std::vector<int64_t> lengths;           // by row: leading tokens that have to run
   uint64_t dropout_seed = 0, update = 0;  // of an adapter's dropout
+  Keep keep = Keep::everything;           // of the forward pass, for the backward pass
 
   /// Sets `lengths` so that every token with a weight is predicted.
   void trim_rows();

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "engine/memory.h"
 #include "engine/parallel.h"
 #include "kernels/adamw.h"
 
@@ -41,9 +42,9 @@ struct Trainer::Side {
   uint64_t version;                   // of the model's weights after our last update
 
   Side(std::shared_ptr<Model> trained, const AdamWOptions& options,
-       std::vector<ParameterGroup> parameter_groups)
+       std::vector<ParameterGroup> parameter_groups, MomentFormat moments)
       : model(std::move(trained)),
-        optimizer(model->flat(), options, std::move(parameter_groups)),
+        optimizer(model->flat(), options, std::move(parameter_groups), moments),
         version(model->version()) {}
 
   /// Zeroed gradient buffers for `parts` threads.
@@ -52,6 +53,11 @@ struct Trainer::Side {
       gradients.push_back(at::zeros({model->layout().size()}, model->flat().options().dtype(at::kFloat)));
       views.push_back(model->layout().views(gradients.back()));
     }
+  }
+
+  void release_gradients() {
+    gradients.clear();
+    views.clear();
   }
 
   /// The sum of all parts' gradients, in the first buffer; the order of additions is fixed.
@@ -91,11 +97,12 @@ Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, co
   };
   std::vector<ParameterGroup> groups = {{{{0, actor->layout().backbone_size()}}, 0}};
   if (shared_critic_) groups.push_back({{value_range(*actor)}, 0});
-  actor_ = std::make_shared<Side>(actor, options_.optimizer, groups);
+  actor_ = std::make_shared<Side>(actor, options_.optimizer, groups, options_.moments);
   if (critic && !shared_critic_) {
     critic_ = std::make_shared<Side>(critic, options_.critic_optimizer.value_or(options_.optimizer),
                                      std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0},
-                                                                 {{value_range(*critic)}, 0}});
+                                                                 {{value_range(*critic)}, 0}},
+                                     options_.moments);
   }
 }
 
@@ -139,9 +146,12 @@ void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
   }
 }
 
-TrainSums Trainer::run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done,
+TrainSums Trainer::run(Side& side, const TrainPass& planned, const LongCall& call, int64_t& done,
                        int64_t total) const {
   const Model& model = *side.model;
+  TrainPass pass = planned;
+  const bool small = runs_side_by_side(model.config(), model.device());
+  pass.keep = options_.activation_checkpointing ? Keep::inputs : small ? Keep::everything : Keep::products;
   const int64_t longest =
       pass.lengths.empty() ? 0 : *std::max_element(pass.lengths.begin(), pass.lengths.end());
   model.check_length(longest + 1);
@@ -170,66 +180,144 @@ TrainSums Trainer::run(Side& side, const TrainPass& pass, const LongCall& call, 
   return sums;
 }
 
-StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call) {
-  validate(batch, loss);
-  const bool policy = loss.kind != LossKind::value;
-  const bool value = loss.kind != LossKind::sft && !batch.value_mask.empty();
-  const auto offsets = batch.rows.offsets;
+struct Trainer::Passes {
+  const TrainBatch& batch;
+  const LossOptions& loss;
+  TrainPass actor, critic;
+  bool run_actor = false, run_critic = false;
 
-  // With a critic of its own there are two passes; a shared one rides along with the actor's.
-  TrainPass actor{batch, loss, policy, value && shared_critic_, policy, {}, {}, {}, {}};
-  TrainPass critic{batch, loss, false, true, true, {}, {}, {}, {}};
-  if (policy) actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation);
-  const auto& supervised = batch.supervised_mask;
-  // A small batch may well hold no token for the auxiliary loss.
-  const bool any_supervised =
-      std::any_of(supervised.begin(), supervised.end(), [](uint8_t entry) { return entry != 0; });
-  if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0 && any_supervised) {
-    actor.supervised_weights = aggregation_weights(batch.supervised_mask, offsets, Aggregation::token_mean);
-  }
-  if (value) {
-    auto& weights = shared_critic_ ? actor.value_weights : critic.value_weights;
-    weights = aggregation_weights(batch.value_mask, offsets, Aggregation::token_mean);
-  }
-  const bool run_actor = actor.policy || actor.value, run_critic = value && critic_;
-  int64_t done = 0, total = 0;
-  actor.dropout_seed = options_.dropout_seed;
-  critic.dropout_seed = options_.dropout_seed + 1;
-  for (TrainPass* pass : {&actor, &critic}) {
-    pass->update = static_cast<uint64_t>(step_count_);
-    pass->trim_rows();
-    total += std::accumulate(pass->lengths.begin(), pass->lengths.end(), int64_t{0});
+  Passes(const TrainBatch& train_batch, const LossOptions& loss_options, bool shared_critic, bool own_critic)
+      : batch(train_batch),
+        loss(loss_options),
+        actor{batch, loss},
+        critic{batch, loss} {
+    critic.value = true;
+    const bool policy = loss.kind != LossKind::value;
+    const bool value = loss.kind != LossKind::sft && !batch.value_mask.empty();
+    const auto offsets = batch.rows.offsets;
+    actor.policy = actor.backbone = policy;
+    actor.value = value && shared_critic;
+    if (policy) actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation);
+    const auto& supervised = batch.supervised_mask;
+    // A small batch may well hold no token for the auxiliary loss.
+    const bool any_supervised =
+        std::any_of(supervised.begin(), supervised.end(), [](uint8_t entry) { return entry != 0; });
+    if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0 && any_supervised) {
+      actor.supervised_weights = aggregation_weights(supervised, offsets, Aggregation::token_mean);
+    }
+    if (value) {
+      auto& weights = shared_critic ? actor.value_weights : critic.value_weights;
+      weights = aggregation_weights(batch.value_mask, offsets, Aggregation::token_mean);
+    }
+    run_actor = actor.policy || actor.value;
+    run_critic = value && own_critic;
+    actor.trim_rows();
+    critic.trim_rows();
   }
 
+  int64_t tokens() const {
+    int64_t sum = 0;
+    for (const TrainPass* pass : {&actor, &critic}) {
+      sum += std::accumulate(pass->lengths.begin(), pass->lengths.end(), int64_t{0});
+    }
+    return sum;
+  }
+
+  /// Of the largest micro-batch, when at most `budget` are allowed.
+  int64_t largest_micro_batch(int64_t budget) const {
+    int64_t largest = 1;
+    for (const TrainPass* pass : {&actor, &critic}) {
+      std::vector<int64_t> rows(pass->lengths.size());
+      std::iota(rows.begin(), rows.end(), int64_t{0});
+      for (const auto& micro_batch : micro_batches(rows, pass->lengths, budget)) {
+        int64_t tokens = 0;
+        for (const int64_t row : micro_batch) tokens += pass->lengths[row];
+        largest = std::max(largest, tokens);
+      }
+    }
+    return largest;
+  }
+};
+
+StepMetrics Trainer::accumulate(const Passes& passes, const LongCall& call) {
+  int64_t done = 0;
+  const int64_t total = passes.tokens();
   TrainSums sums;
-  if (run_actor) sums.add(run(*actor_, actor, call, done, total));
-  if (run_critic) sums.add(run(*critic_, critic, call, done, total));
-  StepMetrics result = metrics(batch, loss, sums);
+  if (passes.run_actor) sums.add(run(*actor_, passes.actor, call, done, total));
+  if (passes.run_critic) sums.add(run(*critic_, passes.critic, call, done, total));
+  StepMetrics result = metrics(passes.batch, passes.loss, sums);
   require_finite(result.loss, "loss");
-  if (run_actor) {
+  if (passes.run_actor) {
     actor_->groups.clear();
-    if (policy) actor_->groups.push_back(backbone_group);
-    if (actor.value) actor_->groups.push_back(value_group);
+    if (passes.actor.policy) actor_->groups.push_back(backbone_group);
+    if (passes.actor.value) actor_->groups.push_back(value_group);
     result.gradient_norm = actor_->gradient_norm();
   }
-  if (run_critic) {
+  if (passes.run_critic) {
     critic_->groups = {backbone_group, value_group};
     result.critic_gradient_norm = critic_->gradient_norm();
-    if (!run_actor) result.gradient_norm = result.critic_gradient_norm;
+    if (!passes.run_actor) result.gradient_norm = result.critic_gradient_norm;
   }
+  return result;
+}
+
+StepMetrics Trainer::accumulate_again(const Passes& passes, const LongCall& call) {
+  release_gradients();
+  release_cached_memory(actor_->model->device());
+  // A micro-batch may be much smaller than it might be: half of that is less.
+  options_.micro_batch_tokens =
+      std::max<int64_t>(1, passes.largest_micro_batch(options_.micro_batch_tokens) / 2);
+  halved_ = true;
+  try {
+    return accumulate(passes, call);
+  } catch (...) {
+    const auto failure = std::current_exception();
+    release_gradients();
+    if (!is_out_of_memory(failure)) throw;
+    throw Error("OUT_OF_MEMORY",
+                "there is not enough memory for this step, not even in micro-batches of " +
+                    std::to_string(options_.micro_batch_tokens) + " tokens: " + first_line_of(failure) +
+                    "; weights and optimiser are as before this step",
+                "turn on activation checkpointing or int8 moments (engine.activationCheckpointing, "
+                "engine.moments), shorten rows, or train a smaller model or with LoRA; spa plan says what fits");
+  }
+}
+
+void Trainer::release_gradients() {
+  for (const auto& side : {actor_, critic_}) {
+    if (side) side->release_gradients();
+  }
+}
+
+StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call) {
+  validate(batch, loss);
+  Passes passes(batch, loss, shared_critic_, critic_ != nullptr);
+  passes.actor.dropout_seed = options_.dropout_seed;
+  passes.critic.dropout_seed = options_.dropout_seed + 1;
+  passes.actor.update = passes.critic.update = static_cast<uint64_t>(step_count_);
+  std::optional<StepMetrics> accumulated;
+  try {
+    accumulated = accumulate(passes, call);
+  } catch (...) {
+    if (!is_out_of_memory(std::current_exception())) throw;
+  }
+  StepMetrics result = accumulated ? *accumulated : accumulate_again(passes, call);
+  if (halved_) result.micro_batch_tokens = static_cast<double>(options_.micro_batch_tokens);
   call.check();
 
   const double factor = options_.schedule.factor(step_count_);
-  if (run_actor) {
+  if (passes.run_actor) {
     result.learning_rate = options_.optimizer.learning_rate * factor;
     actor_->update(result.learning_rate, result.gradient_norm, options_.gradient_clip);
   }
-  if (run_critic) {
+  if (passes.run_critic) {
     const double rate = critic_->optimizer.options().learning_rate * factor;
-    if (!run_actor) result.learning_rate = rate;
+    if (!passes.run_actor) result.learning_rate = rate;
     critic_->update(rate, result.critic_gradient_norm, options_.gradient_clip);
   }
   ++step_count_;
+  // Sampling between the steps has better use for the memory of large gradients; small ones are needed soon.
+  if (!runs_side_by_side(actor_->model->config(), actor_->model->device())) release_gradients();
   return result;
 }
 
@@ -256,6 +344,7 @@ StepMetrics Trainer::metrics(const TrainBatch& batch, const LossOptions& loss, c
   m.value_clip_fraction = only_if(value, sums.value.clipped / sums.value.tokens);
   m.explained_variance = only_if(value, sums.value.explained_variance());
   m.critic_gradient_norm = not_applicable;
+  m.micro_batch_tokens = not_applicable;
   return m;
 }
 

@@ -22,6 +22,8 @@ struct TrainerOptions {
   int64_t micro_batch_tokens = 8192;
   uint64_t dropout_seed =
       0;  // of adapters; masks depend on it, the update and the token's place in the batch
+  bool activation_checkpointing = false;  // layers are computed again in the backward pass (Keep::inputs)
+  MomentFormat moments = MomentFormat::float32;
 };
 
 /// Numbers of one update, before it. What does not apply is NaN (and left out of the result in JavaScript).
@@ -32,9 +34,10 @@ struct StepMetrics {
   double policy_loss, approx_kl, clip_fraction, dual_clip_fraction, entropy, kl, ratio_mean, ratio_max;
   double supervised_loss;
   double value_loss, value_clip_fraction, explained_variance, critic_gradient_norm;
+  double micro_batch_tokens;  // once memory has run out: what they have been lowered to
 };
 
-/// Optimiser state for files: float32 CPU tensors (see AdamW::export_state); `critic` is empty without a
+/// Optimiser state for files (see AdamW::export_state); `critic` is empty without a
 /// critic of its own. The tensors are views: write them before the next step.
 struct TrainerState {
   int64_t step_count = 0;
@@ -48,7 +51,9 @@ class Trainer {
   /// head (BAD_ARGUMENT).
   Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options);
 
-  /// Throws BAD_ARGUMENT, CAPACITY, NOT_FINITE, ABORTED; nothing is changed then. Progress counts tokens.
+  /// Throws BAD_ARGUMENT, CAPACITY, NOT_FINITE, ABORTED, OUT_OF_MEMORY; nothing is changed then. When memory
+  /// runs out the first time in a step, the gradients so far are dropped, micro-batches are halved for good and
+  /// the step begins again: the update is the same up to rounding. Progress counts tokens.
   StepMetrics step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call = {});
 
   /// Updates so far, critic warm-up included.
@@ -66,13 +71,21 @@ class Trainer {
   struct Side;  // a model that is trained, its gradients and its optimiser
 
   void validate(const TrainBatch& batch, const LossOptions& loss) const;
+  /// The passes of one step: with a critic of its own there are two; a shared one rides along with the actor's.
+  struct Passes;
   TrainSums run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done, int64_t total) const;
+  /// Gradients of both sides and the step's figures.
+  StepMetrics accumulate(const Passes& passes, const LongCall& call);
+  /// The same in smaller micro-batches, after memory has run out. Throws OUT_OF_MEMORY when it does again.
+  StepMetrics accumulate_again(const Passes& passes, const LongCall& call);
+  void release_gradients();
   StepMetrics metrics(const TrainBatch& batch, const LossOptions& loss, const TrainSums& sums) const;
 
   std::shared_ptr<Side> actor_;
   std::shared_ptr<Side> critic_;  // only a critic of its own
   bool shared_critic_ = false;
   TrainerOptions options_;
+  bool halved_ = false;  // memory has run out before
   int64_t step_count_ = 0;
 };
 

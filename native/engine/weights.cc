@@ -19,6 +19,8 @@ namespace spa {
 namespace {
 
 constexpr int64_t alignment = 32;  // elements: 64 bytes of bfloat16
+// Elements that are made or looked at together where that needs memory of its own.
+constexpr int64_t piece_elements = int64_t{1} << 22;
 
 int64_t count_of(const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -76,8 +78,9 @@ at::ScalarType scalar_type(const TensorEntry& entry) {
   if (entry.dtype == "BF16") return at::kBFloat16;
   if (entry.dtype == "F16") return at::kHalf;
   if (entry.dtype == "F64") return at::kDouble;
+  if (entry.dtype == "U8") return at::kByte;
   throw Error("BAD_CHECKPOINT", entry.file + ": tensor " + entry.name + " has dtype " + entry.dtype +
-                                    ", but only F32, BF16, F16 and F64 are read");
+                                    ", but only F32, BF16, F16, F64 and U8 are read");
 }
 
 at::Tensor view_of(const TensorEntry& entry, const std::shared_ptr<MappedFile>& file) {
@@ -277,17 +280,16 @@ std::vector<ParameterRange> ParameterLayout::ranges_without_head() const {
   return {};
 }
 
-at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout,
-                           Initialization initialization, uint64_t seed) {
-  at::Tensor flat = at::zeros({layout.size()}, at::kFloat);
+void initialize_weights(const ModelConfig& config, const ParameterLayout& layout,
+                        Initialization initialization, uint64_t seed, const at::Tensor& flat) {
   const double residual_scale = 1.0 / std::sqrt(2.0 * static_cast<double>(config.layers));
   uint64_t index = 0;
   for (const ParameterSlot& slot : layout.slots()) {
-    float* values = flat.data_ptr<float>() + slot.offset;
     ++index;
     if (slot.name.find("value_head") == 0 || ends_with(slot.name, ".bias")) continue;
+    const at::Tensor target = flat.narrow(0, slot.offset, slot.numel);
     if (slot.shape.size() == 1) {
-      std::fill_n(values, slot.numel, 1.0f);
+      target.fill_(1.0);
       continue;
     }
     double deviation = 0.02;
@@ -297,16 +299,31 @@ at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& lay
       if (ends_with(slot.name, "o_proj.weight") || ends_with(slot.name, "down_proj.weight"))
         deviation *= residual_scale;
     }
-    // Box-Muller on the counter-based generator: two normals from two words.
-    for (int64_t k = 0; k < slot.numel; k += 2) {
-      const auto block = kernels::philox4x32(seed, static_cast<uint64_t>(k / 2), index);
-      const double radius = std::sqrt(-2.0 * std::log((block.word[0] + 0.5) * 0x1p-32));
-      const double angle = 2.0 * std::numbers::pi * (block.word[1] * 0x1p-32);
-      values[k] = static_cast<float>(deviation * radius * std::cos(angle));
-      if (k + 1 < slot.numel) values[k + 1] = static_cast<float>(deviation * radius * std::sin(angle));
+    for (int64_t begin = 0; begin < slot.numel; begin += piece_elements) {
+      const int64_t count = std::min(piece_elements, slot.numel - begin);
+      const at::Tensor piece = at::empty({count}, at::kFloat);
+      auto* values = piece.data_ptr<float>();
+      // Box-Muller on the counter-based generator: two normals from two words.
+      for (int64_t k = 0; k < count; k += 2) {
+        const auto block = kernels::philox4x32(seed, static_cast<uint64_t>((begin + k) / 2), index);
+        const double radius = std::sqrt(-2.0 * std::log((block.word[0] + 0.5) * 0x1p-32));
+        const double angle = 2.0 * std::numbers::pi * (block.word[1] * 0x1p-32);
+        values[k] = static_cast<float>(deviation * radius * std::cos(angle));
+        if (k + 1 < count) values[k + 1] = static_cast<float>(deviation * radius * std::sin(angle));
+      }
+      target.narrow(0, begin, count).copy_(piece);
     }
   }
-  return flat;
+}
+
+bool all_finite(const at::Tensor& tensor) {
+  if (!at::isFloatingType(tensor.scalar_type())) return true;
+  const at::Tensor flat = tensor.reshape({-1});
+  for (int64_t begin = 0; begin < flat.numel(); begin += piece_elements) {
+    const at::Tensor piece = flat.narrow(0, begin, std::min(piece_elements, flat.numel() - begin));
+    if (!at::isfinite(piece).all().item<bool>()) return false;
+  }
+  return true;
 }
 
 at::Tensor initial_adapter(const ParameterLayout& layout, uint64_t seed) {
@@ -349,7 +366,7 @@ void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
                                         shape_text(found->second.sizes()));
     }
     found->second.copy_(entry.tensor);
-    if (!at::isfinite(found->second).all().item<bool>()) {
+    if (!all_finite(found->second)) {
       throw Error("BAD_CHECKPOINT", "tensor " + entry.name + " holds NaN or infinite values");
     }
     targets.erase(found);

@@ -125,10 +125,14 @@ enum class Initialization {
   nano,      // linears 0.7 / sqrt(fan_in), residual outputs also / sqrt(2 layers), embedding 0.1
 };
 
-/// A flat buffer of fresh weights on the CPU in float32, from a counter-based generator; norms are 1, biases
-/// and the value head 0.
-at::Tensor initial_weights(const ModelConfig& config, const ParameterLayout& layout,
-                           Initialization initialization, uint64_t seed);
+/// Fills `flat` [layout.size()], which is zero, with fresh weights from a counter-based generator; norms are 1,
+/// biases and the value head stay 0. They are made in float32 on the CPU, some at a time.
+void initialize_weights(const ModelConfig& config, const ParameterLayout& layout,
+                        Initialization initialization, uint64_t seed, const at::Tensor& flat);
+
+/// Whether all values are finite; looks at some at a time, for the test needs temporaries as large as what it
+/// tests.
+bool all_finite(const at::Tensor& tensor);
 
 /// A flat buffer of a fresh adapter on the CPU in float32: A uniform in +-1 / sqrt(in) (PEFT's
 /// kaiming_uniform_ with a = sqrt(5)), from a counter-based generator; B and the value head 0.

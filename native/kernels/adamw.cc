@@ -30,18 +30,6 @@ std::vector<Block> blocks_of(size_t tensors, const SizeOf& size_of) {
   return blocks;
 }
 
-cpu::AdamWScalars scalars_of(const AdamWParameters& p) {
-  const auto step = static_cast<double>(p.step);
-  return {static_cast<float>(p.learning_rate),
-          static_cast<float>(p.beta1),
-          static_cast<float>(p.beta2),
-          static_cast<float>(p.epsilon),
-          static_cast<float>(p.weight_decay),
-          static_cast<float>(1.0 - std::pow(p.beta1, step)),
-          static_cast<float>(1.0 - std::pow(p.beta2, step)),
-          static_cast<float>(p.gradient_scale)};
-}
-
 void aten_adamw(const AdamWBuffers& b, const AdamWParameters& p) {
   const auto step = static_cast<double>(p.step);
   const at::Tensor target = b.master.defined() ? b.master : b.parameter;
@@ -56,6 +44,18 @@ void aten_adamw(const AdamWBuffers& b, const AdamWParameters& p) {
 }
 
 }  // namespace
+
+cpu::AdamWScalars adamw_scalars(const AdamWParameters& p) {
+  const auto step = static_cast<double>(p.step);
+  return {static_cast<float>(p.learning_rate),
+          static_cast<float>(p.beta1),
+          static_cast<float>(p.beta2),
+          static_cast<float>(p.epsilon),
+          static_cast<float>(p.weight_decay),
+          static_cast<float>(1.0 - std::pow(p.beta1, step)),
+          static_cast<float>(1.0 - std::pow(p.beta2, step)),
+          static_cast<float>(p.gradient_scale)};
+}
 
 void adamw_(const std::vector<AdamWBuffers>& buffers, const AdamWParameters& parameters) {
   if (buffers.empty()) return;
@@ -74,7 +74,7 @@ void adamw_(const std::vector<AdamWBuffers>& buffers, const AdamWParameters& par
   }
   const std::vector<Block> blocks =
       blocks_of(buffers.size(), [&](size_t i) { return buffers[i].parameter.numel(); });
-  const cpu::AdamWScalars scalars = scalars_of(parameters);
+  const cpu::AdamWScalars scalars = adamw_scalars(parameters);
   parallel_rows(static_cast<int64_t>(blocks.size()), block_elements * 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Block& block = blocks[i];

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "kernels/cpu/table.h"
+
 namespace spa::kernels {
 
 struct AdamWParameters {
@@ -17,6 +19,9 @@ struct AdamWParameters {
   int64_t step = 1;  // of this update, from 1
   double gradient_scale = 1.0;  // gradients are multiplied by it first
 };
+
+/// For the row kernels.
+cpu::AdamWScalars adamw_scalars(const AdamWParameters& parameters);
 
 /// Buffers of one update, all of the same size. float32, but for `parameter`, which is bfloat16 when there is
 /// a master.

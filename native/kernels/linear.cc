@@ -7,6 +7,9 @@
 namespace spa::kernels {
 namespace {
 
+/// Elements of a gradient's summand that exist at a time in another type than the gradient's.
+constexpr int64_t product_elements = int64_t{1} << 23;
+
 /// Two-dimensional float32 view or copy with dense rows.
 at::Tensor float_rows(const at::Tensor& x) {
   const at::Tensor rows = to_type(x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}), at::kFloat);
@@ -130,7 +133,12 @@ void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, con
       if (g.scalar_type() == grad_weight.scalar_type()) {
         grad_weight.addmm_(g.t(), input);
       } else {
-        grad_weight.add_(at::mm(g.t(), input));
+        // The product is in the operands' type before it is added: of some output features at a time.
+        const int64_t step = std::max<int64_t>(1, product_elements / in);
+        for (int64_t begin = 0; begin < out; begin += step) {
+          const int64_t count = std::min(step, out - begin);
+          grad_weight.narrow(0, begin, count).add_(at::mm(g.narrow(1, begin, count).t(), input));
+        }
       }
     }
     if (grad_bias.defined()) grad_bias.add_(g.sum(0, false, grad_bias.scalar_type()));

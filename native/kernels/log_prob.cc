@@ -10,7 +10,8 @@ namespace spa::kernels {
 namespace {
 
 /// Tokens whose logits are made at a time.
-int64_t chunk_tokens(int64_t tokens, int64_t vocab, int64_t budget) {
+int64_t chunk_tokens(const at::Tensor& hidden, int64_t vocab, int64_t asked) {
+  const int64_t budget = asked > 0 ? asked : logits_budget(hidden.device()), tokens = hidden.size(0);
   return std::clamp<int64_t>(budget / std::max<int64_t>(1, vocab), 1, std::max<int64_t>(1, tokens));
 }
 
@@ -92,14 +93,18 @@ void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, flo
 
 }  // namespace
 
+int64_t logits_budget(at::Device device) {
+  return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 24;
+}
+
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                              double temperature, bool entropy, int64_t logits_budget) {
+                              double temperature, bool entropy, int64_t budget) {
   const int64_t tokens = hidden.size(0), vocab = weight.size(0);
   const auto options = hidden.options().dtype(wide(hidden));
   const TokenLogProbs result{at::empty({tokens}, options),
                              entropy ? at::empty({tokens}, options) : at::Tensor(),
                              at::empty({tokens}, options)};
-  const int64_t step = chunk_tokens(tokens, vocab, logits_budget);
+  const int64_t step = chunk_tokens(hidden, vocab, budget);
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
     const at::Tensor logits = logits_of(hidden.narrow(0, begin, chunk.rows), weight);
@@ -116,12 +121,12 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
                                     const at::Tensor& targets, double temperature,
                                     const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
                                     const at::Tensor& grad_entropy, const at::Tensor& grad_weight,
-                                    int64_t logits_budget) {
+                                    int64_t budget) {
   const int64_t tokens = hidden.size(0);
   const at::Tensor gp = grad_log_prob.contiguous();
   const at::Tensor ge = grad_entropy.defined() ? grad_entropy.contiguous() : grad_entropy;
   const at::Tensor result = at::empty(hidden.sizes(), hidden.options());
-  const int64_t step = chunk_tokens(tokens, weight.size(0), logits_budget);
+  const int64_t step = chunk_tokens(hidden, weight.size(0), budget);
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
     const at::Tensor input = hidden.narrow(0, begin, chunk.rows);

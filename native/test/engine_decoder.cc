@@ -109,7 +109,8 @@ TEST_CASE("gradients of all parameters agree with finite differences of the refe
     LossOptions loss;
     loss.value_clip = std::nullopt;
     loss.value_coefficient = 0.7;
-    TrainPass pass{batch, loss, true, true, true, {}, {}, {}, {}};
+    TrainPass pass(batch, loss);
+    pass.policy = pass.value = pass.backbone = true;
     pass.policy_weights = aggregation_weights(mask, rows.offsets, Aggregation::token_mean);
     pass.value_weights = pass.policy_weights;
     pass.trim_rows();

@@ -125,7 +125,8 @@ TEST_CASE("one AdamW update with clipping and schedule follows the formula") {
   // The gradient, through the trainer's own pass.
   const auto batch = data.sft();
   const LossOptions loss;
-  TrainPass pass{batch, loss, true, false, true, {}, {}, {}, {}};
+  TrainPass pass(batch, loss);
+  pass.policy = pass.backbone = true;
   pass.policy_weights = aggregation_weights(data.mask, data.rows.offsets, Aggregation::token_mean);
   pass.trim_rows();
   const at::Tensor gradient = at::zeros({model->layout().size()});
