@@ -128,7 +128,8 @@ class Decoder {
   /// One layer: `x` [T, hidden] -> [T, hidden]. Leaves in `a` what `keep` says; the rest is freed on the way.
   template <typename Attend>
   at::Tensor layer_forward(size_t index, const at::Tensor& x, const at::Tensor& positions,
-                           const Attend& attend, Keep keep, LayerActivations& a) const;
+                           const Attend& attend, Keep keep, const Activations* pass,
+                           LayerActivations& a) const;
   template <typename Attend>
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
                      Activations* saved) const;
