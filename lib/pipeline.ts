@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Environment, Json } from "../envs/environment.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
 import type { Config } from "./config/schema.ts";
+import { resolveMemory } from "./memory/resolve.ts";
 import { Engine } from "./native/engine.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { RunFolder } from "./run/run-folder.ts";
@@ -42,9 +43,11 @@ export interface RunOutcome {
 /**
  * Trains all arms of a configuration in a new run folder: base -> self-play -> SFT -> PPO, and PPO from the same base
  * with the plain prompt; then evaluates every policy on the test levels and writes results.json. A model from the Hub is
- * fetched before there is a run folder, which keeps its commit.
+ * fetched before there is a run folder, which keeps its commit. With a budget (`engine.memory`) the run's memory is planned
+ * first; the folder keeps what was chosen.
  *
- * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, HUB_NOT_FOUND, …
+ * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, HUB_NOT_FOUND, OUT_OF_MEMORY
+ * (the budget is too small), …
  */
 export async function train(
   config: Config,
@@ -52,8 +55,8 @@ export async function train(
 ): Promise<RunOutcome> {
   const { name, root } = options;
   if (config.sft.data !== null) checkSftFile(config.sft.data);
-  const { config: pinned } = await prepareModel(config, options);
-  const run = RunFolder.create(pinned, {
+  const prepared = await prepareModel(config, options);
+  const run = RunFolder.create(resolveMemory(prepared.config, prepared.shape), {
     ...(name !== undefined && { name }),
     ...(root !== undefined && { root }),
   });
@@ -92,14 +95,16 @@ export async function withRun<T>(
 ): Promise<T> {
   const run = RunFolder.open(folder);
   using _lock = run.lock();
-  const { config } = run;
   const progress = options.progress ?? createProgress({ mode: "quiet", stream: process.stderr });
-  const { folder: pretrainedFolder, tokenizer } = await prepareModel(config, { ...options, progress });
-  const threads = config.engine.threads;
+  const prepared = await prepareModel(run.config, { ...options, progress });
+  const { folder: pretrainedFolder, tokenizer } = prepared;
+  const config = resolveMemory(run.config, prepared.shape);
+  const { threads, memory } = config.engine;
   await using engine = await Engine.create({
     device: config.engine.device,
     seed: config.seed,
     ...(threads !== null && { threads }),
+    ...(memory !== null && { memoryLimit: memory }),
   });
   const context = await createStageContext({
     run,

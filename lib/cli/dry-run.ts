@@ -4,9 +4,8 @@ import { environmentFactory } from "../pipeline.ts";
 import { formatFigure } from "../run/progress.ts";
 import { estimateRun } from "../stages/estimate.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
+import { describePlan } from "./describe-plan.ts";
 import { formatTable } from "./table.ts";
-
-const megabytes = (bytes: number) => `${formatFigure(Math.max(1, Math.round(bytes / 2 ** 20)))} MiB`;
 
 /** The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take. */
 export async function describeRun(config: Config): Promise<string> {
@@ -17,8 +16,6 @@ export async function describeRun(config: Config): Promise<string> {
     tokensSampled > 0 ? formatFigure(tokensSampled) : "–",
     tokensTrained > 0 ? formatFigure(tokensTrained) : "–",
   ]);
-  const { weights, optimizer, cache, activations, total } = estimate.memory;
-  const parts = `weights ${megabytes(weights)}, optimiser ${megabytes(optimizer)}, KV cache ${megabytes(cache)}, activations ${megabytes(activations)}`;
   const comments = [
     "Estimates, from episodes of a random player:",
     ...(model.isStandIn ? ["(the model is not in the cache: tokens of prompts are counted as words)"] : []),
@@ -28,7 +25,8 @@ export async function describeRun(config: Config): Promise<string> {
     ),
     "",
     `parameters ${formatFigure(estimate.parameters)}, work ${formatFigure(estimate.operations / 1e12)} TFLOP`,
-    `memory about ${megabytes(total)}: ${parts}`,
+    "",
+    ...describePlan(estimate.memory).split("\n"),
   ];
   return `${stringify(config)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
 }

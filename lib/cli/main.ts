@@ -5,6 +5,7 @@ import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addExportCommand } from "./export.ts";
+import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
 import { addShowCommand } from "./show.ts";
@@ -16,6 +17,7 @@ Examples:
   spa train                                       both arms on FrozenLake 4x4, evaluation, report
   spa train nano-sokoban seed=2 ppo.steps=20      another preset, some settings changed
   spa train ./mine.yaml --dry-run                 what would run, and what it would take
+  spa plan --memory 24GB                          what every stage takes, and settings that fit
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
@@ -41,6 +43,7 @@ function createProgram(finish: (code: number) => void): Command {
   addShowCommand(program, finish);
   addCompareCommand(program, finish);
   addExportCommand(program, finish);
+  addPlanCommand(program, finish);
   addPresetsCommand(program, finish);
   addDownloadCommand(program, finish);
   addDoctorCommand(program, finish);

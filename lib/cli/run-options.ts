@@ -7,6 +7,7 @@ import { defaultPreset } from "../config/presets.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { isModelFolder } from "../hub/resolve-model.ts";
+import { resolveMemory } from "../memory/resolve.ts";
 import { loadAddon } from "../native/loader.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { prepareModel } from "../stages/prepare-model.ts";
@@ -29,10 +30,17 @@ function seed(text: string): number {
   return value;
 }
 
+/** Adds the arguments that name a configuration. */
+export function addSettingsArgument(command: Command): Command {
+  return command.argument(
+    "[settings...]",
+    "a preset or a .yaml file, and key=value settings (docs/configuration.md)",
+  );
+}
+
 /** Adds the arguments and options that all run commands share. */
 export function addRunOptions(command: Command): Command {
-  return command
-    .argument("[settings...]", "a preset or a .yaml file, and key=value settings (docs/configuration.md)")
+  return addSettingsArgument(command)
     .option("--run <folder>", "work in this run folder")
     .option("--name <name>", "name of the new run folder (default: preset, date and time)")
     .option("--env <file>", "JavaScript module with an environment of your own")
@@ -102,17 +110,18 @@ function withAbsolutePaths(config: Config): Config {
 
 /**
  * Makes a run folder, after what can be done and checked before there is one: that the native addon loads, that a file of
- * SFT data is one, and that a pretrained model is there whole, fetched if need be.
+ * SFT data is one, that a pretrained model is there whole, fetched if need be, and that the run fits its memory.
  *
- * @throws SpaError ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, …
+ * @throws SpaError ADDON_MISSING, OUT_OF_MEMORY, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, …
  */
 export async function createRun(config: Config, options: RunOptionValues): Promise<RunFolder> {
   loadAddon();
   if (config.sft.data !== null) checkSftFile(config.sft.data);
-  const { config: pinned } = await whileInterruptible(options, (progress, signal) =>
+  const prepared = await whileInterruptible(options, (progress, signal) =>
     prepareModel(config, { progress, signal }),
   );
-  return RunFolder.create(pinned, options.name === undefined ? {} : { name: options.name });
+  const resolved = resolveMemory(prepared.config, prepared.shape);
+  return RunFolder.create(resolved, options.name === undefined ? {} : { name: options.name });
 }
 
 /** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */

@@ -3,6 +3,7 @@ import { Option } from "commander";
 import { overrideConfig } from "../config/load.ts";
 import { type ArmName, armNames, type Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { withMemorySettings } from "../memory/resolve.ts";
 import { runStage } from "../pipeline.ts";
 import type { StageContext } from "../stages/context.ts";
 import { type PlannedStage, planStages } from "../stages/plan.ts";
@@ -70,7 +71,7 @@ async function stageCommand(kind: StageKind, args: string[], options: StageOptio
   const given = options.data === undefined ? [] : [`sft.data=${JSON.stringify(options.data)}`];
   const { folder, settings } = await findRun(kind, readRequest([...args, ...given]), options);
   return workInRun(folder, options, async (context) => {
-    const config = overrideConfig(context.config, settings);
+    const config = withMemorySettings(overrideConfig(context.config, settings));
     await doStages({ ...context, config }, kind, options);
     await finishRun(context.run, options);
   });

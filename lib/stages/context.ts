@@ -1,6 +1,6 @@
 import type { Environment } from "../../envs/environment.ts";
-import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import type { ResolvedConfig } from "../memory/resolve.ts";
 import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
@@ -16,7 +16,7 @@ import { checkTokenizerFits, type Tokenizer } from "../text/tokenizer.ts";
 /** What every stage works with. */
 export interface StageContext {
   run: RunFolder;
-  config: Config;
+  config: ResolvedConfig;
   engine: Engine;
   tokenizer: Tokenizer;
   /** Where the files of a pretrained model are; null where the run trains its own base. */

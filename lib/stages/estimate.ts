@@ -1,6 +1,7 @@
 import type { Environment } from "../../envs/environment.ts";
 import type { Config, PpoConfig } from "../config/schema.ts";
-import type { ModelConfig } from "../native/model-config.ts";
+import { parameterCount } from "../memory/model-memory.ts";
+import { type MemoryPlan, planMemory } from "../memory/plan.ts";
 import { EnvironmentPool } from "../rollout/episode.ts";
 import { LevelStream } from "../rollout/levels.ts";
 import { randomActions } from "../rollout/random-policy.ts";
@@ -18,8 +19,7 @@ export interface RunEstimate {
   stages: StageEstimate[];
   /** Floating-point operations of the whole run: two a parameter and token forward, six in training. */
   operations: number;
-  /** Bytes at the same time, at most. */
-  memory: { weights: number; optimizer: number; cache: number; activations: number; total: number };
+  memory: MemoryPlan;
 }
 
 export interface StageEstimate {
@@ -64,7 +64,7 @@ export async function estimateRun(
     parameters,
     stages,
     operations: parameters * (2 * sampled + 6 * trained),
-    memory: memoryEstimate(config, shape, parameters),
+    memory: planMemory(config, shape, config.engine.memory),
   };
 }
 
@@ -147,41 +147,4 @@ function ppoEpisodes(ppo: PpoConfig): number {
 function keptEpisodes({ steps, groups, groupSize, filter }: PpoConfig): number {
   const share = filter.kind === "none" ? 1 : filter.value;
   return steps * Math.max(1, Math.floor(share * groups)) * groupSize;
-}
-
-/** Weights of a decoder without value head. */
-export function parameterCount(shape: ModelConfig): number {
-  const {
-    hiddenSize: hidden,
-    intermediateSize,
-    layers,
-    heads,
-    keyValueHeads,
-    headDimension,
-    vocabularySize,
-  } = shape;
-  const query = heads * headDimension;
-  const keyValue = keyValueHeads * headDimension;
-  const biases = shape.architecture === "qwen2" || shape.attentionBias ? query + 2 * keyValue : 0;
-  const norms = 2 * hidden + (shape.architecture === "qwen3" ? 2 * headDimension : 0);
-  const layer = 2 * hidden * (query + keyValue) + biases + 3 * hidden * intermediateSize + norms;
-  const embeddings = vocabularySize * hidden * (shape.tiedEmbeddings ? 1 : 2);
-  return layers * layer + embeddings + hidden;
-}
-
-/** Actor and critic in training, a full cache, and the activations of one micro-batch. */
-function memoryEstimate(config: Config, shape: ModelConfig, parameters: number): RunEstimate["memory"] {
-  const { engine, protocol, ppo } = config;
-  const bytes = engine.dtype === "float32" ? 4 : 2;
-  const models = (ppo.critic === "model" ? 2 : 1) + (ppo.loss.klCoefficient > 0 ? 1 : 0);
-  const trained = ppo.critic === "model" ? 2 : 1;
-  const weights = models * parameters * bytes;
-  // A gradient and AdamW's two moments for each trained weight.
-  const optimizer = trained * parameters * (bytes + 8);
-  const perToken = 2 * shape.layers * shape.keyValueHeads * shape.headDimension * bytes;
-  const cache = engine.rolloutSlots * protocol.maxTokens * perToken;
-  // What a layer keeps for its backward pass: about twelve hidden vectors and four of the MLP's width.
-  const activations =
-    engine.microBatchTokens * shape.layers * (12 * shape.hiddenSize + 4 * shape.intermediateSize) * bytes;
-  return { weights, optimizer, cache, activations, total: weights + optimizer + cache + activations };
 }

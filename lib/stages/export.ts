@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { asidePath, commitFolder, fileError } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { withMemorySettings } from "../memory/resolve.ts";
 import { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
 import { type Checkpoint, latestCheckpoint } from "../run/checkpoint.ts";
@@ -47,7 +48,13 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
   const { config, folder: pretrainedFolder, tokenizer } = await prepareModel(run.config, options);
   const { threads } = config.engine;
   await using engine = await Engine.create({ device: "cpu", ...(threads !== null && { threads }) });
-  const context: ModelContext = { run, config, engine, tokenizer, pretrainedFolder };
+  const context: ModelContext = {
+    run,
+    config: withMemorySettings(config),
+    engine,
+    tokenizer,
+    pretrainedFolder,
+  };
   await using model = await loadModel(context, checkpoint.folder);
   if (options.adapter && !model.adapter) {
     throw new SpaError("BAD_ARGUMENT", `${checkpoint.folder} is a whole model, not an adapter`, {

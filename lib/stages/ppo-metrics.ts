@@ -17,6 +17,7 @@ const names: Partial<Record<keyof StepMetrics, string>> = {
   learningRate: "learning_rate",
   ratioMean: "ratio_mean",
   supervisedLoss: "supervised_loss",
+  microBatchTokens: "micro_batch_tokens",
 };
 
 /** Means over the updates of a step; of `ratio_max` the largest, of `updates` and `tokens_trained` the sums. */

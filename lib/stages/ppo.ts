@@ -24,7 +24,7 @@ import {
 import { updateMeans } from "./ppo-metrics.ts";
 import { StageRun } from "./stage-run.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
-import { trainerSchedule } from "./training.ts";
+import { MicroBatchWatch, memorySettings, trainerSchedule } from "./training.ts";
 
 /** Reinforcement learning of one arm. */
 export interface PpoTask {
@@ -45,6 +45,7 @@ interface PpoStage {
   models: PpoModels;
   trainer: Trainer;
   collapse: CollapseWatch;
+  microBatches: MicroBatchWatch;
 }
 
 /**
@@ -70,13 +71,14 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
       schedule: trainerSchedule(settings.schedule, totalUpdates(settings)),
       gradientClip: settings.gradientClip,
       critic,
-      microBatchTokens: config.engine.microBatchTokens,
+      ...memorySettings(config.engine),
       seed: seedOf(config.seed, task.id, "dropout"),
     });
     if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
     const protocol = protocolOf(context, task.format);
     const collapse = new CollapseWatch();
-    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse };
+    const microBatches = new MicroBatchWatch(context.progress, task.id);
+    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse, microBatches };
     if (run.step === 0 && settings.validateEvery > 0) await validate(stage, 0);
     for (let step = run.step + 1; step <= settings.steps; step++) {
       await trainStep(stage, step);
@@ -149,6 +151,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     const difference = await logProbDifference(models.actor, data, settings.temperature);
     const updates = await update(stage, step, data);
     run.cost.tokensTrained += updates.reduce((sum, { tokens }) => sum + tokens, 0);
+    for (const metrics of updates) stage.microBatches.see(step, metrics);
     Object.assign(figures, updateMeans(updates), {
       logprob_difference_mean: difference.mean,
       logprob_difference_max: difference.max,

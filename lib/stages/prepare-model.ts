@@ -1,11 +1,13 @@
 import type { Config } from "../config/schema.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import { showDownload } from "../hub/show-download.ts";
+import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
 import { readModelFolder } from "../native/model-folder.ts";
 import type { Progress } from "../run/progress.ts";
 import { chatFormatOf } from "../text/chat-format.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { nanoShape } from "./pretrain.ts";
 
 /** A configuration's model, ready to be loaded. */
 export interface PreparedModel {
@@ -14,6 +16,7 @@ export interface PreparedModel {
   /** Where a pretrained model's files are; null where the run trains its own base. */
   folder: string | null;
   tokenizer: Tokenizer;
+  shape: ModelConfig;
 }
 
 /**
@@ -27,7 +30,10 @@ export async function prepareModel(
   { signal, progress }: { signal?: AbortSignal | undefined; progress?: Progress | undefined } = {},
 ): Promise<PreparedModel> {
   const { model } = config;
-  if (model.kind === "nano") return { config, folder: null, tokenizer: nanoTokenizer() };
+  if (model.kind === "nano") {
+    const tokenizer = nanoTokenizer();
+    return { config, folder: null, tokenizer, shape: completeModelConfig(nanoShape(config, tokenizer)) };
+  }
   const { folder, commit } = await resolveModel(model.path, {
     revision: model.revision,
     signal,
@@ -38,5 +44,5 @@ export async function prepareModel(
   checkTokenizerFits(tokenizer, shape.vocabularySize, shape.endTokens);
   chatFormatOf(tokenizer);
   const pinned = commit === null ? config : { ...config, model: { ...model, revision: commit } };
-  return { config: pinned, folder, tokenizer };
+  return { config: pinned, folder, tokenizer, shape };
 }

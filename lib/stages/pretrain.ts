@@ -11,7 +11,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { BASE_STAGE, loadModel, type StageContext } from "./context.ts";
 import { StageRun } from "./stage-run.ts";
 import { TraceSource } from "./traces.ts";
-import { isLogged, tokensPerSecond, trainerSchedule } from "./training.ts";
+import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSchedule } from "./training.ts";
 
 /**
  * Pre-trains the nano model, the stand-in for an instruct LLM: it learns both formats of turns and to describe states
@@ -33,10 +33,11 @@ export async function pretrain(context: StageContext): Promise<void> {
     optimizer: base.optimizer,
     schedule: trainerSchedule(base.schedule, base.steps),
     gradientClip: base.gradientClip,
-    microBatchTokens: config.engine.microBatchTokens,
+    ...memorySettings(config.engine),
   });
   if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
 
+  const microBatches = new MicroBatchWatch(context.progress, BASE_STAGE);
   let next = await traces.batch(run.step + 1);
   for (let step = run.step + 1; step <= base.steps; step++) {
     const begin = performance.now();
@@ -47,6 +48,7 @@ export async function pretrain(context: StageContext): Promise<void> {
     if (step === 1)
       context.run.trajectories(BASE_STAGE).append(step, next, { decode: (ids) => tokenizer.decode(ids) });
     next = following;
+    microBatches.see(step, metrics);
     run.cost.tokensTrained += tokens.length;
     if (isLogged(step, base.steps)) {
       run.log(step, {
@@ -54,6 +56,7 @@ export async function pretrain(context: StageContext): Promise<void> {
         grad_norm: metrics.gradientNorm,
         learning_rate: metrics.learningRate,
         tokens: tokens.length,
+        micro_batch_tokens: metrics.microBatchTokens,
         tokens_per_second: tokensPerSecond(tokens.length, begin),
       });
     }

@@ -10,7 +10,7 @@ import { playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import { packExamples, type SftExample } from "./sft-examples.ts";
 import { StageRun } from "./stage-run.ts";
-import { isLogged, tokensPerSecond, trainerSchedule } from "./training.ts";
+import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSchedule } from "./training.ts";
 
 /** Supervised fine-tuning of a model on examples. */
 export interface SftTask {
@@ -43,11 +43,12 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
     optimizer: settings.optimizer,
     schedule: trainerSchedule(settings.schedule, total),
     gradientClip: settings.gradientClip,
-    microBatchTokens: config.engine.microBatchTokens,
+    ...memorySettings(config.engine),
     seed: seedOf(config.seed, task.id, "dropout"),
   });
   if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
 
+  const microBatches = new MicroBatchWatch(context.progress, task.id);
   const orders = epochOrders(config.seed, task.id, training.length);
   for (let step = run.step + 1; step <= total; step++) {
     const begin = performance.now();
@@ -58,6 +59,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
     const { tokens, offsets, roles, sampled } = packExamples(examples);
     const mask = lossMask(settings.mask, roles, sampled);
     const metrics = await trainer.step({ tokens, offsets, mask }, { kind: "sft" });
+    microBatches.see(step, metrics);
     run.cost.tokensTrained += tokens.length;
     const endOfEpoch = step % updatesPerEpoch === 0;
     if (isLogged(step, total) || endOfEpoch) {
@@ -67,6 +69,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
         grad_norm: metrics.gradientNorm,
         learning_rate: metrics.learningRate,
         tokens: tokens.length,
+        micro_batch_tokens: metrics.microBatchTokens,
         tokens_per_second: tokensPerSecond(tokens.length, begin),
         ...(endOfEpoch && (await validate(context, run, model, validation))),
       });

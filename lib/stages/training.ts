@@ -1,5 +1,7 @@
 import type { Config } from "../config/schema.ts";
-import type { ScheduleOptions } from "../native/trainer.ts";
+import type { ResolvedConfig } from "../memory/resolve.ts";
+import type { ScheduleOptions, StepMetrics, TrainerOptions } from "../native/trainer.ts";
+import type { Progress } from "../run/progress.ts";
 
 /** Updates between two lines of metrics in stages of many small updates. */
 const LOGGED_EVERY = 10;
@@ -18,4 +20,33 @@ export function trainerSchedule(schedule: Config["sft"]["schedule"], totalSteps:
 /** Tokens over the seconds since `begin`, a time of `performance.now()`. */
 export function tokensPerSecond(tokens: number, begin: number): number {
   return Math.round(tokens / Math.max((performance.now() - begin) / 1000, 1e-6));
+}
+
+/** What a run's configuration says about the memory of its trainers. */
+export function memorySettings({
+  microBatchTokens,
+  activationCheckpointing,
+  moments,
+}: ResolvedConfig["engine"]): TrainerOptions {
+  return { microBatchTokens, activationCheckpointing, moments };
+}
+
+/** Tells the user when a stage goes on in smaller micro-batches, for memory ran out. */
+export class MicroBatchWatch {
+  readonly #progress: Progress;
+  readonly #stage: string;
+  #seen: number | undefined;
+
+  constructor(progress: Progress, stage: string) {
+    this.#progress = progress;
+    this.#stage = stage;
+  }
+
+  see(step: number, { microBatchTokens }: Pick<StepMetrics, "microBatchTokens">): void {
+    if (microBatchTokens === undefined || microBatchTokens === this.#seen) return;
+    this.#seen = microBatchTokens;
+    this.#progress.note(
+      `${this.#stage}, step ${step}: memory ran out; going on with micro-batches of ${microBatchTokens} tokens (spa plan says what fits)`,
+    );
+  }
 }

@@ -93,7 +93,7 @@ describe("dry run", () => {
     expect(code).toBe(0);
     expect(configSchema.parse(parse(stdout))).toMatchObject({ preset: "tiny", seed: 9, ppo: { steps: 3 } });
     expect(stdout).toMatch(/^# spa\/ppo +[\d.]+k? +[\d.]+k?$/m);
-    expect(stdout).toMatch(/^# memory about \d+ MiB: weights/m);
+    expect(stdout).toMatch(/^# memory about [\d.]+ MB on the CPU/m);
     expect(existsSync(join(folder, "runs"))).toBe(false);
   });
 

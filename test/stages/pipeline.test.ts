@@ -187,7 +187,8 @@ describe("estimate", () => {
     await using engine = await Engine.create({ device: "cpu", threads: 1 });
     await using model = await engine.loadModel(latestCheckpoint(run, "base")?.folder ?? "");
     expect(parameters).toBe(model.parameterCount);
-    expect(memory.total).toBeGreaterThan(memory.weights);
+    expect(memory.stages.map(({ stage }) => stage)).toEqual(["base", "self-play", "sft", "ppo", "evaluate"]);
+    expect(memory.peak).toBeGreaterThan(4 * parameters);
     const base = run.stage("base")?.tokensTrained ?? 0;
     const estimated = stages.find(({ id }) => id === "base")?.tokensTrained ?? 0;
     expect(estimated / base).toBeGreaterThan(0.5);

@@ -1,13 +1,41 @@
 import { z } from "zod";
+import { parseSize, sizePattern } from "../../memory/size.ts";
 import { positive } from "./fields.ts";
+
+/** A number, or "auto". */
+const planned = () => z.union([z.literal("auto"), positive()]).default("auto");
+
+/** Bytes; a text is read as {@link parseSize} does. */
+const memorySize = z.union([z.string().regex(sizePattern).transform(parseSize), positive()]).nullable();
 
 export const engine = z
   .strictObject({
     device: z.enum(["auto", "cpu", "cuda"]).default("auto").describe("auto takes a GPU when there is one"),
     threads: positive().nullable().default(null).describe("CPU threads; null: all cores"),
     dtype: z.enum(["float32", "bfloat16"]).default("float32").describe("dtype of the weights"),
-    microBatchTokens: positive().default(8192).describe("most tokens in one forward and backward pass"),
-    rolloutSlots: positive().default(256).describe("trajectories that are sampled at the same time"),
+    microBatchTokens: planned().describe(
+      "most tokens in one forward and backward pass; auto: what engine.memory allows, 8192 without",
+    ),
+    rolloutSlots: planned().describe(
+      "trajectories that are sampled at the same time; auto: what engine.memory allows, 256 without",
+    ),
+    memory: memorySize
+      .default(null)
+      .describe(
+        "bytes that tensors may take on the device, also as 24GB or 16GiB: planned with before the run, and enforced; null: no limit",
+      ),
+    activationCheckpointing: z
+      .union([z.literal("auto"), z.boolean()])
+      .default("auto")
+      .describe(
+        "compute layers again in the backward pass to save memory; auto: only when engine.memory needs it",
+      ),
+    moments: z
+      .enum(["float32", "int8"])
+      .default("float32")
+      .describe(
+        "AdamW's moments; int8: a quarter of the memory, quantised block by block (arXiv 2110.02861)",
+      ),
   })
   .prefault({});
 

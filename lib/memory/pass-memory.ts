@@ -1,0 +1,144 @@
+import { layerWidths, type MemoryModel } from "./model-memory.ts";
+
+// What tokens take on their way through the model. The formulas follow native/engine/decoder.cc and train_pass.cc: what a
+// layer keeps for the backward pass (Keep), and what exists for a moment while a kernel works. The CPU's kernels work in
+// float32, so that bfloat16 operands are widened for as long as a kernel runs; a GPU's own kernels read them as they are.
+
+/** What a pass holds at its peak, in bytes. */
+export interface PassMemory {
+  /** Kept for the backward pass, and what kernels need while they run. */
+  activations: number;
+  /** Chunks of logits and what is made of them. */
+  logits: number;
+}
+
+/** Bytes of the head's chunk and its gradient, for `tokens` tokens. */
+function headBytes(
+  { shape, sizes, width, settings }: MemoryModel,
+  tokens: number,
+  training: boolean,
+): number {
+  const { vocabularySize: vocabulary, hiddenSize } = shape;
+  const rows = Math.min(Math.max(Math.floor(sizes.logits / vocabulary), 1), tokens);
+  // float32 logits beside those in the weights' type; on a GPU the temporaries of ATen's softmax.
+  const perLogit = (settings.device === "cuda" ? 16 : 4) + (width === 2 ? 2 : 0);
+  return (
+    rows * (vocabulary * perLogit + hiddenSize * width) +
+    (training ? summandBytes(shape.vocabularySize * hiddenSize, width) : 0)
+  );
+}
+
+/** A weight's gradient in bfloat16 before it is added to the float32 one, a part of the matrix at a time. */
+function summandBytes(elements: number, width: number): number {
+  return width === 2 ? Math.min(elements, 2 ** 23) * 6 : 0;
+}
+
+/** Bytes a token that a layer keeps for its backward pass. */
+function keptBytes(model: MemoryModel, keep: "everything" | "products"): number {
+  const { shape, settings, width } = model;
+  const { hidden, inner, query, keyValue, qkv } = layerWidths(shape);
+  const normed =
+    shape.architecture === "qwen3"
+      ? (query + keyValue) * width + ((query + keyValue) / shape.headDimension) * 4
+      : 0;
+  const lowRank = settings.lora === null ? 0 : settings.lora.rank * settings.lora.targets.length * width;
+  const products = (2 * hidden + qkv + query + 2 * inner) * width + 4 * (2 + shape.heads) + normed + lowRank;
+  return keep === "products" ? products : products + (2 * hidden + inner) * width;
+}
+
+/** Bytes a token that a layer's kernels need at most beside what is kept, forward and backward. */
+function workBytes({ shape, settings, width }: MemoryModel): { forward: number; backward: number } {
+  const { hidden, inner, query, qkv } = layerWidths(shape);
+  if (width === 4 || settings.device === "cuda") {
+    return { forward: (inner + 2 * hidden) * width, backward: (3 * inner + 2 * hidden) * width };
+  }
+  // The widest kernel with its operands and results in both types.
+  const forward = Math.max(14 * inner, 10 * qkv, 12 * hidden);
+  const swiglu = 26 * inner;
+  const attention = 10 * qkv + 10 * query;
+  const norm = 18 * hidden;
+  return {
+    forward: forward + 2 * hidden * width,
+    backward: Math.max(swiglu, attention, norm) + 2 * hidden * width,
+  };
+}
+
+/** ATen's attention on a GPU holds the scores of one sequence at a time. */
+function attentionBytes({ shape, settings, width }: MemoryModel, row: number, training: boolean): number {
+  if (settings.device === "cpu") return 0;
+  const scores = shape.heads * row * row;
+  return scores * (training ? 24 : 16) + 6 * row * shape.heads * shape.headDimension * width;
+}
+
+/** Tokens that a micro-batch holds: at most as many as there are, and never less than a row. */
+function microBatch(tokens: number, budget: number, row: number): number {
+  return Math.min(tokens, Math.max(budget, row));
+}
+
+/** Whole rows in a thread's chunk: at least one. */
+function chunkTokens(tokens: number, row: number): number {
+  return Math.max(1, Math.floor(tokens / row)) * row;
+}
+
+/**
+ * The forward and backward pass of an update.
+ *
+ * @param tokens in the whole batch
+ * @param row in its longest row
+ * @param policy whether the pass has logits; a critic's has none
+ */
+export function trainingPass(model: MemoryModel, tokens: number, row: number, policy: boolean): PassMemory {
+  const { shape, settings, sizes, width } = model;
+  const whole = microBatch(tokens, settings.microBatchTokens, row);
+  const parts = sizes.sideBySide ? Math.min(settings.threads, Math.ceil(whole / row)) : 1;
+  const count = sizes.sideBySide
+    ? Math.min(Math.ceil(whole / parts), chunkTokens(sizes.chunkTokens, row))
+    : whole;
+  const { hidden, inner } = layerWidths(shape);
+  const matrix = settings.lora === null ? Math.max(2 * inner * hidden, hidden * hidden) : 0;
+  const work = workBytes(model);
+  const products = keptBytes(model, "products");
+  // The final norm's input and the gradient of its output stay while the layers run.
+  const ends = 2 * hidden * width;
+  const attention = attentionBytes(model, row, true);
+  const layers = settings.activationCheckpointing
+    ? shape.layers * hidden * width + products
+    : shape.layers * keptBytes(model, sizes.sideBySide ? "everything" : "products");
+  const backward = count * work.backward + summandBytes(matrix, width) + attention;
+  const forward = count * work.forward + attention;
+  const body = parts * (count * (layers + ends) + Math.max(backward, forward));
+  const kept = settings.activationCheckpointing ? shape.layers * hidden * width : layers;
+  // While the head runs: its input, the gradient of that, and the chosen rows.
+  const atHead = parts * count * (kept + 4 * hidden * width);
+  const logits = policy ? parts * headBytes(model, count, settings.lora === null) : 0;
+  return atHead + logits > body ? { activations: atHead, logits } : { activations: body, logits: 0 };
+}
+
+/** A pass without gradients, over at most `tokens` tokens at a time. */
+export function inferencePass(model: MemoryModel, tokens: number, row: number, head: boolean): PassMemory {
+  const { shape, settings, sizes, width } = model;
+  const whole = microBatch(tokens, sizes.inferenceTokens, row);
+  const parts = sizes.sideBySide ? Math.min(settings.threads, Math.ceil(whole / row)) : 1;
+  const count = sizes.sideBySide
+    ? Math.min(Math.ceil(whole / parts), chunkTokens(sizes.chunkTokens, row))
+    : whole;
+  const { hidden, inner } = layerWidths(shape);
+  const layer = count * ((2 * hidden + 2 * inner) * width + workBytes(model).forward);
+  const body = parts * (layer + attentionBytes(model, row, false));
+  const atHead = parts * count * 2 * hidden * width;
+  const logits = head ? parts * headBytes(model, count, false) : 0;
+  return atHead + logits > body ? { activations: atHead, logits } : { activations: body, logits: 0 };
+}
+
+/** Sampling beside the cache: a pass over prompts, or the logits of one step. */
+export function samplingPass(model: MemoryModel, slots: number, row: number): PassMemory {
+  const { shape, settings, sizes, width } = model;
+  // Prompts are not cut into chunks.
+  const unchunked = { ...model, sizes: { ...sizes, sideBySide: false } };
+  const prompts = inferencePass(unchunked, slots * row, Math.min(row, sizes.inferenceTokens), false);
+  const parts = sizes.sideBySide ? Math.min(settings.threads, slots) : 1;
+  const group = Math.min(48, Math.ceil(slots / parts));
+  const rows = Math.min(group, Math.max(1, Math.floor(sizes.samplingLogits / shape.vocabularySize)));
+  const logits = parts * shape.vocabularySize * (rows * (width === 2 ? 6 : 4) + 15);
+  return logits > prompts.activations ? { activations: 0, logits } : prompts;
+}

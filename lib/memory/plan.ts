@@ -1,0 +1,162 @@
+import { availableParallelism } from "node:os";
+import type { Config } from "../config/schema.ts";
+import type { Device } from "../native/addon.ts";
+import { addonInfo } from "../native/loader.ts";
+import type { ModelConfig } from "../native/model-config.ts";
+import { type MemorySettings, memoryModel } from "./model-memory.ts";
+import { type PhaseMemory, type StageMemory, stageMemory, stagesWork } from "./stage-memory.ts";
+
+/** What a run would take, and the settings that a budget leads to. */
+export interface MemoryPlan {
+  device: Device;
+  /** Bytes; null: none was given. */
+  budget: number | null;
+  /** What of the budget may be planned with. */
+  usable: number | null;
+  fits: boolean;
+  settings: MemorySettings;
+  stages: StageMemory[];
+  /** Of the stage that takes most. */
+  peak: number;
+  /** Other settings, as key=value, that would fit; empty when the plan does. */
+  alternatives: string[];
+  /** The least budget that would do with the settings that are fixed. */
+  needed: number;
+}
+
+/** The part of a budget that allocators lose to fragments and roundings. */
+const slack = 0.05;
+
+/** What a CUDA context and its libraries take beside tensors. */
+const contextBytes = 600e6;
+
+/** In order of preference: fewer, larger micro-batches are faster, checkpointing costs a third of a step. */
+const microBatches = [8192, 4096, 2048, 1024, 512];
+const slotCounts = [256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
+
+/** What "auto" stands for without a budget. */
+export const unplanned = { microBatchTokens: 8192, rolloutSlots: 256, activationCheckpointing: false };
+
+/** The device that a configuration means on this machine. */
+export function plannedDevice({ engine }: Config): Device {
+  if (engine.device !== "auto") return engine.device;
+  return addonInfo().devices.length > 0 ? "cuda" : "cpu";
+}
+
+function usableBytes(budget: number, device: Device): number {
+  return budget * (1 - slack) - (device === "cuda" ? contextBytes : 0);
+}
+
+/** Settings to try, best first; those that the configuration fixes are tried alone. */
+function candidates(config: Config, budget: number | null) {
+  const { microBatchTokens, rolloutSlots, activationCheckpointing } = config.engine;
+  const open = budget !== null;
+  const either = <T>(value: T | "auto", choices: T[], fixed: T): T[] =>
+    value !== "auto" ? [value] : open ? choices : [fixed];
+  const tokens = either(microBatchTokens, microBatches, unplanned.microBatchTokens);
+  const checkpointing = either(activationCheckpointing, [false, true], unplanned.activationCheckpointing);
+  const updates = tokens.flatMap((microBatch) =>
+    checkpointing.map((checkpoints) => ({
+      microBatchTokens: microBatch,
+      activationCheckpointing: checkpoints,
+    })),
+  );
+  // Small micro-batches without checkpointing are slower than large ones with it.
+  const rank = (update: (typeof updates)[number]) =>
+    Math.log2(8192 / update.microBatchTokens) + (update.activationCheckpointing ? 2.5 : 0);
+  return {
+    slots: either(rolloutSlots, slotCounts, unplanned.rolloutSlots),
+    updates: updates.sort((a, b) => rank(a) - rank(b)),
+  };
+}
+
+function settingsOf(config: Config, device: Device): Omit<MemorySettings, keyof typeof unplanned> {
+  const { threads, dtype, moments } = config.engine;
+  return { device, threads: threads ?? availableParallelism(), dtype, moments, lora: config.lora };
+}
+
+function predict(config: Config, shape: ModelConfig, settings: MemorySettings): StageMemory[] {
+  const lora = { ...settings };
+  const whole = { ...settings, lora: null };
+  return stagesWork(config, settings.rolloutSlots).map((work) => {
+    // The base is trained, and self-play played, before there is an adapter.
+    const hasAdapter = work.stage === "sft" || work.stage === "ppo" || work.stage === "evaluate";
+    return stageMemory(memoryModel(shape, hasAdapter ? lora : whole), work);
+  });
+}
+
+function largest(stages: readonly StageMemory[], wanted: (phase: PhaseMemory) => boolean): number {
+  return Math.max(0, ...stages.flatMap(({ phases }) => phases.filter(wanted).map(({ total }) => total)));
+}
+
+const isSampling = ({ phase }: PhaseMemory) => phase === "sampling";
+const isOther = (phase: PhaseMemory) => !isSampling(phase);
+
+/** The best settings for a budget, or the thriftiest when none fits. */
+function choose(
+  config: Config,
+  shape: ModelConfig,
+  budget: number | null,
+): Omit<MemoryPlan, "alternatives" | "needed"> {
+  const device = plannedDevice(config);
+  const usable = budget === null ? null : usableBytes(budget, device);
+  const { slots, updates } = candidates(config, budget);
+  const fixed = settingsOf(config, device);
+  const within = (bytes: number) => usable === null || bytes <= usable;
+  const update =
+    updates.find((candidate) => {
+      const settings = { ...fixed, ...candidate, rolloutSlots: 1 };
+      return within(largest(predict(config, shape, settings), isOther));
+    }) ?? updates.at(-1)!;
+  const rolloutSlots =
+    slots.find((count) => {
+      const settings = { ...fixed, ...update, rolloutSlots: count };
+      return within(largest(predict(config, shape, settings), isSampling));
+    }) ?? slots.at(-1)!;
+  const settings = { ...fixed, ...update, rolloutSlots };
+  const stages = predict(config, shape, settings);
+  const peak = Math.max(...stages.map((stage) => stage.peak));
+  return { device, budget, usable, fits: within(peak), settings, stages, peak };
+}
+
+/** Other settings worth a try where nothing fits, by how much they change. */
+function variants(config: Config): { text: string; config: Config }[] {
+  const { engine } = config;
+  const auto = { microBatchTokens: "auto", rolloutSlots: "auto", activationCheckpointing: "auto" } as const;
+  const freed = { ...config, engine: { ...engine, ...auto } };
+  const lora = { rank: 16, alpha: 32, dropout: 0, targets: [...allTargets] };
+  const list = [
+    {
+      text: Object.keys(auto)
+        .map((key) => `engine.${key}=auto`)
+        .join(" "),
+      config: freed,
+    },
+  ];
+  const half = { ...freed, engine: { ...freed.engine, dtype: "bfloat16" as const } };
+  if (engine.dtype === "float32") list.push({ text: "engine.dtype=bfloat16", config: half });
+  const bytes = { ...half, engine: { ...half.engine, moments: "int8" as const } };
+  if (engine.moments === "float32")
+    list.push({ text: "engine.dtype=bfloat16 engine.moments=int8", config: bytes });
+  if (config.lora === null) list.push({ text: "engine.dtype=bfloat16 lora={}", config: { ...half, lora } });
+  return list;
+}
+
+const allTargets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+
+/**
+ * Predicts what each stage of a run takes at most and, with a budget, chooses what the configuration leaves to it
+ * (`"auto"`): tokens of a micro-batch, slots, activation checkpointing.
+ */
+export function planMemory(config: Config, shape: ModelConfig, budget: number | null): MemoryPlan {
+  const plan = choose(config, shape, budget);
+  const overhead = plan.device === "cuda" ? contextBytes : 0;
+  const least = choose(config, shape, 1).peak;
+  const needed = Math.ceil((least + overhead) / (1 - slack));
+  const alternatives = plan.fits
+    ? []
+    : variants(config)
+        .filter((variant) => choose(variant.config, shape, budget).fits)
+        .map(({ text }) => text);
+  return { ...plan, alternatives, needed };
+}

@@ -1,0 +1,130 @@
+// What the memory model predicts against what the engine's allocator counts, phase by phase.
+import { describe, expect, test } from "vitest";
+import { type Case, measure } from "./measure.ts";
+
+/** Too large to run side by side: each is one forward and backward pass over all threads. */
+const large = {
+  vocabularySize: 40_000,
+  hiddenSize: 256,
+  intermediateSize: 1024,
+  layers: 6,
+  heads: 4,
+  keyValueHeads: 2,
+  maxPositions: 1024,
+};
+
+/** As the nano model: rows side by side, weights also packed. */
+const small = {
+  ...large,
+  vocabularySize: 1000,
+  hiddenSize: 64,
+  intermediateSize: 176,
+  layers: 4,
+};
+
+const all = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+const rows = { microBatchTokens: 2048, row: 256, rows: 16, slots: 32 };
+
+const cases: Record<string, Case> = {
+  "float32, no critic": { shape: large, dtype: "float32", critic: "none", ...rows },
+  "float32, critic, checkpointing": {
+    shape: large,
+    dtype: "float32",
+    critic: "model",
+    activationCheckpointing: true,
+    ...rows,
+  },
+  "bfloat16, critic": { shape: large, dtype: "bfloat16", critic: "model", ...rows },
+  "bfloat16, shared critic, checkpointing": {
+    shape: large,
+    dtype: "bfloat16",
+    critic: "shared",
+    activationCheckpointing: true,
+    ...rows,
+  },
+  "bfloat16, untied, int8 moments, reference": {
+    shape: { ...large, tiedEmbeddings: false },
+    dtype: "bfloat16",
+    critic: "model",
+    moments: "int8",
+    reference: true,
+    ...rows,
+    rows: 8,
+  },
+  "Qwen3, untied": {
+    shape: { ...large, architecture: "qwen3", headDimension: 64, tiedEmbeddings: false },
+    dtype: "bfloat16",
+    critic: "none",
+    microBatchTokens: 1024,
+    row: 512,
+    rows: 4,
+    slots: 4,
+  },
+  "LoRA in bfloat16, critic, reference": {
+    shape: large,
+    dtype: "bfloat16",
+    critic: "model",
+    lora: { rank: 8, targets: [...all] },
+    reference: true,
+    ...rows,
+  },
+  "LoRA in float32, shared critic, checkpointing": {
+    shape: large,
+    dtype: "float32",
+    critic: "shared",
+    activationCheckpointing: true,
+    lora: { rank: 8, targets: ["q_proj", "v_proj"] },
+    ...rows,
+  },
+  "small, critic": { shape: small, dtype: "float32", critic: "model", ...rows, row: 200, slots: 64 },
+  "small, shared critic, two threads": {
+    shape: small,
+    dtype: "float32",
+    critic: "shared",
+    threads: 2,
+    ...rows,
+    row: 200,
+    rows: 32,
+    slots: 64,
+  },
+  "small in bfloat16": {
+    shape: small,
+    dtype: "bfloat16",
+    critic: "shared",
+    ...rows,
+    row: 400,
+    slots: 64,
+  },
+  "the widths of Qwen2.5-0.5B, two layers": {
+    shape: {
+      vocabularySize: 151_936,
+      hiddenSize: 896,
+      intermediateSize: 4864,
+      layers: 2,
+      heads: 14,
+      keyValueHeads: 2,
+      maxPositions: 1024,
+    },
+    dtype: "bfloat16",
+    critic: "none",
+    moments: "int8",
+    microBatchTokens: 256,
+    row: 256,
+    rows: 2,
+    slots: 8,
+  },
+};
+
+describe("predictions are within 10 % of the counted peak", () => {
+  test.each(Object.entries(cases))(
+    "%s",
+    async (_, one) => {
+      for (const { phase, predicted, actual, parts } of await measure(one)) {
+        const ratio = predicted / actual;
+        expect(ratio, `${phase}: ${predicted} predicted (${parts}), ${actual} counted`).toBeGreaterThan(0.9);
+        expect(ratio, `${phase}: ${predicted} predicted (${parts}), ${actual} counted`).toBeLessThan(1.1);
+      }
+    },
+    300_000,
+  );
+});
