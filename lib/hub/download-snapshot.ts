@@ -89,12 +89,11 @@ export async function downloadSnapshot(
   const download = new SnapshotDownload(client, repository, { id, commit }, options);
   // The index must be there before it is known which weights there are; a single file is known at once.
   const isSharded = options.weights && !paths.has("model.safetensors");
-  if (!isSharded) {
-    const weights = options.weights ? filesOf(listed, weightFiles(paths, ""), id) : [];
-    return download.fetch([...first, ...weights]);
+  const known = options.weights && !isSharded ? filesOf(listed, weightFiles(paths, ""), id) : [];
+  await download.fetch([...first, ...known]);
+  if (isSharded) {
+    await download.fetch(filesOf(listed, weightFiles(paths, repository.snapshot(commit)), id));
   }
-  await download.fetch(first);
-  await download.fetch(filesOf(listed, weightFiles(paths, repository.snapshot(commit)), id));
 }
 
 function filesOf(listed: Map<string, RemoteFile>, paths: string[], id: string): RemoteFile[] {

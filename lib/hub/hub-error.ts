@@ -82,3 +82,8 @@ function unauthorized({ id, endpoint, hasToken }: HubRequest, status: number): S
     : `check the spelling of the id; for a private model set HF_TOKEN to a token from ${endpoint}/settings/tokens`;
   return new SpaError("HUB_UNAUTHORIZED", message, { hint });
 }
+
+/** What to do where a model is not in the cache and there is no network. */
+export function offlineHint(id: string): string {
+  return `where there is a network: spa download ${id} (or hf download ${id}), then copy the cache folder here, or give a folder`;
+}

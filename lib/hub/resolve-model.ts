@@ -2,9 +2,9 @@ import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { SpaError } from "../errors.ts";
 import { CachedRepository, isCommit } from "./cache.ts";
-import { type DownloadProgress, downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
-import { PassingFailure } from "./hub-error.ts";
-import { type Attempts, defaultAttempts, HubClient } from "./hub-fetch.ts";
+import type { DownloadProgress } from "./download-snapshot.ts";
+import { offlineHint } from "./hub-error.ts";
+import type { Attempts } from "./hub-fetch.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
 
 export interface ResolveOptions {
@@ -51,7 +51,7 @@ export function isModelFolder(source: string): boolean {
  */
 export async function resolveModel(source: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
   if (isModelFolder(source)) return { folder: existingFolder(source), commit: null };
-  const { revision = "main", weights = true, signal, attempts = defaultAttempts } = options;
+  const { revision = "main", weights = true } = options;
   checkRevision(revision);
   const settings = options.settings ?? hubSettings();
   const repository = new CachedRepository(settings.cacheFolder, source);
@@ -61,46 +61,17 @@ export async function resolveModel(source: string, options: ResolveOptions = {})
   if (isWhole && (settings.offline || isCommit(revision))) return found(cached);
   if (settings.offline) throw notInCache(source, revision, repository, weights);
 
-  await using client = new HubClient(settings, { id: source, revision }, signal);
-  let commit: string;
-  try {
-    // With a copy at hand nobody waits for a network that is down, and without not for long: nothing is under way yet.
-    const patience = { ...attempts, count: isWhole ? 1 : Math.min(attempts.count, lookups) };
-    commit = await client.persist(patience, () => remoteCommit(client, source, revision), retryNote(options));
-  } catch (error) {
-    if (!isWhole || !mayUseCache(error)) throw unreachable(error, source);
-    options.onNote?.(`${(error as Error).message}; using ${cached} from the cache`);
-    return found(cached);
-  }
-  try {
-    if (repository.missing(commit, weights).length > 0) {
-      await downloadSnapshot(client, repository, source, commit, { ...options, weights, attempts });
-    }
-    // A ref must lead to a whole snapshot where there is one.
-    if (weights || !isWhole) repository.setRef(revision, commit);
-  } catch (error) {
-    throw unwritable(error, settings.cacheFolder);
-  }
+  // The network's libraries are loaded only where there is something to ask.
+  const { fetchModel } = await import("./fetch-model.ts");
+  const commit = await fetchModel(
+    { id: source, revision, repository, weights },
+    isWhole ? cached : undefined,
+    {
+      ...options,
+      settings,
+    },
+  );
   return found(commit);
-}
-
-/** How often a revision is asked for. */
-const lookups = 4;
-
-/** An error of the file system, as one about the cache. */
-function unwritable(error: unknown, folder: string): unknown {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (error instanceof SpaError || !["EACCES", "EEXIST", "ENOTDIR", "EPERM", "EROFS"].includes(code ?? "")) {
-    return error;
-  }
-  return new SpaError("HUB_FAILED", `the cache ${folder} cannot be written: ${message}`, {
-    hint: "set HF_HOME to a folder in which you may write",
-    cause: error,
-  });
-}
-
-function retryNote({ onNote }: ResolveOptions): ((reason: string, seconds: number) => void) | undefined {
-  return onNote && ((reason, seconds) => onNote(`${reason}; again in ${seconds} s`));
 }
 
 function existingFolder(source: string): string {
@@ -119,27 +90,6 @@ function checkRevision(revision: string): void {
   });
 }
 
-/** What is in the cache serves when the Hub does not answer or no longer gives access; a wrong revision stays wrong. */
-function mayUseCache(error: unknown): boolean {
-  return error instanceof SpaError && (error.code === "HUB_FAILED" || error.code === "HUB_UNAUTHORIZED");
-}
-
-/** No connection at all, and nothing in the cache. */
-function unreachable(error: unknown, id: string): unknown {
-  if (!(error instanceof SpaError) || error.code !== "HUB_FAILED") return error;
-  const failure = error.cause;
-  const isConnection = failure instanceof PassingFailure && failure.cause !== undefined;
-  if (!isConnection) return error;
-  return new SpaError(
-    "HUB_OFFLINE",
-    `${id} is not in the cache, and the Hub cannot be reached: ${failure.message}`,
-    {
-      hint: offlineHint(id),
-      cause: error,
-    },
-  );
-}
-
 function notInCache(id: string, revision: string, repository: CachedRepository, weights: boolean): SpaError {
   const commit = repository.commitOf(revision);
   const missing = commit === undefined ? [] : repository.missing(commit, weights);
@@ -150,8 +100,4 @@ function notInCache(id: string, revision: string, repository: CachedRepository, 
   return new SpaError("HUB_OFFLINE", `${why}, and HF_HUB_OFFLINE forbids to fetch it`, {
     hint: offlineHint(id),
   });
-}
-
-function offlineHint(id: string): string {
-  return `where there is a network: spa download ${id} (or hf download ${id}), then copy the cache folder here, or give a folder`;
 }

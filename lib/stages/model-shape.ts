@@ -2,7 +2,7 @@ import type { Config } from "../config/schema.ts";
 import { CachedRepository } from "../hub/cache.ts";
 import { knownModels } from "../hub/known-models.ts";
 import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
-import { hubSettings } from "../hub/settings.ts";
+import { type HubSettings, hubSettings } from "../hub/settings.ts";
 import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
 import { readModelConfig } from "../native/model-folder.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
@@ -31,16 +31,22 @@ export async function modelForEstimates(config: Config): Promise<EstimatedModel>
     return { shape: completeModelConfig(nanoShape(config, tokenizer)), tokenizer, isStandIn: false };
   }
   const known = knownModels[model.path];
-  if (known && !isModelFolder(model.path) && !isCached(model.path, model.revision)) {
+  const settings = hubSettings();
+  const isAtHand = isModelFolder(model.path) || isCached(settings, model.path, model.revision);
+  if (known && !isAtHand) {
     const shape = completeModelConfig({ ...known, endTokens: [...known.endTokens] });
     return { shape, tokenizer: new WordTokenizer(), isStandIn: true };
   }
-  const { folder } = await resolveModel(model.path, { revision: model.revision, weights: false });
+  const { folder } = await resolveModel(model.path, {
+    revision: model.revision,
+    weights: false,
+    settings: { ...settings, offline: settings.offline || isAtHand },
+  });
   return { shape: await readModelConfig(folder), tokenizer: loadTokenizer(folder), isStandIn: false };
 }
 
-function isCached(id: string, revision: string): boolean {
-  const repository = new CachedRepository(hubSettings().cacheFolder, id);
+function isCached({ cacheFolder }: HubSettings, id: string, revision: string): boolean {
+  const repository = new CachedRepository(cacheFolder, id);
   const commit = repository.commitOf(revision);
   return commit !== undefined && repository.missing(commit, false).length === 0;
 }
