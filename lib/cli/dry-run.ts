@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
 import type { Config } from "../config/schema.ts";
+import { withMemorySettings } from "../memory/resolve.ts";
 import { environmentFactory } from "../pipeline.ts";
 import { formatFigure } from "../run/progress.ts";
 import { estimateRun } from "../stages/estimate.ts";
@@ -28,5 +29,7 @@ export async function describeRun(config: Config): Promise<string> {
     "",
     ...describePlan(estimate.memory).split("\n"),
   ];
-  return `${stringify(config)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
+  const { budget, settings } = estimate.memory;
+  const resolved = budget === null ? config : withMemorySettings(config, settings);
+  return `${stringify(resolved)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
 }

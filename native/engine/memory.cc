@@ -81,8 +81,9 @@ bool is_out_of_memory(const std::exception_ptr& exception) {
   } catch (const c10::OutOfMemoryError&) {
     return true;
   } catch (const c10::Error& error) {
-    // libtorch's CPU allocator throws its general error.
-    return std::string(error.what_without_backtrace()).find("allocate memory") != std::string::npos;
+    // libtorch's CPU allocator and cuBLAS throw the general error.
+    const std::string text = error.what_without_backtrace();
+    return text.find("allocate memory") != std::string::npos || text.find("ALLOC_FAILED") != std::string::npos;
   } catch (const std::bad_alloc&) {
     return true;
   } catch (...) {

@@ -112,6 +112,61 @@ TEST_CASE("gradients with activation checkpointing are the same to the last bit,
   }
 }
 
+TEST_CASE("checkpointing draws an adapter's dropout masks again, the same ones") {
+  kernels::install_host_allocator();
+  const auto backbone = Model::create(large_config(), {.seed = 5});
+  AdapterConfig adapter;
+  adapter.rank = 4;
+  adapter.scale = 2;
+  adapter.dropout = 0.3;
+  adapter.targets.fill(true);
+  const auto plain = Model::add_adapter(backbone, adapter, true, 1), same = plain->clone(true);
+  const TokenRows rows({100, 60, 80}, backbone->config().vocab, 3);
+  const auto mask = full_mask(rows);
+  TrainerOptions options;
+  options.dropout_seed = 9;
+  Trainer everything(plain, nullptr, options);
+  options.activation_checkpointing = true;
+  Trainer inputs(same, nullptr, options);
+  for (int step = 0; step < 2; ++step) {
+    const StepMetrics a = everything.step(sft_batch(rows, mask), {}), b = inputs.step(sft_batch(rows, mask), {});
+    CHECK(a.loss == b.loss);
+    CHECK(a.gradient_norm == b.gradient_norm);
+  }
+  CHECK(at::equal(plain->flat(), same->flat()));
+}
+
+TEST_CASE("actor and critic that run out of memory are updated together or not at all") {
+  kernels::install_host_allocator();
+  const auto actor = Model::create(large_config(), {.seed = 5});
+  const auto critic = actor->clone(true);
+  const TokenRows rows({150, 150, 150, 150}, actor->config().vocab, 3);
+  const auto mask = full_mask(rows);
+  const std::vector<float> zeros(rows.tokens.size(), 0.0f), ones(rows.tokens.size(), 1.0f);
+  TrainBatch batch{rows.view(), mask, zeros, ones, {}, {}, mask, zeros, ones};
+  LossOptions loss;
+  loss.kind = LossKind::ppo;
+  Trainer trainer(actor, critic, {});
+  const at::Tensor before = actor->flat().clone(), critic_before = critic->flat().clone();
+  const auto gradients = static_cast<int64_t>(actor->flat().nbytes());
+  // Room for the actor's pass, not for the critic's gradients beside it.
+  kernels::set_host_memory_limit(current() + 2 * gradients - (1 << 20));
+  std::string code;
+  try {
+    trainer.step(batch, loss);
+  } catch (const Error& error) {
+    code = error.code;
+  }
+  kernels::set_host_memory_limit(0);
+  CHECK(code == "OUT_OF_MEMORY");
+  CHECK(at::equal(actor->flat(), before));
+  CHECK(at::equal(critic->flat(), critic_before));
+  CHECK(trainer.step_count() == 0);
+  trainer.step(batch, loss);
+  CHECK(!at::equal(actor->flat(), before));
+  CHECK(!at::equal(critic->flat(), critic_before));
+}
+
 TEST_CASE("log-probs and their gradients take less than an eighth of the logits") {
   kernels::install_host_allocator();
   const int64_t vocab = 151936, tokens = 1024, width = 64;

@@ -8,6 +8,7 @@ import { exitCodes } from "../../lib/cli/exit-codes.ts";
 import { loadConfig } from "../../lib/config/load.ts";
 import { presetNames } from "../../lib/config/presets.ts";
 import { configSchema } from "../../lib/config/schema.ts";
+import type { MemoryPlan } from "../../lib/memory/plan.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { spa, start, writeTinyConfig } from "./spa.ts";
 
@@ -36,6 +37,7 @@ describe("help", () => {
       "sft",
       "ppo",
       "eval",
+      "plan",
       "presets",
       "doctor",
       "setup",
@@ -77,6 +79,31 @@ describe("presets", () => {
     const { child, end } = start(folder, ["presets", "nano-sudoku"]);
     child.stdout!.destroy();
     expect(await end).toMatchObject({ code: 0, stderr: "" });
+  });
+});
+
+describe("plan", () => {
+  test("a table of stages with what was chosen to fit, or as JSON", async () => {
+    const { code, stdout } = await spa(folder, ["plan", "tiny.yaml", "--memory", "1GB"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^stage +while +weights +gradients/m);
+    expect(stdout).toMatch(/^ppo +sampling .* MB/m);
+    expect(stdout).toMatch(/: fits \(950 MB of 1.00 GB/);
+    const json = await spa(folder, ["plan", "tiny.yaml", "--memory", "1GB", "--json"]);
+    const plan = JSON.parse(json.stdout) as MemoryPlan;
+    expect(plan).toMatchObject({ fits: true, budget: 1e9, device: "cpu" });
+    expect(plan.stages.map(({ stage }) => stage)).toEqual(["base", "self-play", "sft", "ppo", "evaluate"]);
+  });
+
+  test("a published model needs no files; what does not fit says what would, with code 1", async () => {
+    const settings = ["model=Qwen/Qwen2.5-3B-Instruct", "engine.device=cuda", "engine.dtype=bfloat16"];
+    const { code, stdout } = await spa(folder, ["plan", "tiny.yaml", ...settings, "--memory", "24GB"]);
+    expect(code).toBe(1);
+    expect(stdout).toContain("does not fit");
+    expect(stdout).toContain("lora={}");
+    const wrong = await spa(folder, ["plan", "tiny.yaml", "--memory", "plenty"]);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain("24GB");
   });
 });
 

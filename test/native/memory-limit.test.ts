@@ -58,6 +58,15 @@ test("what passes the limit is OUT_OF_MEMORY, and the engine goes on", async () 
   await free.createModel({ ...shape, hiddenSize: 512 });
 });
 
+test("settings of memory are checked", async () => {
+  for (const memoryLimit of [0, -1, 1.5, "24GB" as unknown as number])
+    await failure(Engine.create({ device: "cpu", threads: 1, memoryLimit }), "BAD_ARGUMENT");
+  const own = await engineWith();
+  const model = await own.createModel({ ...shape, vocabularySize: 64 });
+  const wrong = [{ moments: "int4" }, { activationCheckpointing: 1 }] as object[];
+  for (const options of wrong) await failure(() => createTrainer(model, options), "BAD_ARGUMENT");
+});
+
 test("two engines of a process cannot want different limits", async () => {
   const first = await engineWith(2 ** 30);
   const error = await failure(
