@@ -63,11 +63,13 @@ function workBytes({ shape, settings, width }: MemoryModel): { forward: number; 
   };
 }
 
-/** ATen's attention on a GPU holds the scores of one sequence at a time. */
-function attentionBytes({ shape, settings, width }: MemoryModel, row: number, training: boolean): number {
+/** ATen's attention on a GPU holds scores of one sequence, of some queries at a time, and its operands head by head. */
+function attentionBytes(model: MemoryModel, row: number, training: boolean): number {
+  const { shape, settings, sizes, width } = model;
   if (settings.device === "cpu") return 0;
-  const scores = shape.heads * row * row;
-  return scores * (training ? 24 : 16) + 6 * row * shape.heads * shape.headDimension * width;
+  const scores = Math.min(shape.heads * row * row, sizes.attentionScores);
+  const operand = row * shape.heads * shape.headDimension;
+  return scores * (training ? 24 : 16) + operand * (3 * width + (training ? 8 : 0));
 }
 
 /** Tokens that a micro-batch holds: at most as many as there are, and never less than a row. */

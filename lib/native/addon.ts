@@ -89,6 +89,8 @@ export interface NativeWorkSizes {
   /** Logits that exist at a time in scoring and training, and while sampling. */
   logits: number;
   samplingLogits: number;
+  /** Attention scores of one sequence, all heads, that exist at a time on a GPU. */
+  attentionScores: number;
   /** Copies of weights in the layout of the CPU kernels. */
   packedBytes: number;
   cacheBlockTokens: number;

@@ -80,6 +80,7 @@ Napi::Value work_sizes_function(const Napi::CallbackInfo& info) {
     set("inferenceTokens", sizes.inference_tokens);
     set("logits", sizes.logits);
     set("samplingLogits", sizes.sampling_logits);
+    set("attentionScores", sizes.attention_scores);
     set("packedBytes", sizes.packed_bytes);
     set("cacheBlockTokens", sizes.cache_block_tokens);
     return result;

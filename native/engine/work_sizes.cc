@@ -2,6 +2,7 @@
 
 #include "engine/kv_cache.h"
 #include "engine/parallel.h"
+#include "kernels/attention.h"
 #include "kernels/linear.h"
 #include "kernels/log_prob.h"
 
@@ -30,6 +31,7 @@ WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device
   sizes.inference_tokens = sizes.side_by_side ? small_model_tokens : large_model_tokens;
   sizes.logits = kernels::logits_budget(device);
   sizes.sampling_logits = int64_t{1} << 24;
+  sizes.attention_scores = kernels::attention_scores;
   sizes.packed_bytes = packed_bytes_of(config, dtype, device);
   sizes.cache_block_tokens = KvCache::block_tokens;
   return sizes;

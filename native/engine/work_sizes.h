@@ -15,6 +15,7 @@ struct WorkSizes {
   int64_t inference_tokens = 0;  // tokens of one pass without gradients (scoring, prefill)
   int64_t logits = 0;            // that exist at a time in scoring and training, in numbers
   int64_t sampling_logits = 0;   // and while sampling
+  int64_t attention_scores = 0;  // of one sequence, all heads, that exist at a time on a GPU
   int64_t packed_bytes = 0;      // copies of weights in the layout of the CPU kernels
   int64_t cache_block_tokens = 0;
 };

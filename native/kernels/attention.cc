@@ -46,11 +46,21 @@ Operands operands(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, 
           heads(shape.heads + shape.kv_heads, shape.kv_heads).repeat_interleave(group, 0)};
 }
 
-at::Tensor masked_scores(const Operands& o, float scale) {
-  const int64_t length = o.q.size(1);
-  const at::Tensor future = at::ones({length, length}, o.q.options().dtype(at::kBool)).triu(1);
+/// Scores of queries [begin, begin + count) with the keys that they see: [heads, count, begin + count], scaled, wide.
+at::Tensor masked_scores(const Operands& o, float scale, int64_t begin, int64_t count) {
+  const int64_t seen = begin + count;
+  const at::Tensor future = at::ones({count, seen}, o.q.options().dtype(at::kBool)).triu(begin + 1);
   const at::ScalarType type = o.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::matmul(o.q, o.k.transpose(1, 2)).to(type).mul(scale).masked_fill(future, -INFINITY);
+  const at::Tensor products =
+      at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2));
+  return products.to(type).mul_(scale).masked_fill_(future, -INFINITY);
+}
+
+/// Calls body(begin, count) for runs of queries whose scores fit attention_scores.
+template <typename Body>
+void for_queries(const HeadShape& shape, int64_t length, const Body& body) {
+  const int64_t step = std::clamp<int64_t>(attention_scores / (shape.heads * length), 1, length);
+  for (int64_t begin = 0; begin < length; begin += step) body(begin, std::min(step, length - begin));
 }
 
 AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
@@ -63,10 +73,13 @@ AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, co
     const int64_t length = at[i + 1] - at[i];
     if (length == 0) continue;
     const Operands o = operands(qkv, shape, at[i], length);
-    const at::Tensor scores = masked_scores(o, shape.scale);
-    lse.narrow(1, at[i], length).copy_(scores.logsumexp(2));
-    const at::Tensor mixed = at::matmul(at::softmax(scores, 2).to(qkv.scalar_type()), o.v);
-    output.narrow(0, at[i], length).copy_(mixed.transpose(0, 1).reshape({length, -1}));
+    for_queries(shape, length, [&](int64_t begin, int64_t count) {
+      at::Tensor scores = masked_scores(o, shape.scale, begin, count);
+      lse.narrow(1, at[i] + begin, count).copy_(scores.logsumexp(2));
+      scores = at::softmax(scores, 2).to(qkv.scalar_type());
+      const at::Tensor mixed = at::matmul(scores, o.v.narrow(1, 0, begin + count));
+      output.narrow(0, at[i] + begin, count).copy_(mixed.transpose(0, 1).reshape({count, -1}));
+    });
   }
   return {output, lse};
 }
@@ -74,26 +87,37 @@ AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, co
 at::Tensor aten_backward(const at::Tensor& grad, const at::Tensor& qkv, const HeadShape& shape,
                          const at::Tensor& offsets) {
   const at::Tensor result = at::zeros_like(qkv);
+  const at::ScalarType narrow = qkv.scalar_type();
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   const int64_t group = shape.heads / shape.kv_heads;
   for (int64_t i = 0; i + 1 < offsets.numel(); ++i) {
     const int64_t length = at[i + 1] - at[i];
     if (length == 0) continue;
     const Operands o = operands(qkv, shape, at[i], length);
-    const at::Tensor p = at::softmax(masked_scores(o, shape.scale), 2);
     const at::Tensor g =
         grad.narrow(0, at[i], length).view({length, shape.heads, shape.head_dim}).transpose(0, 1);
-    const at::Tensor dp = at::matmul(g, o.v.transpose(1, 2)).to(p.scalar_type());
-    const at::Tensor ds = (p * (dp - (p * dp).sum(2, true)) * shape.scale).to(qkv.scalar_type());
+    const at::Tensor target =
+        result.narrow(0, at[i], length).view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
+    const auto wide = o.q.options().dtype(narrow == at::kDouble ? at::kDouble : at::kFloat);
+    const at::Tensor grad_k = at::zeros(o.k.sizes(), wide), grad_v = at::zeros(o.v.sizes(), wide);
+    for_queries(shape, length, [&](int64_t begin, int64_t count) {
+      const int64_t seen = begin + count;
+      const at::Tensor p = at::softmax(masked_scores(o, shape.scale, begin, count), 2);
+      const at::Tensor own = g.narrow(1, begin, count);
+      grad_v.narrow(1, 0, seen).add_(at::matmul(p.to(narrow).transpose(1, 2), own));
+      at::Tensor ds = at::matmul(own, o.v.narrow(1, 0, seen).transpose(1, 2)).to(p.scalar_type());
+      ds.sub_((p * ds).sum(2, true)).mul_(p).mul_(shape.scale);
+      ds = ds.to(narrow);
+      target.narrow(0, begin, count)
+          .narrow(1, 0, shape.heads)
+          .copy_(at::matmul(ds, o.k.narrow(1, 0, seen)).transpose(0, 1));
+      grad_k.narrow(1, 0, seen).add_(at::matmul(ds.transpose(1, 2), o.q.narrow(1, begin, count)));
+    });
     const auto grouped = [&](const at::Tensor& x) {
       return x.view({shape.kv_heads, group, length, shape.head_dim}).sum(1).transpose(0, 1);
     };
-    const at::Tensor target =
-        result.narrow(0, at[i], length).view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-    target.narrow(1, 0, shape.heads).copy_(at::matmul(ds, o.k).transpose(0, 1));
-    target.narrow(1, shape.heads, shape.kv_heads).copy_(grouped(at::matmul(ds.transpose(1, 2), o.q)));
-    target.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads)
-        .copy_(grouped(at::matmul(p.to(qkv.scalar_type()).transpose(1, 2), g)));
+    target.narrow(1, shape.heads, shape.kv_heads).copy_(grouped(grad_k));
+    target.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads).copy_(grouped(grad_v));
   }
   return result;
 }

@@ -11,6 +11,9 @@ namespace spa::kernels {
 /// Heads of a fused qkv row [(heads + 2 * kv_heads) * head_dim]: q heads, k heads, v heads.
 using cpu::HeadShape;
 
+/// Scores that exist at a time where ATen computes attention (on a GPU): queries are taken some at a time.
+constexpr int64_t attention_scores = int64_t{1} << 24;
+
 struct AttentionResult {
   at::Tensor output;       // [tokens, heads * head_dim]
   at::Tensor log_sum_exp;  // float32 [heads, tokens], of the scaled scores; for the gradient

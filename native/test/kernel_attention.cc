@@ -44,6 +44,21 @@ const std::vector<Case>& cases() {
 
 }  // namespace
 
+TEST_CASE("attention: a sequence whose scores are taken in parts") {
+  const kernels::HeadShape shape{16, 2, 8, 0.35f};
+  const std::vector<int64_t> lengths = {1100, 3};
+  REQUIRE(shape.heads * lengths[0] * lengths[0] > kernels::attention_scores);
+  const at::Tensor offsets = test::offsets_of(lengths);
+  const at::Tensor qkv = test::random({1103, (16 + 2 * 2) * 8}, 1) * 1.5, grad = test::random({1103, 16 * 8}, 2);
+  const auto own = kernels::attention(qkv, shape, offsets);
+  const auto parts = kernels::attention(qkv.to(at::kDouble), shape, offsets);
+  CHECK(error(own.output, parts.output) < 1e-5);
+  CHECK(error(own.log_sum_exp, parts.log_sum_exp) < 1e-5);
+  CHECK(error(kernels::attention_backward(grad, qkv, own, shape, offsets),
+              kernels::attention_backward(grad.to(at::kDouble), qkv.to(at::kDouble), parts, shape, offsets)) <
+        1e-4);
+}
+
 TEST_CASE("attention: values and gradients over ragged sequences and grouped heads") {
   test::on_each_isa([] {
     for (const Case& c : cases()) {

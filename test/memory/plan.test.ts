@@ -1,5 +1,6 @@
 // Plans of published shapes, and budgets that are kept.
 import { expect, test } from "vitest";
+import { loadConfig } from "../../lib/config/load.ts";
 import { type Config, configSchema } from "../../lib/config/schema.ts";
 import { knownModels } from "../../lib/hub/known-models.ts";
 import { parameterCount } from "../../lib/memory/model-memory.ts";
@@ -97,6 +98,18 @@ test("3B fits 24 GB with LoRA: one backbone, gradients and moments of the adapte
   expect(update.weights).toBeGreaterThan(2 * 3_085_938_688);
   expect(update.weights).toBeLessThan(2.1 * 3_085_938_688);
   expect(update.moments).toBeLessThan(1e9);
+});
+
+test.each([
+  ["qwen2.5-0.5b-sokoban", half, 24e9, []],
+  ["qwen2.5-1.5b-sokoban", one, 80e9, []],
+  ["qwen2.5-3b-sokoban", three, 24e9, ["lora={}"]],
+])("the preset %s fits", (preset, model, budget, settings) => {
+  const config = loadConfig(preset, ["engine.device=cuda", ...settings]);
+  const plan = planMemory(config, shapeOf(model), budget);
+  expect(plan.fits).toBe(true);
+  expect(plan.settings.moments).toBe("float32");
+  expect(plan.settings.rolloutSlots).toBeGreaterThanOrEqual(64);
 });
 
 test("less memory leads to smaller micro-batches and fewer slots; what is fixed stays", () => {
