@@ -5,7 +5,6 @@
 #include "doctest_torch.h"
 #include "engine/session.h"
 #include "engine/trainer.h"
-#include "kernels/dropout_mask.h"
 #include "reference_decoder.h"
 
 using namespace spa;
@@ -215,24 +214,6 @@ TEST_CASE("gradients of A and B agree with finite differences in double precisio
       }
     }
   }
-}
-
-TEST_CASE("dropout keeps its share of elements and depends on the place alone") {
-  const at::Tensor x = at::ones({40, 37});
-  const at::Tensor rows = at::arange(40) * 1000003;
-  const kernels::DropoutKey key = dropout_key(1, 2, 3, Target::up, 0.25);
-  const at::Tensor y = kernels::dropout(x, rows, key);
-  const double kept = (y > 0).to(at::kDouble).mean().item<double>();
-  CHECK(kept == doctest::Approx(0.75).epsilon(0.03));
-  CHECK(y.max().item<double>() == doctest::Approx(1 / 0.75));
-  const at::Tensor chosen = at::tensor({7, 3, 3, 39}, at::kLong);
-  CHECK(kernels::dropout(x.index_select(0, chosen), rows.index_select(0, chosen), key)
-            .equal(y.index_select(0, chosen)));
-  for (const at::ScalarType type : {at::kDouble, at::kBFloat16})
-    CHECK((kernels::dropout(x.to(type), rows, key) > 0).equal(y > 0));
-  for (const auto& other : {dropout_key(2, 2, 3, Target::up, 0.25), dropout_key(1, 3, 3, Target::up, 0.25),
-                            dropout_key(1, 2, 4, Target::up, 0.25), dropout_key(1, 2, 3, Target::gate, 0.25)})
-    CHECK(!kernels::dropout(x, rows, other).equal(y));
 }
 
 TEST_CASE("cached decoding agrees with packed scoring") {

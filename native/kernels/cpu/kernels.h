@@ -46,6 +46,9 @@ void log_prob_backward(float* logits, int64_t ld, const int64_t* target, float i
 void sample(const float* logits, int64_t ld, const SamplingScalars& options, const uint64_t* streams,
             const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab);
 
+void dropout(const float* x, int64_t ldx, const int64_t* numbers, const DropoutMask& mask, float* y,
+             int64_t ldy, int64_t rows, int64_t width);
+
 void adamw(float* parameter, const float* gradient, float* first_moment, float* second_moment,
            Bf16* parameter_bf16, const AdamWScalars& scalars, int64_t n);
 double squared_norm(const float* x, int64_t n);

@@ -28,6 +28,7 @@ const Table table = {
     .log_prob = log_prob,
     .log_prob_backward = log_prob_backward,
     .sample = sample,
+    .dropout = dropout,
     .adamw = adamw,
     .squared_norm = squared_norm,
     .add = add,

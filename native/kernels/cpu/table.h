@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "kernels/dropout_mask.h"
+
 namespace spa::kernels::cpu {
 
 /// bfloat16 as bits.
@@ -143,6 +145,11 @@ struct Table {
   /// positions[r]).
   void (*sample)(const float* logits, int64_t ld, const SamplingScalars& options, const uint64_t* streams,
                  const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab);
+
+  // --- dropout
+  /// y = x where `mask` keeps row numbers[r] and column j, times the mask's factor, else 0. y may be x.
+  void (*dropout)(const float* x, int64_t ldx, const int64_t* numbers, const DropoutMask& mask, float* y,
+                  int64_t ldy, int64_t rows, int64_t width);
 
   // --- vectors
   /// One AdamW update of n elements; parameter_bf16 (may be null) receives the rounded parameter.

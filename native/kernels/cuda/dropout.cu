@@ -13,11 +13,10 @@ __global__ void dropout_kernel(const T* x, const int64_t* numbers, int64_t rows,
   const int64_t i = static_cast<int64_t>(blockIdx.x) * block_threads + threadIdx.x;
   if (i >= rows * groups) return;
   const int64_t row = i / groups, group = i % groups;
-  float factors[4];
-  mask.factors(numbers[row], group, factors);
+  const PhiloxBlock block = philox4x32(mask.seed, DropoutMask::counter(numbers[row], group), mask.stream);
   for (int64_t k = 0; k < 4 && group * 4 + k < width; ++k) {
     const int64_t at = row * width + group * 4 + k;
-    y[at] = narrow<T>(widen(x[at]) * factors[k]);
+    y[at] = narrow<T>(block.word[k] >= mask.threshold ? widen(x[at]) * mask.factor : 0.0f);
   }
 }
 
