@@ -1,14 +1,9 @@
+import { type AdapterSettings, adapterSize } from "../native/adapter-config.ts";
 import type { Device, Dtype, Moments, NativeWorkSizes } from "../native/addon.ts";
 import { loadAddon } from "../native/loader.ts";
 import { type ModelConfig, nativeModelConfig } from "../native/model-config.ts";
 
 // What a model takes by itself: weights, and what training adds to each of them.
-
-/** A low-rank adapter's part in memory. */
-export interface AdapterShape {
-  rank: number;
-  targets: readonly string[];
-}
 
 /** How a model is run; what decides its memory beside its shape. */
 export interface MemorySettings {
@@ -20,7 +15,7 @@ export interface MemorySettings {
   rolloutSlots: number;
   activationCheckpointing: boolean;
   moments: Moments;
-  lora: AdapterShape | null;
+  lora: Pick<AdapterSettings, "rank" | "targets"> | null;
 }
 
 /** A model's shape with what the engine makes of it. */
@@ -62,24 +57,9 @@ export function parameterCount(shape: ModelConfig): number {
   return layers * layer + embeddings + hidden;
 }
 
-/** Weights of an adapter: A [rank, in] and B [out, rank] of each target. */
-export function adapterParameterCount(shape: ModelConfig, { rank, targets }: AdapterShape): number {
-  const { hidden, inner, query, keyValue } = layerWidths(shape);
-  const sides: Record<string, number> = {
-    q_proj: hidden + query,
-    k_proj: hidden + keyValue,
-    v_proj: hidden + keyValue,
-    o_proj: query + hidden,
-    gate_proj: hidden + inner,
-    up_proj: hidden + inner,
-    down_proj: inner + hidden,
-  };
-  return shape.layers * rank * targets.reduce((sum, target) => sum + (sides[target] ?? 0), 0);
-}
-
 /** Weights that an update changes: all of them, or the adapter's. */
 export function trainedParameters({ shape, settings }: MemoryModel): number {
-  return settings.lora === null ? parameterCount(shape) : adapterParameterCount(shape, settings.lora);
+  return settings.lora === null ? parameterCount(shape) : adapterSize(shape, settings.lora).parameters;
 }
 
 /** Bytes of the models of a stage: trained ones and frozen ones. With adapters they share one backbone. */
@@ -87,7 +67,7 @@ export function weightBytes(model: MemoryModel, models: number): number {
   const { shape, settings, sizes, width } = model;
   const whole = parameterCount(shape) * width + sizes.packedBytes + rotaryBytes(shape);
   if (settings.lora === null) return models * whole;
-  return whole + models * (adapterParameterCount(shape, settings.lora) * width + rotaryBytes(shape));
+  return whole + models * (adapterSize(shape, settings.lora).parameters * width + rotaryBytes(shape));
 }
 
 /** Tables of cosines and sines of the positions in use; 512 at least, doubled when they grow. */

@@ -9,6 +9,7 @@ import {
   type Engine,
   type Model,
   type StepMetrics,
+  type TrainerOptions,
 } from "../../lib/index.ts";
 import {
   expectClose,
@@ -349,6 +350,24 @@ describe("models on one backbone", () => {
     expect(bare.version).toBe(own.version);
     await failure(session.generate([0], { maxNewTokens: 1 }), "STALE_CACHE");
     expect(await fingerprint(model)).toEqual(await fingerprint(own));
+  });
+
+  test("activation checkpointing makes the same dropout masks again; 8-bit moments train an adapter, too", async () => {
+    const batch = pack(someRows([30, 20, 11]));
+    const mask = new Uint8Array(batch.tokens.length).fill(1);
+    const own = await engine.createModel(smallShape);
+    const trained = async (options: TrainerOptions) => {
+      await using model = await own.addAdapter({ rank: 4, alpha: 8, dropout: 0.2, seed: 1 });
+      await using trainer = createTrainer(model, { seed: 2, ...options });
+      let loss = 0;
+      for (let step = 0; step < 4; step++)
+        ({ loss } = await trainer.step({ ...batch, mask }, { kind: "sft" }));
+      return { loss, logProbs: await fingerprint(model) };
+    };
+    const plain = await trained({});
+    expect(await trained({ activationCheckpointing: true })).toEqual(plain);
+    const small = await trained({ moments: "int8" });
+    expect(Math.abs(small.loss - plain.loss)).toBeLessThan(0.02);
   });
 
   test("the same seed gives the same adapter", async () => {
