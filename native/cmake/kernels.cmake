@@ -1,5 +1,8 @@
 # native/kernels/*.cc is compiled once; native/kernels/cpu/*.cc once per instruction set, in a namespace of its own
-# (SPA_ISA_NAMESPACE); native/kernels/cuda/*.cu with nvcc when the CUDA side is on.
+# (SPA_ISA_NAMESPACE); native/kernels/amx/*.cc once more for CPUs with AMX; native/kernels/cuda/*.cu with nvcc when the
+# CUDA side is on.
+include(CheckCXXCompilerFlag)
+
 function(spa_add_kernels)
   set(ISAS baseline)
   set(FLAGS_baseline "")
@@ -23,6 +26,19 @@ function(spa_add_kernels)
       list(APPEND OBJECTS $<TARGET_OBJECTS:spa_kernels_${isa}>)
     endif()
   endforeach()
+  set(AMX OFF)
+  if("avx512" IN_LIST ISAS AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    check_cxx_compiler_flag("-mamx-tile -mamx-bf16 -mavx512bf16" SPA_AMX_FLAGS)
+    set(AMX ${SPA_AMX_FLAGS})
+  endif()
+  if(AMX)
+    file(GLOB AMX_SOURCES CONFIGURE_DEPENDS native/kernels/amx/*.cc)
+    add_library(spa_kernels_amx OBJECT ${AMX_SOURCES})
+    target_compile_options(spa_kernels_amx PRIVATE -O3 ${FLAGS_avx512} -mamx-tile -mamx-bf16 -mavx512bf16
+                           -Wno-maybe-uninitialized)  # in the intrinsics of GCC 12
+    target_link_libraries(spa_kernels_amx PRIVATE libtorch spa_options)
+    list(APPEND OBJECTS $<TARGET_OBJECTS:spa_kernels_amx>)
+  endif()
   if(SPA_CUDA AND CUDA_SOURCES)
     add_library(spa_kernels_cuda OBJECT ${CUDA_SOURCES})
     target_link_libraries(spa_kernels_cuda PRIVATE libtorch spa_options)
@@ -34,6 +50,9 @@ function(spa_add_kernels)
     target_link_libraries(spa_kernels PUBLIC libtorch spa_options)
     if("avx512" IN_LIST ISAS)
       target_compile_definitions(spa_kernels PRIVATE SPA_X86_KERNELS=1)
+    endif()
+    if(AMX)
+      target_compile_definitions(spa_kernels PUBLIC SPA_AMX=1)
     endif()
   else()
     add_library(spa_kernels INTERFACE)

@@ -203,7 +203,10 @@ at::Tensor Decoder::hidden(const CachedBatch& batch, const KvCache& cache) const
   return forward(batch.tokens, batch.positions, attend, nullptr);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden) const { return backbone_->head(hidden); }
+at::Tensor Decoder::logits(const at::Tensor& hidden) const {
+  const auto& head = backbone_->head;
+  return head.packed.defined() ? head(hidden) : kernels::wide_linear(hidden, head.weight);
+}
 
 at::Tensor Decoder::adapter_dropout(size_t layer, Target target, const at::Tensor& x,
                                     const Activations* pass) const {

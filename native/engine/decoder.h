@@ -94,7 +94,7 @@ class Decoder {
                 const DecoderWeights& gradients) const;
   /// Hidden states of new tokens [T, hidden]; their keys and values are written to `cache`.
   at::Tensor hidden(const CachedBatch& batch, const KvCache& cache) const;
-  /// Logits [T, vocab] of hidden states.
+  /// Logits [T, vocab] of hidden states, float32 where the vocabulary is large.
   at::Tensor logits(const at::Tensor& hidden) const;
 
   const DecoderWeights& weights() const { return weights_; }

@@ -3,6 +3,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
+#include "kernels/tile_linear.h"
 
 namespace spa::kernels {
 namespace {
@@ -25,9 +26,17 @@ at::Tensor shaped_like(const at::Tensor& rows, const at::Tensor& x) {
   return result.view(sizes);
 }
 
+/// Two-dimensional view of x, or a copy.
+at::Tensor rows_of(const at::Tensor& x) { return x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}); }
+
 bool own_kernels(const at::Tensor& x, const at::Tensor& weight) {
   return path_of(x) == Path::cpu &&
          prefers_packed(weight.size(0), weight.size(1), x.scalar_type(), x.device());
+}
+
+bool tiled(const at::Tensor& x, const at::Tensor& weight) {
+  return prefers_tiles(weight.size(0), weight.size(1), x.scalar_type(), x.device()) &&
+         weight.scalar_type() == x.scalar_type() && weight.is_contiguous();
 }
 
 const float* data_or_null(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
@@ -80,6 +89,10 @@ at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Ten
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   const at::Tensor& add) {
   if (own_kernels(x, weight)) return linear(x, PackedWeight(weight), bias, add);
+  if (tiled(x, weight)) {
+    return shaped_like(
+        tile_linear(rows_of(x), weight, bias, add.defined() ? rows_of(add) : add, at::kBFloat16), x);
+  }
   const at::Tensor y = bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
   return add.defined() ? y.add_(add) : y;
 }
@@ -105,8 +118,17 @@ void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& wei
   y.addmm_(x, weight.t());
 }
 
+at::Tensor wide_linear(const at::Tensor& x, const at::Tensor& weight) {
+  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (!own_kernels(x, weight) && tiled(x, weight)) return tile_linear(x, weight, {}, {}, type);
+  return to_type(kernels::linear(x, weight), type).contiguous();
+}
+
 at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight) {
-  if (!own_kernels(grad, weight)) return at::matmul(grad, weight);
+  if (!own_kernels(grad, weight)) {
+    if (tiled(grad, weight)) return shaped_like(tile_input_gradient(rows_of(grad), weight), grad);
+    return at::matmul(grad, weight);
+  }
   const at::Tensor rows = float_rows(grad);
   const at::Tensor matrix = float_rows(weight);
   const int64_t out = matrix.size(0), in = matrix.size(1);
@@ -130,7 +152,10 @@ void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, con
     const at::Tensor g = grad.reshape({-1, out});
     if (grad_weight.defined()) {
       const at::Tensor input = x.reshape({-1, in});
-      if (g.scalar_type() == grad_weight.scalar_type()) {
+      if (prefers_tiles(out, in, g.scalar_type(), g.device()) && input.scalar_type() == at::kBFloat16 &&
+          grad_weight.scalar_type() == at::kFloat && grad_weight.is_contiguous()) {
+        tile_weight_gradient(g, input, grad_weight);
+      } else if (g.scalar_type() == grad_weight.scalar_type()) {
         grad_weight.addmm_(g.t(), input);
       } else {
         // The product is in the operands' type before it is added: of some output features at a time.

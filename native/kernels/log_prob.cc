@@ -5,6 +5,8 @@
 #include "kernels/float_tensor.h"
 #include "kernels/linear.h"
 #include "kernels/parallel.h"
+#include "kernels/tile_head.h"
+#include "kernels/tile_linear.h"
 
 namespace spa::kernels {
 namespace {
@@ -19,9 +21,11 @@ bool is_cpu(const at::Tensor& x) { return path_of(x) == Path::cpu; }
 
 at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
-/// [rows, vocab] in float32 (float64 for float64), not yet divided by the temperature.
-at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& weight) {
-  return to_type(kernels::linear(hidden, weight), wide(hidden)).contiguous();
+/// Whether the head goes through the tiles; a small one is as well off with the row kernels.
+bool tiled(const at::Tensor& hidden, const at::Tensor& weight) {
+  return prefers_tiles(weight.size(0), weight.size(1), hidden.scalar_type(), hidden.device()) &&
+         !prefers_packed(weight.size(0), weight.size(1), hidden.scalar_type(), hidden.device()) &&
+         weight.scalar_type() == at::kBFloat16 && weight.is_contiguous();
 }
 
 struct Chunk {
@@ -99,6 +103,7 @@ int64_t logits_budget(at::Device device) {
 
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                               double temperature, bool entropy, int64_t budget) {
+  if (tiled(hidden, weight)) return tile_log_probs(hidden, weight, targets.contiguous(), temperature, entropy);
   const int64_t tokens = hidden.size(0), vocab = weight.size(0);
   const auto options = hidden.options().dtype(wide(hidden));
   const TokenLogProbs result{at::empty({tokens}, options),
@@ -107,7 +112,7 @@ TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight
   const int64_t step = chunk_tokens(hidden, vocab, budget);
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
-    const at::Tensor logits = logits_of(hidden.narrow(0, begin, chunk.rows), weight);
+    const at::Tensor logits = wide_linear(hidden.narrow(0, begin, chunk.rows), weight);
     if (is_cpu(hidden)) {
       cpu_forward(logits, targets, static_cast<float>(1.0 / temperature), chunk, result);
     } else {
@@ -125,12 +130,15 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
   const int64_t tokens = hidden.size(0);
   const at::Tensor gp = grad_log_prob.contiguous();
   const at::Tensor ge = grad_entropy.defined() ? grad_entropy.contiguous() : grad_entropy;
+  if (tiled(hidden, weight) && (!grad_weight.defined() || grad_weight.is_contiguous())) {
+    return tile_log_probs_backward(hidden, weight, targets.contiguous(), temperature, forward, gp, ge, grad_weight);
+  }
   const at::Tensor result = at::empty(hidden.sizes(), hidden.options());
   const int64_t step = chunk_tokens(hidden, weight.size(0), budget);
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
     const at::Tensor input = hidden.narrow(0, begin, chunk.rows);
-    at::Tensor gradient = logits_of(input, weight);
+    at::Tensor gradient = wide_linear(input, weight);
     if (is_cpu(hidden)) {
       cpu_logit_gradient(gradient, targets, static_cast<float>(1.0 / temperature), chunk, forward, gp, ge);
     } else {

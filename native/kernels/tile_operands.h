@@ -1,0 +1,57 @@
+// Operands of the products on tiles, and how those are split over threads.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+
+#include <algorithm>
+
+#include "kernels/amx/gemm.h"
+#include "kernels/parallel.h"
+
+namespace spa::kernels {
+
+/// Multiply-adds of a tile in the time of one of the row kernels: what shares of the work are reckoned in.
+constexpr int64_t tile_speed = 8;
+
+/// Null for an undefined tensor.
+inline const amx::Bf16* bf16_data(const at::Tensor& x) {
+  return x.defined() ? static_cast<const amx::Bf16*>(x.const_data_ptr()) : nullptr;
+}
+
+/// An uninitialised bfloat16 tensor on the CPU.
+inline at::Tensor empty_bf16(at::IntArrayRef sizes) { return at::detail::empty_cpu(sizes, at::kBFloat16); }
+
+/// x [rows, columns] with unit stride along the columns.
+inline at::Tensor dense_rows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+/// B of a product, packed by all threads.
+struct Packed {
+  at::Tensor storage;
+  int64_t steps = 0;
+  int64_t columns = 0;
+
+  amx::Panels panels() const { return {bf16_data(storage), steps * amx::block * amx::block, columns}; }
+};
+
+/// pack(first panel, last panel, target) packs some panels.
+template <typename Pack>
+Packed pack_panels(int64_t depth, int64_t columns, const Pack& pack) {
+  Packed packed{empty_bf16({amx::packed_size(depth, columns)}), amx::blocks_of(depth), columns};
+  auto* target = static_cast<amx::Bf16*>(packed.storage.mutable_data_ptr());
+  parallel_rows(amx::blocks_of(columns), depth * amx::block, [&](int64_t begin, int64_t end) {
+    pack(begin, end, target);
+  });
+  return packed;
+}
+
+/// Splits `rows` rows of A, `work` multiply-adds each, over the threads in blocks: f(first row, rows).
+template <typename F>
+void parallel_blocks(int64_t rows, int64_t work, const F& f) {
+  parallel_rows(amx::blocks_of(rows), work * amx::block / tile_speed, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * amx::block;
+    f(first, std::min(rows, end * amx::block) - first);
+  });
+}
+
+}  // namespace spa::kernels
