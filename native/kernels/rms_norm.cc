@@ -41,6 +41,19 @@ RmsNormResult cpu_rms_norm(const at::Tensor& x, const at::Tensor& residual, cons
   return {output, inverse};
 }
 
+RmsNormResult cpu_rms_norm_bf16(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const at::Tensor w = dense_float(weight);
+  const int64_t width = x.size(-1), rows = row_count(x);
+  const at::Tensor output = empty_bf16(x.sizes());
+  const at::Tensor inverse = empty_float({rows});
+  parallel_rows(rows, width * 2, [&](int64_t begin, int64_t end) {
+    cpu::table().rms_norm_bf16(bf16_data(x) + begin * width, width, w.const_data_ptr<float>(),
+                               static_cast<float>(epsilon), mutable_bf16_data(output) + begin * width, width,
+                               inverse.mutable_data_ptr<float>() + begin, end - begin, width);
+  });
+  return {output, inverse};
+}
+
 }  // namespace
 
 RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
@@ -48,9 +61,8 @@ RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps
     if (path_of(x) == Path::cuda) return cuda::rms_norm(x, weight, epsilon);
   }
   if (path_of(x) == Path::aten) return aten_rms_norm(x, weight, epsilon);
-  RmsNormResult result = cpu_rms_norm(dense_float(x), {}, {}, weight, epsilon);
-  result.output = to_type(result.output, x.scalar_type());
-  return result;
+  if (x.scalar_type() == at::kBFloat16) return cpu_rms_norm_bf16(x.contiguous(), weight, epsilon);
+  return cpu_rms_norm(x.contiguous(), {}, {}, weight, epsilon);
 }
 
 AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
@@ -142,31 +154,40 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x,
   }
   if (path_of(x) == Path::aten)
     return aten_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);
-  const at::Tensor grad = dense_float(grad_output), input = dense_float(x), w = dense_float(weight);
-  const at::Tensor past = grad_sum.defined() ? dense_float(grad_sum) : grad_sum;
+  const at::ScalarType type = x.scalar_type();
+  const at::Tensor grad = to_type(grad_output, type).contiguous(), input = x.contiguous(), w = dense_float(weight);
+  const at::Tensor past = grad_sum.defined() ? to_type(grad_sum, type).contiguous() : grad_sum;
   const int64_t width = x.size(-1), rows = row_count(x);
   const int64_t blocks = (rows + partial_rows - 1) / partial_rows;
-  const at::Tensor result = empty_float(x.sizes());
+  const at::Tensor result = at::detail::empty_cpu(x.sizes(), type);
   const at::Tensor partial = empty_float({blocks, width});
   parallel_rows(blocks, partial_rows * width * 4, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * partial_rows;
-      const int64_t at = first * width;
+      const int64_t first = block * partial_rows, count = std::min(partial_rows, rows - first);
       float* block_sum = partial.mutable_data_ptr<float>() + block * width;
       std::fill_n(block_sum, width, 0.0f);
-      cpu::table().rms_norm_backward(grad.const_data_ptr<float>() + at, width,
-                                     input.const_data_ptr<float>() + at, width, w.const_data_ptr<float>(),
-                                     inverse_rms.const_data_ptr<float>() + first,
-                                     past.defined() ? past.const_data_ptr<float>() + at : nullptr, width,
-                                     result.mutable_data_ptr<float>() + at, width, block_sum,
-                                     std::min(partial_rows, rows - first), width);
+      if (type == at::kBFloat16) {
+        const int64_t at = first * width;
+        const cpu::Bf16* own_past = past.defined() ? bf16_data(past) + at : nullptr;
+        cpu::table().rms_norm_backward_bf16(bf16_data(grad) + at, width, bf16_data(input) + at, width,
+                                            w.const_data_ptr<float>(), inverse_rms.const_data_ptr<float>() + first,
+                                            own_past, width, mutable_bf16_data(result) + at, width, block_sum,
+                                            count, width);
+      } else {
+        const int64_t at = first * width;
+        const float* own_past = past.defined() ? past.const_data_ptr<float>() + at : nullptr;
+        cpu::table().rms_norm_backward(grad.const_data_ptr<float>() + at, width,
+                                       input.const_data_ptr<float>() + at, width, w.const_data_ptr<float>(),
+                                       inverse_rms.const_data_ptr<float>() + first, own_past, width,
+                                       result.mutable_data_ptr<float>() + at, width, block_sum, count, width);
+      }
     }
   });
   if (grad_weight.defined()) {
     cpu::table().add_rows(partial.const_data_ptr<float>(), width, blocks, width,
                           grad_weight.mutable_data_ptr<float>());
   }
-  return to_type(result, x.scalar_type());
+  return result;
 }
 
 }  // namespace spa::kernels

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/dispatch.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
@@ -26,19 +27,18 @@ void rotate(const at::Tensor& x, int64_t heads, int64_t head_dim, const RopeTabl
       return cuda::rope(x, heads, head_dim, tables.cosine, tables.sine, positions, direction);
   }
   if (path == Path::aten) return aten_rotate(x, heads, head_dim, tables, positions, direction);
-  if (x.scalar_type() != at::kFloat) {
-    const at::Tensor wide = x.to(at::kFloat);
-    rotate(wide, heads, head_dim, tables, positions, direction);
-    x.copy_(wide);
-    return;
-  }
-  float* data = x.mutable_data_ptr<float>();
   const float* cosine = tables.cosine.const_data_ptr<float>();
   const float* sine = tables.sine.const_data_ptr<float>();
   const int64_t* at = positions.const_data_ptr<int64_t>();
+  const int64_t ld = x.stride(0);
   parallel_rows(x.size(0), heads * head_dim * 2, [&](int64_t begin, int64_t end) {
-    cpu::table().rope(data + begin * x.stride(0), x.stride(0), heads, head_dim, cosine, sine, at + begin,
-                      direction, end - begin);
+    if (x.scalar_type() == at::kBFloat16) {
+      cpu::table().rope_bf16(mutable_bf16_data(x) + begin * ld, ld, heads, head_dim, cosine, sine, at + begin,
+                             direction, end - begin);
+    } else {
+      cpu::table().rope(x.mutable_data_ptr<float>() + begin * ld, ld, heads, head_dim, cosine, sine, at + begin,
+                        direction, end - begin);
+    }
   });
 }
 

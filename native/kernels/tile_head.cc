@@ -99,9 +99,9 @@ void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Ten
                   end, target);
       });
     }
-    auto* by_row = static_cast<Bf16*>(buffers.by_row.mutable_data_ptr());
-    auto* by_panel = static_cast<Bf16*>(buffers.by_panel.mutable_data_ptr());
-    auto* turned = static_cast<Bf16*>(buffers.turned_weight.mutable_data_ptr());
+    auto* by_row = mutable_bf16_data(buffers.by_row);
+    auto* by_panel = mutable_bf16_data(buffers.by_panel);
+    auto* turned = mutable_bf16_data(buffers.turned_weight);
     float* sums = buffers.hidden_sums.mutable_data_ptr<float>();
     for (int64_t first = 0; first < vocab; first += gradient_rows) {
       const int64_t rows = std::min(gradient_rows, vocab - first);

@@ -73,7 +73,7 @@ at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::
         amx::multiply(a, in, count, packed.panels(), packed.steps,
                       amx::Transposed<float>{y.mutable_data_ptr<float>() + first, out, own_bias, own_add, ld_add});
       } else {
-        auto* target = static_cast<Bf16*>(y.mutable_data_ptr()) + first;
+        auto* target = mutable_bf16_data(y) + first;
         amx::multiply(a, in, count, packed.panels(), packed.steps,
                       amx::Transposed<Bf16>{target, out, own_bias, own_add, ld_add});
       }
@@ -100,7 +100,7 @@ at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight)
         if (step + depth_steps < steps) {
           amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps, amx::Sums{own_sums, in, step > 0});
         } else {
-          auto* target = static_cast<Bf16*>(result.mutable_data_ptr()) + first * in;
+          auto* target = mutable_bf16_data(result) + first * in;
           amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps,
                         amx::Rounded{target, in, step > 0 ? own_sums : nullptr, in});
         }
@@ -124,7 +124,7 @@ void tile_weight_gradient(const at::Tensor& grad, const at::Tensor& x, const at:
       const int64_t ld = (packed.steps + 1) * amx::block;
       parallel_blocks(out, in * depth, [&](int64_t first, int64_t count) {
         const at::Tensor turned = empty_bf16({std::min(count, gradient_rows) * ld});
-        auto* a = static_cast<Bf16*>(turned.mutable_data_ptr());
+        auto* a = mutable_bf16_data(turned);
         for (int64_t i = first; i < first + count; i += gradient_rows) {
           const int64_t m = std::min(gradient_rows, first + count - i);
           amx::transpose(bf16_data(g) + begin_row * g.stride(0) + i, g.stride(0), depth, m, a, ld);

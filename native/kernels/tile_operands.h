@@ -2,25 +2,17 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/EmptyTensor.h>
 
 #include <algorithm>
 
 #include "kernels/amx/gemm.h"
+#include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
 
 namespace spa::kernels {
 
 /// Multiply-adds of a tile in the time of one of the row kernels: what shares of the work are reckoned in.
 constexpr int64_t tile_speed = 8;
-
-/// Null for an undefined tensor.
-inline const amx::Bf16* bf16_data(const at::Tensor& x) {
-  return x.defined() ? static_cast<const amx::Bf16*>(x.const_data_ptr()) : nullptr;
-}
-
-/// An uninitialised bfloat16 tensor on the CPU.
-inline at::Tensor empty_bf16(at::IntArrayRef sizes) { return at::detail::empty_cpu(sizes, at::kBFloat16); }
 
 /// x [rows, columns] with unit stride along the columns.
 inline at::Tensor dense_rows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
@@ -38,7 +30,7 @@ struct Packed {
 template <typename Pack>
 Packed pack_panels(int64_t depth, int64_t columns, const Pack& pack) {
   Packed packed{empty_bf16({amx::packed_size(depth, columns)}), amx::blocks_of(depth), columns};
-  auto* target = static_cast<amx::Bf16*>(packed.storage.mutable_data_ptr());
+  auto* target = mutable_bf16_data(packed.storage);
   parallel_rows(amx::blocks_of(columns), depth * amx::block, [&](int64_t begin, int64_t end) {
     pack(begin, end, target);
   });

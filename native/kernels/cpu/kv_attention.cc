@@ -8,7 +8,8 @@ namespace {
 
 constexpr int64_t block = kv_block_tokens;
 constexpr int block_vectors = block / lanes;
-constexpr int64_t rows_at_once = 16;  // queries x heads of a prefill tile
+// Queries x heads of a prefill tile; more where each tile has to widen the cache first.
+constexpr int64_t rows_at_once = 16, rows_at_once_bf16 = 256;
 constexpr float lowest = -3.402823466e+38f;
 
 /// The blocks of one slot. A part is one KV head's keys [head_dim, block] or values [block, head_dim].
@@ -257,7 +258,8 @@ void attend_cached(const float* q, int64_t ldq, const KvView& cache, const int32
                    int64_t first, const HeadShape& shape, float* out, int64_t ld_out, int64_t rows) {
   const int64_t d = shape.head_dim;
   const int64_t group = shape.heads / shape.kv_heads;
-  const int64_t step = group < rows_at_once ? rows_at_once / group : 1;
+  const int64_t most = cache.bfloat16 ? rows_at_once_bf16 : rows_at_once;
+  const int64_t step = group < most ? most / group : 1;
   float* spare = cache.bfloat16 ? scratch(Scratch::values, d * block) : nullptr;
   const Slot slot{cache, block_table, shape, spare};
   if (rows == 1 && d % lanes == 0) return decode_token(slot, q, first + 1, out);

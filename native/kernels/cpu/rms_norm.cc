@@ -1,17 +1,19 @@
 #include "kernels/cpu/kernels.h"
 
 namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
+namespace {
 
-void rms_norm(const float* x, int64_t ldx, const float* residual, int64_t ld_residual, float* sum_out,
-              int64_t ld_sum, const float* weight, float epsilon, float* y, int64_t ldy, float* inverse_rms,
-              int64_t rows, int64_t width) {
+template <typename T>
+void forward(const T* x, int64_t ldx, const T* residual, int64_t ld_residual, T* sum_out, int64_t ld_sum,
+             const float* weight, float epsilon, T* y, int64_t ldy, float* inverse_rms, int64_t rows,
+             int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
-    const float* row = x + i * ldx;
+    const T* row = x + i * ldx;
     if (residual) {
-      const float* other = residual + i * ld_residual;
-      float* target = sum_out + i * ld_sum;
+      const T* other = residual + i * ld_residual;
+      T* target = sum_out + i * ld_sum;
       for (int64_t j = 0; j < whole; j += lanes) store(target + j, load(row + j) + load(other + j));
       if (tail)
         store_partial(target + whole, load_partial(row + whole, tail) + load_partial(other + whole, tail),
@@ -29,7 +31,7 @@ void rms_norm(const float* x, int64_t ldx, const float* residual, int64_t ld_res
     }
     const float factor = 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(width) + epsilon);
     if (inverse_rms) inverse_rms[i] = factor;
-    float* out = y + i * ldy;
+    T* out = y + i * ldy;
     for (int64_t j = 0; j < whole; j += lanes) store(out + j, load(row + j) * factor * load(weight + j));
     if (tail) {
       const Vec v = load_partial(row + whole, tail) * factor * load_partial(weight + whole, tail);
@@ -40,15 +42,15 @@ void rms_norm(const float* x, int64_t ldx, const float* residual, int64_t ld_res
 
 // With n = x * s, s = 1 / rms(x), and g = grad_y * weight: grad_x = s * (g - n * mean(g * n)), grad_weight =
 // sum of grad_y * n.
-void rms_norm_backward(const float* grad_y, int64_t ld_grad_y, const float* x, int64_t ldx,
-                       const float* weight, const float* inverse_rms, const float* grad_sum,
-                       int64_t ld_grad_sum, float* grad_x, int64_t ld_grad_x, float* grad_weight,
-                       int64_t rows, int64_t width) {
+template <typename T>
+void backward(const T* grad_y, int64_t ld_grad_y, const T* x, int64_t ldx, const float* weight,
+              const float* inverse_rms, const T* grad_sum, int64_t ld_grad_sum, T* grad_x, int64_t ld_grad_x,
+              float* grad_weight, int64_t rows, int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
-    const float* row = x + i * ldx;
-    const float* grad = grad_y + i * ld_grad_y;
+    const T* row = x + i * ldx;
+    const T* grad = grad_y + i * ld_grad_y;
     const float s = inverse_rms[i];
     Vec products{};
     for (int64_t j = 0; j < whole; j += lanes) {
@@ -62,8 +64,8 @@ void rms_norm_backward(const float* grad_y, int64_t ld_grad_y, const float* x, i
       store_partial(grad_weight + whole, load_partial(grad_weight + whole, tail) + gx * s, tail);
     }
     const float c = sum(products) * s * s / static_cast<float>(width);
-    const float* past = grad_sum ? grad_sum + i * ld_grad_sum : nullptr;
-    float* out = grad_x + i * ld_grad_x;
+    const T* past = grad_sum ? grad_sum + i * ld_grad_sum : nullptr;
+    T* out = grad_x + i * ld_grad_x;
     for (int64_t j = 0; j < whole; j += lanes) {
       Vec v = (load(grad + j) * load(weight + j) - load(row + j) * c) * s;
       if (past) v += load(past + j);
@@ -77,6 +79,35 @@ void rms_norm_backward(const float* grad_y, int64_t ld_grad_y, const float* x, i
       store_partial(out + whole, v, tail);
     }
   }
+}
+
+}  // namespace
+
+void rms_norm(const float* x, int64_t ldx, const float* residual, int64_t ld_residual, float* sum,
+              int64_t ld_sum, const float* weight, float epsilon, float* y, int64_t ldy, float* inverse_rms,
+              int64_t rows, int64_t width) {
+  forward(x, ldx, residual, ld_residual, sum, ld_sum, weight, epsilon, y, ldy, inverse_rms, rows, width);
+}
+
+void rms_norm_bf16(const Bf16* x, int64_t ldx, const float* weight, float epsilon, Bf16* y, int64_t ldy,
+                   float* inverse_rms, int64_t rows, int64_t width) {
+  forward<Bf16>(x, ldx, nullptr, 0, nullptr, 0, weight, epsilon, y, ldy, inverse_rms, rows, width);
+}
+
+void rms_norm_backward(const float* grad_y, int64_t ld_grad_y, const float* x, int64_t ldx,
+                       const float* weight, const float* inverse_rms, const float* grad_sum,
+                       int64_t ld_grad_sum, float* grad_x, int64_t ld_grad_x, float* grad_weight,
+                       int64_t rows, int64_t width) {
+  backward(grad_y, ld_grad_y, x, ldx, weight, inverse_rms, grad_sum, ld_grad_sum, grad_x, ld_grad_x,
+           grad_weight, rows, width);
+}
+
+void rms_norm_backward_bf16(const Bf16* grad_y, int64_t ld_grad_y, const Bf16* x, int64_t ldx,
+                            const float* weight, const float* inverse_rms, const Bf16* grad_sum,
+                            int64_t ld_grad_sum, Bf16* grad_x, int64_t ld_grad_x, float* grad_weight,
+                            int64_t rows, int64_t width) {
+  backward(grad_y, ld_grad_y, x, ldx, weight, inverse_rms, grad_sum, ld_grad_sum, grad_x, ld_grad_x,
+           grad_weight, rows, width);
 }
 
 }  // namespace spa::kernels::cpu::SPA_ISA_NAMESPACE

@@ -17,15 +17,14 @@ SPA_INLINE Gradient gradient(Vec grad, Vec gate, Vec up) {
   return {scaled * (s + silu * (1.0f - s)), grad * silu, silu * up};
 }
 
-}  // namespace
-
-void swiglu(const float* gate_up, int64_t ld_gate_up, float* y, int64_t ldy, int64_t rows, int64_t width) {
+template <typename T>
+void forward(const T* gate_up, int64_t ld_gate_up, T* y, int64_t ldy, int64_t rows, int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
-    const float* gate = gate_up + i * ld_gate_up;
-    const float* up = gate + width;
-    float* out = y + i * ldy;
+    const T* gate = gate_up + i * ld_gate_up;
+    const T* up = gate + width;
+    T* out = y + i * ldy;
     for (int64_t j = 0; j < whole; j += lanes) {
       const Vec g = load(gate + j);
       store(out + j, g * sigmoid(g) * load(up + j));
@@ -37,15 +36,16 @@ void swiglu(const float* gate_up, int64_t ld_gate_up, float* y, int64_t ldy, int
   }
 }
 
-void swiglu_backward(const float* grad_y, int64_t ld_grad_y, const float* gate_up, int64_t ld_gate_up,
-                     float* grad_gate_up, int64_t ld_grad, float* y, int64_t ldy, int64_t rows,
+template <typename T>
+void backward(const T* grad_y, int64_t ld_grad_y, const T* gate_up, int64_t ld_gate_up,
+                     T* grad_gate_up, int64_t ld_grad, T* y, int64_t ldy, int64_t rows,
                      int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
-    const float* grad = grad_y + i * ld_grad_y;
-    const float* gate = gate_up + i * ld_gate_up;
-    float* target = grad_gate_up + i * ld_grad;
+    const T* grad = grad_y + i * ld_grad_y;
+    const T* gate = gate_up + i * ld_gate_up;
+    T* target = grad_gate_up + i * ld_grad;
     for (int64_t j = 0; j < whole; j += lanes) {
       const Gradient g = gradient(load(grad + j), load(gate + j), load(gate + width + j));
       store(target + j, g.gate);
@@ -60,6 +60,28 @@ void swiglu_backward(const float* grad_y, int64_t ld_grad_y, const float* gate_u
       if (y) store_partial(y + i * ldy + whole, g.y, tail);
     }
   }
+}
+
+}  // namespace
+
+void swiglu(const float* gate_up, int64_t ld_gate_up, float* y, int64_t ldy, int64_t rows, int64_t width) {
+  forward(gate_up, ld_gate_up, y, ldy, rows, width);
+}
+
+void swiglu_bf16(const Bf16* gate_up, int64_t ld_gate_up, Bf16* y, int64_t ldy, int64_t rows, int64_t width) {
+  forward(gate_up, ld_gate_up, y, ldy, rows, width);
+}
+
+void swiglu_backward(const float* grad_y, int64_t ld_grad_y, const float* gate_up, int64_t ld_gate_up,
+                     float* grad_gate_up, int64_t ld_grad, float* y, int64_t ldy, int64_t rows,
+                     int64_t width) {
+  backward(grad_y, ld_grad_y, gate_up, ld_gate_up, grad_gate_up, ld_grad, y, ldy, rows, width);
+}
+
+void swiglu_backward_bf16(const Bf16* grad_y, int64_t ld_grad_y, const Bf16* gate_up, int64_t ld_gate_up,
+                          Bf16* grad_gate_up, int64_t ld_grad, Bf16* y, int64_t ldy, int64_t rows,
+                          int64_t width) {
+  backward(grad_y, ld_grad_y, gate_up, ld_gate_up, grad_gate_up, ld_grad, y, ldy, rows, width);
 }
 
 }  // namespace spa::kernels::cpu::SPA_ISA_NAMESPACE

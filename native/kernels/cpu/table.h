@@ -109,6 +109,21 @@ struct Table {
                           float* grad_gate_up, int64_t ld_grad, float* y, int64_t ldy, int64_t rows,
                           int64_t width);
 
+  /// The same on bfloat16, with float32 arithmetic inside and one rounding at the end.
+  void (*rms_norm_bf16)(const Bf16* x, int64_t ldx, const float* weight, float epsilon, Bf16* y, int64_t ldy,
+                        float* inverse_rms, int64_t rows, int64_t width);
+  void (*rms_norm_backward_bf16)(const Bf16* grad_y, int64_t ld_grad_y, const Bf16* x, int64_t ldx,
+                                 const float* weight, const float* inverse_rms, const Bf16* grad_sum,
+                                 int64_t ld_grad_sum, Bf16* grad_x, int64_t ld_grad_x, float* grad_weight,
+                                 int64_t rows, int64_t width);
+  void (*rope_bf16)(Bf16* x, int64_t ldx, int64_t heads, int64_t head_dim, const float* cosine,
+                    const float* sine, const int64_t* positions, float direction, int64_t rows);
+  void (*swiglu_bf16)(const Bf16* gate_up, int64_t ld_gate_up, Bf16* y, int64_t ldy, int64_t rows,
+                      int64_t width);
+  void (*swiglu_backward_bf16)(const Bf16* grad_y, int64_t ld_grad_y, const Bf16* gate_up, int64_t ld_gate_up,
+                               Bf16* grad_gate_up, int64_t ld_grad, Bf16* y, int64_t ldy, int64_t rows,
+                               int64_t width);
+
   // --- attention
   /// Causal attention of ONE sequence of `length` tokens for the query heads of ONE KV head. q, k, v point at
   /// the first token's first head of each kind; tokens are ld apart, heads head_dim apart. out likewise.

@@ -75,6 +75,31 @@ SPA_INLINE void store_partial(float* p, Vec v, int64_t n) {
 #endif
 }
 
+// bfloat16 (as bits) is widened when it is loaded and rounded to nearest even when it is stored; NaN stays NaN.
+
+SPA_INLINE Vec widen(HalfVec x) { return (Vec)(__builtin_convertvector(x, WordVec) << 16); }
+
+SPA_INLINE HalfVec narrow(Vec v) {
+  const WordVec bits = (WordVec)v;
+  const WordVec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const WordVec nan = (bits >> 16) | 0x40u;
+  return __builtin_convertvector((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded, HalfVec);
+}
+
+SPA_INLINE Vec load(const uint16_t* p) { return widen(*reinterpret_cast<const HalfVec*>(p)); }
+SPA_INLINE void store(uint16_t* p, Vec v) { *reinterpret_cast<HalfVec*>(p) = narrow(v); }
+
+SPA_INLINE Vec load_partial(const uint16_t* p, int64_t n) {
+  HalfVec x{};
+  for (int64_t i = 0; i < n; ++i) x[i] = p[i];
+  return widen(x);
+}
+
+SPA_INLINE void store_partial(uint16_t* p, Vec v, int64_t n) {
+  const HalfVec x = narrow(v);
+  for (int64_t i = 0; i < n; ++i) p[i] = x[i];
+}
+
 SPA_INLINE Vec maximum(Vec a, Vec b) { return a > b ? a : b; }
 
 typedef float Vec4 __attribute__((vector_size(16)));
