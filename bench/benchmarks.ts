@@ -23,12 +23,12 @@ export const benchmarks: Readonly<Record<string, Benchmark>> = {
       await benchSampling(context, false),
       ...(context.peer ? [await benchSampling(context, true)] : []),
     ],
-    about: "batch 256, 30 prompt tokens, 70 new ones",
+    about: "256 rows of 30 prompt tokens and 70 new ones (LLM shapes: 32 of 200 and 64)",
   },
   rollout: { run: benchRollout, about: "256 multi-turn episodes of FrozenLake, environments included" },
   "log-probs": {
     run: async (context) => [await benchScoring(context)],
-    about: "scoring of 32 trajectories of 100 to 500 tokens",
+    about: "scoring of 32 trajectories of 100 to 500 tokens (LLM shapes: 8 of 200 to 700)",
   },
   sft: { run: async (context) => [await benchSft(context)], about: "SFT updates on the same trajectories" },
   ppo: {

@@ -4,15 +4,18 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { benchmarks } from "./benchmarks.ts";
+import { type BenchModel, type BenchModelName, benchModels } from "./models.ts";
 import { formatReports } from "./table.ts";
 import type { ClockName } from "./timing.ts";
 import type { WorkerMessage, WorkerReport, WorkerRequest } from "./worker.ts";
 
 interface BenchOptions {
+  model: BenchModelName;
+  layers?: number;
   only?: string[];
   threads: number[];
-  dtype: "float32" | "bfloat16";
-  rounds: number;
+  dtype?: "float32" | "bfloat16";
+  rounds?: number;
   peers: boolean;
   quick: boolean;
   json?: string;
@@ -27,27 +30,36 @@ function readThreads(text: string): number[] {
   return counts;
 }
 
-function readRounds(text: string): number {
-  const rounds = Number(text);
-  if (!Number.isInteger(rounds) || rounds < 1)
+function readCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1)
     throw new InvalidArgumentError("give a whole number of at least 1");
-  return rounds;
+  return count;
 }
 
 function command(): Command {
   const list = Object.entries(benchmarks).map(([name, { about }]) => `  ${name.padEnd(14)}${about}`);
   const peers = "compare with PyTorch + transformers (python3, or SPA_PEER_PYTHON)";
   return new Command("npm run bench --")
-    .description("Measures the engine on the nano model, each number of threads in a process of its own.")
+    .description("Measures the engine with random weights, each number of threads in a process of its own.")
+    .addOption(
+      new Option("--model <name>", "whose shape to measure")
+        .choices(Object.keys(benchModels))
+        .default("nano"),
+    )
+    .option("--layers <count>", "of the model, for a quick look; the output says so", readCount)
     .addOption(new Option("--only <name...>", "run these benchmarks alone").choices(Object.keys(benchmarks)))
     .option("--threads <list>", "numbers of threads", readThreads, availableParallelism() > 1 ? [1, 2] : [1])
     .addOption(
-      new Option("--dtype <dtype>", "of the engine").choices(["float32", "bfloat16"]).default("float32"),
+      new Option("--dtype <dtype>", "of the engine (default: float32 for nano, else bfloat16)").choices([
+        "float32",
+        "bfloat16",
+      ]),
     )
     .option(
       "--rounds <count>",
-      "timed runs of each, the median counts (default: 7; 2 with --quick)",
-      readRounds,
+      "timed runs of each, the median counts (default: 7 for nano, else 3; fewer with --quick)",
+      readCount,
     )
     .option("--peers", peers, false)
     .addOption(
@@ -59,7 +71,7 @@ function command(): Command {
     .option("--json <file>", "also write the figures there")
     .addHelpText(
       "after",
-      `\nBenchmarks:\n${list.join("\n")}\n\nExamples:\n  npm run bench\n  npm run bench -- --peers --json bench.json\n  npm run bench -- --only sampling sft --threads 1`,
+      `\nBenchmarks:\n${list.join("\n")}\n\nExamples:\n  npm run bench\n  npm run bench -- --peers --json bench.json\n  npm run bench -- --only sampling sft --threads 1\n  npm run bench -- --model qwen2.5-0.5b --peers`,
     )
     .exitOverride();
 }
@@ -95,13 +107,16 @@ export async function runBench(args: readonly string[]): Promise<number> {
 }
 
 function requestFor(options: BenchOptions, threads: number, first: boolean): WorkerRequest {
-  const { dtype, quick, peers, clock } = options;
-  const wanted = options.only ?? Object.keys(benchmarks);
+  const { quick, peers, clock, layers } = options;
+  const model: BenchModel = benchModels[options.model];
+  const wanted = options.only ?? model.names ?? Object.keys(benchmarks);
   const names = Object.keys(benchmarks).filter(
     (name) => wanted.includes(name) && (first || !benchmarks[name].singleThreaded),
   );
-  const rounds = options.rounds ?? (quick ? 2 : 7);
-  return { threads, dtype, names, quick, peers, clock, rounds, waitPolicy: process.env.OMP_WAIT_POLICY };
+  const rounds = options.rounds ?? (quick ? model.quickRounds : model.rounds);
+  const dtype = options.dtype ?? model.dtype;
+  const waitPolicy = process.env.OMP_WAIT_POLICY;
+  return { model: options.model, layers, threads, dtype, names, quick, peers, clock, rounds, waitPolicy };
 }
 
 function measureInProcess(request: WorkerRequest): Promise<WorkerReport> {

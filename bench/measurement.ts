@@ -67,6 +67,7 @@ export async function measureContest(context: BenchContext, contest: Contest): P
   const contestants = [() => timeEngine(context, contest)];
   if (peer && choice) contestants.push(() => peer.run(contest.peerTask, choice.variant));
   const [times, peerTimes] = await alternate(contestants, rounds);
+  await peer?.forget(contest.peerTask);
   const flopsPerSecond = contest.flops / median(times);
   const measurement: Measurement = {
     name: contest.name,

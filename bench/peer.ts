@@ -75,6 +75,8 @@ export class Peer {
   /**
    * Starts Python (SPA_PEER_PYTHON, or python3) with the script.
    *
+   * Large pages are on, as in the engine; PyTorch's own default is off.
+   *
    * @param waitPolicy OMP_WAIT_POLICY of the peer; undefined: PyTorch's default, which this process may not have
    * @returns the peer, or in words why there is none
    */
@@ -82,7 +84,7 @@ export class Peer {
     config: ModelConfig,
     { threads, clock, waitPolicy }: { threads: number; clock: ClockName; waitPolicy: string | undefined },
   ): Promise<Peer | string> {
-    const env = { ...process.env, OMP_WAIT_POLICY: waitPolicy };
+    const env = { ...process.env, OMP_WAIT_POLICY: waitPolicy, THP_MEM_ALLOC_ENABLE: "1" };
     const python = process.env.SPA_PEER_PYTHON || "python3";
     const lines = new LineProcess(python, join(packageRoot(), "bench", "peers", "peer.py"), env);
     try {
@@ -105,6 +107,11 @@ export class Peer {
   /** Seconds of one run. */
   async run(task: PeerTask, variant: string): Promise<number> {
     return (await this.#lines.ask<{ seconds: number }>({ op: "run", task, variant })).seconds;
+  }
+
+  /** Frees what the peer keeps for a task: its model is as large as the engine's. */
+  async forget(task: PeerTask): Promise<void> {
+    await this.#lines.ask({ op: "forget", task });
   }
 
   stop(): Promise<void> {

@@ -37,11 +37,11 @@ export function formatReports(reports: readonly WorkerReport[]): string {
 }
 
 function formatReport(report: WorkerReport): string {
-  const { threads, dtype, isa, libtorch, peer, peerMissing } = report;
+  const { model, threads, dtype, isa, libtorch, peer, peerMissing } = report;
   const peerLine = peer
     ? `peer: torch ${peer.torch}, transformers ${peer.transformers}, Python ${peer.python}`
     : peerMissing && `no peer: ${peerMissing}`;
-  const head = `${threads} thread${threads > 1 ? "s" : ""}, ${dtype}, ${isa} kernels, libtorch ${libtorch}`;
+  const head = `${model}, ${threads} thread${threads > 1 ? "s" : ""}, ${dtype}, ${isa} kernels, libtorch ${libtorch}`;
   const withPeer = report.measurements.some((measurement) => measurement.peer);
   const shown = withPeer ? columns : columns.slice(0, 6);
   const rows = report.measurements.map((measurement) => cells(measurement).slice(0, shown.length));

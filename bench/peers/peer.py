@@ -6,6 +6,7 @@ One JSON object a line on stdin, one answer a line on stdout:
     {"op": "prepare", "task": "sample", "batch": {...}}            -> {}
     {"op": "choose", "task": "sample", "quick": false}             -> {"variant": "...", "tried": [{"variant", "seconds" | "error"}]}
     {"op": "run", "task": "sample", "variant": "..."}              -> {"seconds": 0.97}
+    {"op": "forget", "task": "sample"}                             -> {}
 
 Tasks: sample, sampleLogProbs, score, sft, ppo. A variant is one way for PyTorch to do the task (precision, attention, cache,
 padding, compilation); `choose` times them all and names the fastest, which is the one to compare with. An answer with
@@ -68,12 +69,20 @@ class Peer:
         kind = Sampling if name.startswith("sample") else Training
         self.tasks[name] = kind(name, self.config, request["batch"])
 
+    def forget(self, request):
+        self.tasks.pop(request["task"], None)
+
     def choose(self, request):
+        from models import is_large
+
         task = self.tasks[request["task"]]
         tried = []
+        large = is_large(self.config)
         for variant in task.variants(quick=request.get("quick", False)):
+            if large:
+                task.forget(except_for=None)  # two models at a time may not fit; the fastest is built again
             try:
-                seconds = self.best_of(task, variant, request.get("repeats", 3))
+                seconds = self.best_of(task, variant, 1 if large else request.get("repeats", 3))
                 tried.append({"variant": variant, "seconds": seconds})
             except Exception as error:
                 traceback.print_exc()
@@ -111,6 +120,9 @@ def serve():
                 answer({})
             elif request["op"] == "choose":
                 answer(peer.choose(request))
+            elif request["op"] == "forget":
+                peer.forget(request)
+                answer({})
             elif request["op"] == "run":
                 answer({"seconds": peer.timed(peer.tasks[request["task"]], request["variant"])})
             else:

@@ -8,7 +8,7 @@ each sampled token, which RL needs.
 import torch
 from transformers import DynamicCache, StaticCache
 
-from models import PRECISIONS, causal_lm, precision, weight_dtype
+from models import PRECISIONS, causal_lm, is_large, precision, weight_dtype
 
 
 class Sampling:
@@ -21,6 +21,9 @@ class Sampling:
 
     def variants(self, quick):
         """method-attention-cache-precision; quick: the ones that usually win, without compilation."""
+        if is_large(self.shape):
+            usual = ["loop-sdpa-dynamic-bfloat16", "generate-sdpa-dynamic-bfloat16"]
+            return usual if quick else [*usual, "generate-sdpa-static-bfloat16", "compiled-sdpa-static-bfloat16"]
         if quick:
             return [f"generate-sdpa-dynamic-{p}" for p in ("float32", "bfloat16")]
         generate = [f"generate-sdpa-{c}-{p}" for c in ("dynamic", "static") for p in PRECISIONS if p != "autocast"]

@@ -12,7 +12,7 @@ Entry k of each list speaks of token k of its row. Losses are means over all mas
 import torch
 import torch.nn.functional as F
 
-from models import PRECISIONS, Critic, causal_lm, precision, weight_dtype
+from models import PRECISIONS, Critic, causal_lm, is_large, precision, weight_dtype
 
 
 class Training:
@@ -24,6 +24,9 @@ class Training:
 
     def variants(self, quick):
         """method-attention-precision-rows: rows is the size of a micro-batch. quick: the ones that usually win."""
+        if is_large(self.shape):
+            usual = [f"plain-sdpa-bfloat16-{n}" for n in (2, 1)]
+            return usual if quick else [*usual, "plain-sdpa-bfloat16-4", "compiled-sdpa-bfloat16-2"]
         if quick:
             return [f"plain-sdpa-{p}-{n}" for p in ("float32", "autocast") for n in (4, 8)]
         plain = [f"plain-sdpa-{p}-{n}" for p in PRECISIONS for n in (4, 8)]
