@@ -1,8 +1,8 @@
 import { layerWidths, type MemoryModel } from "./model-memory.ts";
 
 // What tokens take on their way through the model. The formulas follow native/engine/decoder.cc and train_pass.cc: what a
-// layer keeps for the backward pass (Keep), and what exists for a moment while a kernel works. The CPU's kernels work in
-// float32, so that bfloat16 operands are widened for as long as a kernel runs; a GPU's own kernels read them as they are.
+// layer keeps for the backward pass (Keep), and what exists for a moment while a kernel works. Kernels read bfloat16 as it
+// is, but for the CPU's attention, which widens its operands; AMX tiles want one side of a product packed.
 
 /** What a pass holds at its peak, in bytes. */
 export interface PassMemory {
@@ -19,6 +19,7 @@ function headBytes(
   training: boolean,
 ): number {
   const { vocabularySize: vocabulary, hiddenSize } = shape;
+  if (sizes.tiles) return tileHeadBytes(hiddenSize, tokens, training);
   const rows = Math.min(Math.max(Math.floor(sizes.logits / vocabulary), 1), tokens);
   // float32 logits beside those in the weights' type; on a GPU the temporaries of ATen's softmax.
   const perLogit = (settings.device === "cuda" ? 16 : 4) + (width === 2 ? 2 : 0);
@@ -26,6 +27,16 @@ function headBytes(
     rows * (vocabulary * perLogit + hiddenSize * width) +
     (training ? summandBytes(shape.vocabularySize * hiddenSize, width) : 0)
   );
+}
+
+/** On tiles (tile_head.cc): packed tokens; then gradients of 2048 x 2048 logits, twice, and of the tokens in float32. */
+function tileHeadBytes(hidden: number, tokens: number, training: boolean): number {
+  const block = 2048;
+  const count = Math.ceil(Math.min(tokens, block) / 32) * 32;
+  const packed = 2 * count * hidden;
+  return training
+    ? 2 * packed + 2 * block * (2 * count + 32) + 2 * hidden * (block + 32) + 4 * hidden * count
+    : packed;
 }
 
 /** A weight's gradient in bfloat16 before it is added to the float32 one, a part of the matrix at a time. */
@@ -47,19 +58,18 @@ function keptBytes(model: MemoryModel, keep: "everything" | "products"): number 
 }
 
 /** Bytes a token that a layer's kernels need at most beside what is kept, forward and backward. */
-function workBytes({ shape, settings, width }: MemoryModel): { forward: number; backward: number } {
+function workBytes({ shape, settings, sizes, width }: MemoryModel): { forward: number; backward: number } {
   const { hidden, inner, query, qkv } = layerWidths(shape);
   if (width === 4 || settings.device === "cuda") {
     return { forward: (inner + 2 * hidden) * width, backward: (3 * inner + 2 * hidden) * width };
   }
-  // The widest kernel with its operands and results in both types.
-  const forward = Math.max(14 * inner, 10 * qkv, 12 * hidden);
-  const swiglu = 26 * inner;
-  const attention = 10 * qkv + 10 * query;
-  const norm = 18 * hidden;
+  const widened = 4 * (qkv + query);
+  const packed = sizes.tiles ? 2 * inner : 0;
+  const sums = sizes.tiles ? 4 * hidden : 0;
   return {
-    forward: forward + 2 * hidden * width,
-    backward: Math.max(swiglu, attention, norm) + 2 * hidden * width,
+    forward: Math.max(inner * width + packed, widened + query * width) + 2 * hidden * width,
+    backward:
+      Math.max(3 * inner * width + Math.max(packed, sums), 2 * widened + 2 * qkv) + 2 * hidden * width,
   };
 }
 
@@ -97,7 +107,7 @@ export function trainingPass(model: MemoryModel, tokens: number, row: number, po
     ? Math.min(Math.ceil(whole / parts), chunkTokens(sizes.chunkTokens, row))
     : whole;
   const { hidden, inner } = layerWidths(shape);
-  const matrix = settings.lora === null ? Math.max(2 * inner * hidden, hidden * hidden) : 0;
+  const matrix = settings.lora === null && !sizes.tiles ? Math.max(2 * inner * hidden, hidden * hidden) : 0;
   const work = workBytes(model);
   const products = keptBytes(model, "products");
   // The final norm's input and the gradient of its output stay while the layers run.

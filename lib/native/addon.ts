@@ -94,6 +94,8 @@ export interface NativeWorkSizes {
   /** Copies of weights in the layout of the CPU kernels. */
   packedBytes: number;
   cacheBlockTokens: number;
+  /** Products and head run on AMX tiles. */
+  tiles: boolean;
 }
 
 export interface NativeEngine {

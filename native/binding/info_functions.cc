@@ -83,6 +83,7 @@ Napi::Value work_sizes_function(const Napi::CallbackInfo& info) {
     set("attentionScores", sizes.attention_scores);
     set("packedBytes", sizes.packed_bytes);
     set("cacheBlockTokens", sizes.cache_block_tokens);
+    result.Set("tiles", sizes.tiles);
     return result;
   });
 }

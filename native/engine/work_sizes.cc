@@ -5,6 +5,7 @@
 #include "kernels/attention.h"
 #include "kernels/linear.h"
 #include "kernels/log_prob.h"
+#include "kernels/tile_linear.h"
 
 namespace spa {
 namespace {
@@ -34,6 +35,9 @@ WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device
   sizes.attention_scores = kernels::attention_scores;
   sizes.packed_bytes = packed_bytes_of(config, dtype, device);
   sizes.cache_block_tokens = KvCache::block_tokens;
+  sizes.tiles = !kernels::prefers_packed(config.vocab, config.hidden, dtype, device) &&
+                kernels::prefers_tiles(config.vocab, config.hidden, dtype, device) &&
+                kernels::prefers_tiles(config.intermediate, config.qkv_size(), dtype, device);
   return sizes;
 }
 

@@ -97,13 +97,12 @@ void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, flo
 
 }  // namespace
 
-int64_t logits_budget(at::Device device) {
-  return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 24;
-}
+int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 24; }
 
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                               double temperature, bool entropy, int64_t budget) {
-  if (tiled(hidden, weight)) return tile_log_probs(hidden, weight, targets.contiguous(), temperature, entropy);
+  if (tiled(hidden, weight))
+    return tile_log_probs(hidden, weight, targets.contiguous(), temperature, entropy);
   const int64_t tokens = hidden.size(0), vocab = weight.size(0);
   const auto options = hidden.options().dtype(wide(hidden));
   const TokenLogProbs result{at::empty({tokens}, options),
@@ -131,7 +130,8 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
   const at::Tensor gp = grad_log_prob.contiguous();
   const at::Tensor ge = grad_entropy.defined() ? grad_entropy.contiguous() : grad_entropy;
   if (tiled(hidden, weight) && (!grad_weight.defined() || grad_weight.is_contiguous())) {
-    return tile_log_probs_backward(hidden, weight, targets.contiguous(), temperature, forward, gp, ge, grad_weight);
+    return tile_log_probs_backward(hidden, weight, targets.contiguous(), temperature, forward, gp, ge,
+                                   grad_weight);
   }
   const at::Tensor result = at::empty(hidden.sizes(), hidden.options());
   const int64_t step = chunk_tokens(hidden, weight.size(0), budget);

@@ -155,7 +155,8 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x,
   if (path_of(x) == Path::aten)
     return aten_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);
   const at::ScalarType type = x.scalar_type();
-  const at::Tensor grad = to_type(grad_output, type).contiguous(), input = x.contiguous(), w = dense_float(weight);
+  const at::Tensor grad = to_type(grad_output, type).contiguous(), input = x.contiguous(),
+                   w = dense_float(weight);
   const at::Tensor past = grad_sum.defined() ? to_type(grad_sum, type).contiguous() : grad_sum;
   const int64_t width = x.size(-1), rows = row_count(x);
   const int64_t blocks = (rows + partial_rows - 1) / partial_rows;
@@ -170,9 +171,9 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x,
         const int64_t at = first * width;
         const cpu::Bf16* own_past = past.defined() ? bf16_data(past) + at : nullptr;
         cpu::table().rms_norm_backward_bf16(bf16_data(grad) + at, width, bf16_data(input) + at, width,
-                                            w.const_data_ptr<float>(), inverse_rms.const_data_ptr<float>() + first,
-                                            own_past, width, mutable_bf16_data(result) + at, width, block_sum,
-                                            count, width);
+                                            w.const_data_ptr<float>(),
+                                            inverse_rms.const_data_ptr<float>() + first, own_past, width,
+                                            mutable_bf16_data(result) + at, width, block_sum, count, width);
       } else {
         const int64_t at = first * width;
         const float* own_past = past.defined() ? past.const_data_ptr<float>() + at : nullptr;

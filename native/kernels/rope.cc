@@ -36,8 +36,8 @@ void rotate(const at::Tensor& x, int64_t heads, int64_t head_dim, const RopeTabl
       cpu::table().rope_bf16(mutable_bf16_data(x) + begin * ld, ld, heads, head_dim, cosine, sine, at + begin,
                              direction, end - begin);
     } else {
-      cpu::table().rope(x.mutable_data_ptr<float>() + begin * ld, ld, heads, head_dim, cosine, sine, at + begin,
-                        direction, end - begin);
+      cpu::table().rope(x.mutable_data_ptr<float>() + begin * ld, ld, heads, head_dim, cosine, sine,
+                        at + begin, direction, end - begin);
     }
   });
 }

@@ -52,9 +52,9 @@ at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up) {
     const at::Tensor source = gate_up.contiguous(), g = to_type(grad, at::kBFloat16).contiguous();
     const at::Tensor result = empty_bf16(source.sizes());
     parallel_rows(source.size(0), 2 * width * work_per_element, [&](int64_t begin, int64_t end) {
-      cpu::table().swiglu_backward_bf16(bf16_data(g) + begin * width, width, bf16_data(source) + begin * 2 * width,
-                                        2 * width, mutable_bf16_data(result) + begin * 2 * width, 2 * width,
-                                        nullptr, 0, end - begin, width);
+      cpu::table().swiglu_backward_bf16(
+          bf16_data(g) + begin * width, width, bf16_data(source) + begin * 2 * width, 2 * width,
+          mutable_bf16_data(result) + begin * 2 * width, 2 * width, nullptr, 0, end - begin, width);
     });
     return result;
   }

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "kernels/amx/head.h"
-#include "kernels/tile_operands.h"
 #include "kernels/tile_linear.h"
+#include "kernels/tile_operands.h"
 
 namespace spa::kernels {
 namespace {
@@ -23,7 +23,8 @@ struct Tokens {
   std::vector<int32_t> targets;
   float inverse_temperature;
 
-  Tokens(const at::Tensor& all, const at::Tensor& all_targets, double temperature, int64_t first, int64_t last)
+  Tokens(const at::Tensor& all, const at::Tensor& all_targets, double temperature, int64_t first,
+         int64_t last)
       : begin(first), count(last - first), inverse_temperature(static_cast<float>(1.0 / temperature)) {
     const at::Tensor rows = all.narrow(0, first, count);
     hidden = pack_panels(rows.size(1), count, [&](int64_t from, int64_t to, Bf16* target) {
@@ -31,7 +32,8 @@ struct Tokens {
     });
     targets.assign(panels() * amx::block, -1);
     const int64_t* source = all_targets.const_data_ptr<int64_t>() + first;
-    std::transform(source, source + count, targets.begin(), [](int64_t id) { return static_cast<int32_t>(id); });
+    std::transform(source, source + count, targets.begin(),
+                   [](int64_t id) { return static_cast<int32_t>(id); });
   }
 
   int64_t panels() const { return amx::blocks_of(count); }
@@ -74,7 +76,8 @@ void add_statistics(const Tokens& tokens, const at::Tensor& weight, const TokenL
 
 /// Buffers of the gradient of gradient_rows entries and up to gradient_tokens tokens.
 struct LogitGradients {
-  int64_t ld;  // one block more than the tokens: rows a power of two apart would share their place in the caches
+  int64_t
+      ld;  // one block more than the tokens: rows a power of two apart would share their place in the caches
   at::Tensor by_row, by_panel, turned_weight, hidden_sums;
 
   LogitGradients(int64_t panels, int64_t width)
@@ -88,15 +91,16 @@ struct LogitGradients {
 };
 
 void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Tensor& weight,
-                   const amx::HeadGradients& all, const LogitGradients& buffers, const at::Tensor& grad_weight) {
+                   const amx::HeadGradients& all, const LogitGradients& buffers,
+                   const at::Tensor& grad_weight) {
   if constexpr (has_amx) {
     const int64_t vocab = weight.size(0), width = weight.size(1), panels = tokens.panels();
     const int64_t columns = panels * amx::block;
     Packed by_token;
     if (grad_weight.defined()) {
       by_token = pack_panels(tokens.count, width, [&](int64_t begin, int64_t end, Bf16* target) {
-        amx::pack(bf16_data(hidden) + tokens.begin * hidden.stride(0), hidden.stride(0), tokens.count, width, begin,
-                  end, target);
+        amx::pack(bf16_data(hidden) + tokens.begin * hidden.stride(0), hidden.stride(0), tokens.count, width,
+                  begin, end, target);
       });
     }
     auto* by_row = mutable_bf16_data(buffers.by_row);
@@ -109,9 +113,10 @@ void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Ten
       parallel_rows(panels, panel_work(rows, width), [&](int64_t begin, int64_t end) {
         const int64_t at = begin * amx::block;
         const auto own = [&](const float* values) { return values ? values + at : nullptr; };
-        amx::head_gradient({bf16_data(weight), width, first, rows}, tokens.view(begin, end - begin),
-                           {own(all.log_sum_exp), own(all.grad_log_prob), own(all.entropy), own(all.grad_entropy)},
-                           by_row + at, buffers.ld, by_panel + begin * panel_stride, panel_stride);
+        amx::head_gradient(
+            {bf16_data(weight), width, first, rows}, tokens.view(begin, end - begin),
+            {own(all.log_sum_exp), own(all.grad_log_prob), own(all.entropy), own(all.grad_entropy)},
+            by_row + at, buffers.ld, by_panel + begin * panel_stride, panel_stride);
       });
       if (grad_weight.defined()) {
         float* target = grad_weight.mutable_data_ptr<float>() + first * width;
@@ -146,10 +151,10 @@ TokenLogProbs tile_log_probs(const at::Tensor& hidden, const at::Tensor& weight,
   return result;
 }
 
-at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                                   double temperature, const TokenLogProbs& forward,
-                                   const at::Tensor& grad_log_prob, const at::Tensor& grad_entropy,
-                                   const at::Tensor& grad_weight) {
+at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight,
+                                   const at::Tensor& targets, double temperature,
+                                   const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                                   const at::Tensor& grad_entropy, const at::Tensor& grad_weight) {
   const int64_t count = hidden.size(0), width = hidden.size(1);
   const at::Tensor rows = dense_rows(hidden);
   const at::Tensor result = empty_bf16({count, width});
@@ -157,12 +162,13 @@ at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& w
     const Tokens tokens(rows, targets, temperature, begin, std::min(count, begin + gradient_tokens));
     const LogitGradients buffers(tokens.panels(), width);
     const auto lse = tokens.own(forward.log_sum_exp), gp = tokens.own(grad_log_prob);
-    const auto h = tokens.own(grad_entropy.defined() ? forward.entropy : at::Tensor{}), ge = tokens.own(grad_entropy);
+    const auto h = tokens.own(grad_entropy.defined() ? forward.entropy : at::Tensor{}),
+               ge = tokens.own(grad_entropy);
     const bool through_entropy = grad_entropy.defined();
-    add_gradients(tokens, rows, weight,
-                  {lse.data(), gp.data(), through_entropy ? h.data() : nullptr,
-                   through_entropy ? ge.data() : nullptr},
-                  buffers, grad_weight);
+    add_gradients(
+        tokens, rows, weight,
+        {lse.data(), gp.data(), through_entropy ? h.data() : nullptr, through_entropy ? ge.data() : nullptr},
+        buffers, grad_weight);
     result.narrow(0, begin, tokens.count).copy_(buffers.hidden_sums.narrow(1, 0, tokens.count).t());
   }
   return result;

@@ -1,5 +1,5 @@
-// Log-probs of tokens and their gradient on the tile registers of AMX: logits are used up block by block, where
-// they are made.
+// Log-probs of tokens and their gradient on the tile registers of AMX: logits are used up block by block,
+// where they are made.
 #pragma once
 
 #include "kernels/log_prob.h"
@@ -11,9 +11,9 @@ TokenLogProbs tile_log_probs(const at::Tensor& hidden, const at::Tensor& weight,
                              double temperature, bool entropy);
 
 /// token_log_probs_backward for operands that prefers_tiles() takes.
-at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                                   double temperature, const TokenLogProbs& forward,
-                                   const at::Tensor& grad_log_prob, const at::Tensor& grad_entropy,
-                                   const at::Tensor& grad_weight);
+at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight,
+                                   const at::Tensor& targets, double temperature,
+                                   const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                                   const at::Tensor& grad_entropy, const at::Tensor& grad_weight);
 
 }  // namespace spa::kernels

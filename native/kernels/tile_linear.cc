@@ -15,7 +15,8 @@ namespace {
 
 using amx::Bf16;
 
-// Depth of a product that is done at a time, in steps of 32: rows of both sides then fit the second-level cache.
+// Depth of a product that is done at a time, in steps of 32: rows of both sides then fit the second-level
+// cache.
 constexpr int64_t depth_steps = 76;
 // Rows of a weight gradient for which the incoming gradient is transposed at a time.
 constexpr int64_t gradient_rows = 256;
@@ -53,8 +54,8 @@ bool use_tiles(bool on) {
   return before;
 }
 
-at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& add,
-                       at::ScalarType type) {
+at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                       const at::Tensor& add, at::ScalarType type) {
   const int64_t rows = x.size(0), in = weight.size(1), out = weight.size(0);
   const at::Tensor y = at::detail::empty_cpu({rows, out}, type);
   if constexpr (has_amx) {
@@ -70,8 +71,9 @@ at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::
       const Bf16* own_bias = offset.defined() ? bf16_data(offset) + first : nullptr;
       const Bf16* own_add = added.defined() ? bf16_data(added) + first : nullptr;
       if (type == at::kFloat) {
-        amx::multiply(a, in, count, packed.panels(), packed.steps,
-                      amx::Transposed<float>{y.mutable_data_ptr<float>() + first, out, own_bias, own_add, ld_add});
+        amx::multiply(
+            a, in, count, packed.panels(), packed.steps,
+            amx::Transposed<float>{y.mutable_data_ptr<float>() + first, out, own_bias, own_add, ld_add});
       } else {
         auto* target = mutable_bf16_data(y) + first;
         amx::multiply(a, in, count, packed.panels(), packed.steps,
@@ -88,9 +90,11 @@ at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight)
   if constexpr (has_amx) {
     const at::Tensor g = dense_rows(grad);
     const int64_t steps = amx::blocks_of(out);
-    const at::Tensor sums = steps > depth_steps ? at::detail::empty_cpu({rows, in}, at::kFloat) : at::Tensor{};
+    const at::Tensor sums =
+        steps > depth_steps ? at::detail::empty_cpu({rows, in}, at::kFloat) : at::Tensor{};
     for (int64_t step = 0; step < steps; step += depth_steps) {
-      const int64_t first_out = step * amx::block, depth = std::min(depth_steps * amx::block, out - first_out);
+      const int64_t first_out = step * amx::block,
+                    depth = std::min(depth_steps * amx::block, out - first_out);
       const Packed packed = pack_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* target) {
         amx::pack(bf16_data(weight) + first_out * in, in, depth, in, begin, end, target);
       });
@@ -98,7 +102,8 @@ at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight)
         const Bf16* a = bf16_data(g) + first * g.stride(0) + first_out;
         float* own_sums = sums.defined() ? sums.mutable_data_ptr<float>() + first * in : nullptr;
         if (step + depth_steps < steps) {
-          amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps, amx::Sums{own_sums, in, step > 0});
+          amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps,
+                        amx::Sums{own_sums, in, step > 0});
         } else {
           auto* target = mutable_bf16_data(result) + first * in;
           amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps,
@@ -118,7 +123,8 @@ void tile_weight_gradient(const at::Tensor& grad, const at::Tensor& x, const at:
     for (int64_t begin_row = 0; begin_row < rows; begin_row += depth_steps * amx::block) {
       const int64_t depth = std::min(depth_steps * amx::block, rows - begin_row);
       const Packed packed = pack_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* panels) {
-        amx::pack(bf16_data(input) + begin_row * input.stride(0), input.stride(0), depth, in, begin, end, panels);
+        amx::pack(bf16_data(input) + begin_row * input.stride(0), input.stride(0), depth, in, begin, end,
+                  panels);
       });
       // One block more than the depth: rows a power of two apart would share their place in the caches.
       const int64_t ld = (packed.steps + 1) * amx::block;

@@ -1,5 +1,5 @@
-// Linear layers in bfloat16 on the tile registers of AMX: products with float32 sums that no one rounds before
-// bias and residual are added, and weight gradients that are added in float32.
+// Linear layers in bfloat16 on the tile registers of AMX: products with float32 sums that no one rounds
+// before bias and residual are added, and weight gradients that are added in float32.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,18 +13,18 @@ constexpr bool has_amx = true;
 constexpr bool has_amx = false;
 #endif
 
-/// Whether products with a weight [out, in] go through the tiles: bfloat16 on a CPU that has them, `in` and `out`
-/// multiples of 32.
+/// Whether products with a weight [out, in] go through the tiles: bfloat16 on a CPU that has them, `in` and
+/// `out` multiples of 32.
 bool prefers_tiles(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device);
 
 /// Switches the tiles on (where there are any) or off in the whole process, not while kernels run. For tests
 /// and for comparing machines. Returns whether they were on.
 bool use_tiles(bool on);
 
-/// x [rows, in] W^T (+ bias [out]) (+ add [rows, out]) as `type`: bfloat16, or float32 (bias and add undefined).
-/// Rows have unit stride in their last dimension.
-at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& add,
-                       at::ScalarType type);
+/// x [rows, in] W^T (+ bias [out]) (+ add [rows, out]) as `type`: bfloat16, or float32 (bias and add
+/// undefined). Rows have unit stride in their last dimension.
+at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                       const at::Tensor& add, at::ScalarType type);
 
 /// grad [rows, out] W, bfloat16.
 at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight);

@@ -31,9 +31,8 @@ template <typename Pack>
 Packed pack_panels(int64_t depth, int64_t columns, const Pack& pack) {
   Packed packed{empty_bf16({amx::packed_size(depth, columns)}), amx::blocks_of(depth), columns};
   auto* target = mutable_bf16_data(packed.storage);
-  parallel_rows(amx::blocks_of(columns), depth * amx::block, [&](int64_t begin, int64_t end) {
-    pack(begin, end, target);
-  });
+  parallel_rows(amx::blocks_of(columns), depth * amx::block,
+                [&](int64_t begin, int64_t end) { pack(begin, end, target); });
   return packed;
 }
 

@@ -1,5 +1,5 @@
-// Where time goes at the shapes of Qwen2.5-0.5B, bfloat16, random weights: bench_llm [threads [layers [part of a
-// name]]]. Processor time, so that a machine need not be quiet (with one thread).
+// Where time goes at the shapes of Qwen2.5-0.5B, bfloat16, random weights: bench_llm [threads [layers [part
+// of a name]]]. Processor time, so that a machine need not be quiet (with one thread).
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -56,7 +56,8 @@ struct Batch {
     for (int row = 0; row < rows; ++row) {
       const int length = shortest + (longest - shortest) * row / std::max(1, rows - 1);
       for (int k = 0; k < length; ++k) {
-        tokens.push_back(static_cast<int32_t>(static_cast<double>(vocab) * kernels::philox_uniform(1, row, k)));
+        tokens.push_back(
+            static_cast<int32_t>(static_cast<double>(vocab) * kernels::philox_uniform(1, row, k)));
         mask.push_back(k > 0 && k % 100 >= 40);
       }
       offsets.push_back(static_cast<uint32_t>(tokens.size()));
@@ -71,7 +72,8 @@ int main(int count, char** arguments) {
   if (count > 3) wanted = arguments[3];
   if (std::getenv("SPA_NO_TILES")) kernels::use_tiles(false);
   const RuntimeLease lease(count > 1 ? std::atoi(arguments[1]) : 1);
-  const auto model = Model::create(shape(layers), {at::kBFloat16, at::kCPU, 1, Initialization::standard, false});
+  const auto model =
+      Model::create(shape(layers), {at::kBFloat16, at::kCPU, 1, Initialization::standard, false});
   const int64_t vocab = model->config().vocab;
   {
     const Batch prompts(32, 200, 200, vocab);
@@ -92,8 +94,7 @@ int main(int count, char** arguments) {
   report("score 8 x 200..700", tokens, 1, [&] { model->score({rows.tokens, rows.offsets}, {}); });
   if (std::strstr("sft 8 x 200..700", wanted) == nullptr) return 0;
   Trainer trainer(model, nullptr, {});
-  report("sft 8 x 200..700", tokens, 1, [&] {
-    trainer.step({{rows.tokens, rows.offsets}, rows.mask, {}, {}, {}, {}, {}, {}, {}}, {});
-  });
+  report("sft 8 x 200..700", tokens, 1,
+         [&] { trainer.step({{rows.tokens, rows.offsets}, rows.mask, {}, {}, {}, {}, {}, {}, {}}, {}); });
   return 0;
 }

@@ -13,7 +13,9 @@ namespace {
 
 bool have_tiles() { return kernels::prefers_tiles(64, 64, at::kBFloat16, at::kCPU); }
 
-at::Tensor random_bf16(at::IntArrayRef sizes, uint64_t seed) { return test::random(sizes, seed).to(at::kBFloat16); }
+at::Tensor random_bf16(at::IntArrayRef sizes, uint64_t seed) {
+  return test::random(sizes, seed).to(at::kBFloat16);
+}
 
 constexpr double rounding = 0.004;  // half a unit of bfloat16's last place, relative
 
@@ -23,7 +25,7 @@ TEST_CASE("tiles: linear, its gradients, in sizes that do not fill a block") {
   if (!have_tiles()) return;
   for (const auto& [rows, in, out] : {std::tuple<int64_t, int64_t, int64_t>{1, 32, 32},
                                       {17, 64, 96},
-                                      {32, 2496, 64},   // depth in two parts
+                                      {32, 2496, 64},  // depth in two parts
                                       {77, 96, 2496},
                                       {2500, 32, 64}}) {  // rows in two parts, for the weight's gradient
     CAPTURE(rows);
@@ -37,10 +39,11 @@ TEST_CASE("tiles: linear, its gradients, in sizes that do not fill a block") {
                 exact + bias.to(at::kDouble) + add.to(at::kDouble)) < rounding);
 
     const at::Tensor grad = random_bf16({rows, out}, 5);
-    CHECK(error(kernels::tile_input_gradient(grad, weight), at::mm(grad.to(at::kDouble), weight.to(at::kDouble))) <
-          rounding);
+    CHECK(error(kernels::tile_input_gradient(grad, weight),
+                at::mm(grad.to(at::kDouble), weight.to(at::kDouble))) < rounding);
     const at::Tensor grad_weight = test::random({out, in}, 6);
-    const at::Tensor expected = grad_weight.to(at::kDouble) + at::mm(grad.t().to(at::kDouble), x.to(at::kDouble));
+    const at::Tensor expected =
+        grad_weight.to(at::kDouble) + at::mm(grad.t().to(at::kDouble), x.to(at::kDouble));
     kernels::tile_weight_gradient(grad, x, grad_weight);
     CHECK(error(grad_weight, expected) < 1e-5);
   }
@@ -88,8 +91,8 @@ TEST_CASE("tiles: log-probs, entropies and their gradients against float64") {
       CHECK(error(result.log_prob, expected) < 1e-5);
       CHECK(error(result.entropy, entropy) < 1e-5);
       const at::Tensor grad_weight = at::zeros({vocab, width});
-      const at::Tensor grad_hidden = kernels::token_log_probs_backward(hidden, weight, targets, temperature, result,
-                                                                       gp, ge, grad_weight);
+      const at::Tensor grad_hidden = kernels::token_log_probs_backward(hidden, weight, targets, temperature,
+                                                                       result, gp, ge, grad_weight);
       CHECK(error(grad_hidden, hidden64.grad()) < 2 * rounding);  // of the logits' gradient and of the sum
       CHECK(error(grad_weight, weight64.grad()) < rounding);
 
@@ -109,7 +112,8 @@ TEST_CASE("tiles: the log-prob of a training pass is that of the logits that wer
   const at::Tensor targets = at::arange(40, at::kLong) * 51;
   const at::Tensor logits = kernels::wide_linear(hidden, weight);
   CHECK((logits.scalar_type() == at::kFloat));
-  const at::Tensor expected = at::log_softmax(logits.to(at::kDouble), 1).gather(1, targets.unsqueeze(1)).squeeze(1);
+  const at::Tensor expected =
+      at::log_softmax(logits.to(at::kDouble), 1).gather(1, targets.unsqueeze(1)).squeeze(1);
   CHECK(error(kernels::token_log_probs(hidden, weight, targets, 1.0, false).log_prob, expected) < 2e-6);
 }
 

@@ -31,7 +31,8 @@ void put(const float* sums, const Corner& at, const Rounded& target) {
   for (int64_t i = 0; i < at.rows; ++i) {
     Bf16* c = target.c + (at.row + i) * target.ld + at.column;
     for (int64_t j = 0; j < at.columns; j += 16) {
-      _mm256_mask_storeu_epi16(c + j, first_lanes(at.columns - j), rounded(_mm512_loadu_ps(sums + i * block + j)));
+      _mm256_mask_storeu_epi16(c + j, first_lanes(at.columns - j),
+                               rounded(_mm512_loadu_ps(sums + i * block + j)));
     }
   }
 }
@@ -54,7 +55,8 @@ void put(const float* sums, const Corner& at, const Transposed<T>& target) {
         const int64_t row = at.column + j + k, column = at.row + i;
         __m512 v = _mm512_add_ps(_mm512_castsi512_ps(r[k]), bias);
         if (target.add) {
-          v = _mm512_add_ps(v, widen(_mm256_maskz_loadu_epi16(mask, target.add + row * target.ld_add + column)));
+          v = _mm512_add_ps(v,
+                            widen(_mm256_maskz_loadu_epi16(mask, target.add + row * target.ld_add + column)));
         }
         put_row(target.c + row * target.ld + column, mask, v);
       }
@@ -75,7 +77,8 @@ inline void begin_sums(const Corner& at, const Target& target) {
 }
 
 template <typename Target>
-void multiply_rows(const Bf16* a, int64_t ld, int64_t m, const Panels& b, int64_t steps, const Target& target) {
+void multiply_rows(const Bf16* a, int64_t ld, int64_t m, const Panels& b, int64_t steps,
+                   const Target& target) {
   Tiles tiles;
   alignas(64) float sums[block * block];
   const int64_t panels = blocks_of(b.columns);
@@ -120,8 +123,8 @@ void multiply(const Bf16* a, int64_t ld, int64_t m, const Panels& b, int64_t ste
   multiply_rows(a, ld, m, b, steps, target);
 }
 
-void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
-                     Bf16* packed) {
+void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
+                     int64_t last, Bf16* packed) {
   const int64_t steps = blocks_of(depth);
   for (int64_t p = first; p < last; ++p) {
     for (int64_t s = 0; s < steps; ++s) {
@@ -145,7 +148,8 @@ void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t column
 namespace {
 
 /// Rows row and row + 1 (zero from `depth` on) at `column`, 16 columns or as many as `mask` has.
-inline __m512i row_pair(const Bf16* rows, int64_t ld, int64_t row, int64_t depth, int64_t column, __mmask16 mask) {
+inline __m512i row_pair(const Bf16* rows, int64_t ld, int64_t row, int64_t depth, int64_t column,
+                        __mmask16 mask) {
   const Bf16* at = rows + row * ld + column;
   const __m256i low = row < depth ? _mm256_maskz_loadu_epi16(mask, at) : _mm256_setzero_si256();
   const __m256i high = row + 1 < depth ? _mm256_maskz_loadu_epi16(mask, at + ld) : _mm256_setzero_si256();
@@ -173,7 +177,8 @@ void pack(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t 
   }
 }
 
-void transpose(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, Bf16* target, int64_t ld_target) {
+void transpose(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, Bf16* target,
+               int64_t ld_target) {
   for (int64_t s = 0; s < depth; s += block) {
     for (int64_t j = 0; j < columns; j += half) {
       __m512i r[16];

@@ -35,14 +35,14 @@ struct Panels {
 
 /// Packs panels [first, last) of B [depth, columns] from its transpose, rows [columns, depth] `ld` apart (the
 /// layout of activations in y = W x^T).
-void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
-                     Bf16* packed);
+void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
+                     int64_t last, Bf16* packed);
 /// The same from B itself, rows [depth, columns] `ld` apart.
 void pack(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
           Bf16* packed);
 
-/// target [columns, depth] (rows ld_target apart, zeros up to a multiple of 32) = the transpose of rows [depth,
-/// columns]; `columns` a multiple of 16. For an A that lies the wrong way round.
+/// target [columns, depth] (rows ld_target apart, zeros up to a multiple of 32) = the transpose of rows
+/// [depth, columns]; `columns` a multiple of 16. For an A that lies the wrong way round.
 void transpose(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, Bf16* target, int64_t ld_target);
 
 /// Where products go.

@@ -39,7 +39,8 @@ void for_each_block(const HeadRows& head, const HeadTokens& tokens, float* logit
         const Bf16* rows = head.weight + (head.first + i) * head.depth;
         const Bf16* next = p == 0 && i + 2 * block <= head.rows ? rows + block * head.depth : nullptr;
         zero_sums();
-        block_sums(rows, head.depth, half * head.depth, tokens.panels + p * steps * step_elements, steps, next);
+        block_sums(rows, head.depth, half * head.depth, tokens.panels + p * steps * step_elements, steps,
+                   next);
         store_sums(logits, block);
         f(i, p);
       }
@@ -49,12 +50,14 @@ void for_each_block(const HeadRows& head, const HeadTokens& tokens, float* logit
 
 /// Lanes whose target is one of the 32 rows from `first` on.
 inline __mmask16 targets_in(const int32_t* targets, int64_t first) {
-  const __m512i at = _mm512_sub_epi32(_mm512_loadu_si512(targets), _mm512_set1_epi32(static_cast<int>(first)));
+  const __m512i at =
+      _mm512_sub_epi32(_mm512_loadu_si512(targets), _mm512_set1_epi32(static_cast<int>(first)));
   return _mm512_cmplt_epu32_mask(at, _mm512_set1_epi32(block));
 }
 
 /// Adds a block's logits for 16 tokens.
-inline void add_block(const float* logits, float inverse_temperature, float* top, float* total, float* weighted) {
+inline void add_block(const float* logits, float inverse_temperature, float* top, float* total,
+                      float* weighted) {
   const __m512 scale = _mm512_set1_ps(inverse_temperature);
   __m512 largest = _mm512_loadu_ps(logits);
   for (int64_t i = 1; i < block; ++i) largest = _mm512_max_ps(largest, _mm512_loadu_ps(logits + i * block));
@@ -75,7 +78,8 @@ inline void add_block(const float* logits, float inverse_temperature, float* top
   if (raised) {
     const __m512 shift = _mm512_sub_ps(before, largest);
     const __m512 factor = exp2(_mm512_mul_ps(shift, to_power));
-    old_weighted = _mm512_mask_mul_ps(old_weighted, raised, _mm512_fmadd_ps(old_total, shift, old_weighted), factor);
+    old_weighted =
+        _mm512_mask_mul_ps(old_weighted, raised, _mm512_fmadd_ps(old_total, shift, old_weighted), factor);
     old_total = _mm512_mask_mul_ps(old_total, raised, old_total, factor);
   }
   _mm512_storeu_ps(top, largest);
@@ -102,7 +106,8 @@ inline __m512 logit_gradient(__m512 logit, const Lanes& lanes, __m512 scale, boo
   const __m512 log_p = _mm512_fmsub_ps(logit, scale, lanes.log_sum_exp);
   const __m512 p = exp2(_mm512_mul_ps(log_p, _mm512_set1_ps(log2_e)));
   __m512 factor = lanes.grad_log_prob;
-  if (through_entropy) factor = _mm512_fmadd_ps(lanes.grad_entropy, _mm512_add_ps(log_p, lanes.entropy), factor);
+  if (through_entropy)
+    factor = _mm512_fmadd_ps(lanes.grad_entropy, _mm512_add_ps(log_p, lanes.entropy), factor);
   return _mm512_fnmadd_ps(p, factor, _mm512_setzero_ps());
 }
 
@@ -132,8 +137,8 @@ void head_statistics(const HeadRows& head, const HeadTokens& tokens, HeadStatist
   });
 }
 
-void head_gradient(const HeadRows& head, const HeadTokens& tokens, const HeadGradients& gradients, Bf16* by_row,
-                   int64_t ld, Bf16* by_panel, int64_t panel_stride) {
+void head_gradient(const HeadRows& head, const HeadTokens& tokens, const HeadGradients& gradients,
+                   Bf16* by_row, int64_t ld, Bf16* by_panel, int64_t panel_stride) {
   alignas(64) float logits[block * block];
   const __m512 scale = _mm512_set1_ps(tokens.inverse_temperature);
   const bool through_entropy = gradients.grad_entropy != nullptr;

@@ -1,5 +1,5 @@
-// The output layer of a language model on tiles: logits W h^T of 32 vocabulary entries and 32 tokens at a time,
-// used up where they are made.
+// The output layer of a language model on tiles: logits W h^T of 32 vocabulary entries and 32 tokens at a
+// time, used up where they are made.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +46,9 @@ struct HeadGradients {
   const float* grad_entropy;
 };
 
-/// d loss / d logits of the rows, twice: `by_row` [rows, 32 * count] (rows ld apart), and as panels of 32 tokens,
-/// packed along the rows (`panel_stride` elements apart).
-void head_gradient(const HeadRows& head, const HeadTokens& tokens, const HeadGradients& gradients, Bf16* by_row,
-                   int64_t ld, Bf16* by_panel, int64_t panel_stride);
+/// d loss / d logits of the rows, twice: `by_row` [rows, 32 * count] (rows ld apart), and as panels of 32
+/// tokens, packed along the rows (`panel_stride` elements apart).
+void head_gradient(const HeadRows& head, const HeadTokens& tokens, const HeadGradients& gradients,
+                   Bf16* by_row, int64_t ld, Bf16* by_panel, int64_t panel_stride);
 
 }  // namespace spa::kernels::amx

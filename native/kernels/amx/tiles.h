@@ -7,7 +7,7 @@
 
 namespace spa::kernels::amx {
 
-constexpr int64_t half = block / 2;              // rows of a tile
+constexpr int64_t half = block / 2;               // rows of a tile
 constexpr int64_t step_elements = block * block;  // of a panel in one step of the depth
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -42,8 +42,8 @@ class Tiles {
   int64_t rows_ = 0;
 };
 
-/// Adds up a block; the second half of its rows starts `second` elements after the first. `next` (may be null)
-/// points at the dense rows of the block that follows.
+/// Adds up a block; the second half of its rows starts `second` elements after the first. `next` (may be
+/// null) points at the dense rows of the block that follows.
 inline void block_sums(const Bf16* a, int64_t ld, int64_t second, const Bf16* b, int64_t steps,
                        const Bf16* next) {
   const int64_t stride = ld * 2;

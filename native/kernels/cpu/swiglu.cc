@@ -37,9 +37,8 @@ void forward(const T* gate_up, int64_t ld_gate_up, T* y, int64_t ldy, int64_t ro
 }
 
 template <typename T>
-void backward(const T* grad_y, int64_t ld_grad_y, const T* gate_up, int64_t ld_gate_up,
-                     T* grad_gate_up, int64_t ld_grad, T* y, int64_t ldy, int64_t rows,
-                     int64_t width) {
+void backward(const T* grad_y, int64_t ld_grad_y, const T* gate_up, int64_t ld_gate_up, T* grad_gate_up,
+              int64_t ld_grad, T* y, int64_t ldy, int64_t rows, int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
