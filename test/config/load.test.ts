@@ -227,8 +227,11 @@ describe("wrong input gives one error that says where, what and what is right", 
 });
 
 describe("properties", () => {
-  const key = fc.stringMatching(/^[a-z]{1,4}$/);
-  const layer = fc.dictionary(key, fc.oneof(fc.integer(), fc.dictionary(key, fc.integer())));
+  // A key is a plain value in every layer or a mapping in every layer, as the schema has it: a plain value between two
+  // mappings would cut the lower one off.
+  const plain = fc.dictionary(fc.stringMatching(/^[a-m][a-z]{0,3}$/), fc.integer());
+  const nested = fc.dictionary(fc.stringMatching(/^[n-z][a-z]{0,3}$/), plain);
+  const layer = fc.tuple(plain, nested).map(([values, mappings]) => ({ ...values, ...mappings }));
 
   test("merging is associative and keeps the upper layer's plain values", () => {
     fc.assert(
