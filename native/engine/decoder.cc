@@ -288,8 +288,8 @@ at::Tensor Decoder::layer_backward(const PackedBatch& batch, size_t layer, const
     adapt_backward(layer, target, grad_gate_up, a.middle_normed, pass, a, grad_middle_normed, g);
   a.middle_normed.reset();
   grad_gate_up.reset();
-  const at::Tensor grad_middle = kernels::rms_norm_backward(
-      grad_middle_normed, a.middle, w.post_norm, a.middle_inverse_rms, grad_output, g.post_norm);
+  const at::Tensor grad_middle = kernels::rms_norm_backward(grad_middle_normed, a.middle, w.post_norm,
+                                                            a.middle_inverse_rms, grad_output, g.post_norm);
   grad_middle_normed.reset();
   a.middle.reset();
 

@@ -145,8 +145,9 @@ class Decoder {
   void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights,
                                 const LayerActivations& saved, const LayerWeights& gradients) const;
   /// Frees the parts of `saved` as the pass goes on.
-  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass, LayerActivations& saved,
-                            const at::Tensor& grad_output, const LayerWeights& gradients) const;
+  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
+                            LayerActivations& saved, const at::Tensor& grad_output,
+                            const LayerWeights& gradients) const;
 
   ModelConfig config_;
   DecoderWeights weights_;

@@ -12,9 +12,9 @@
 namespace spa {
 
 /// Slots own lists of blocks of `block_tokens` tokens; a block holds keys and values of all layers. It may
-/// belong to several slots (a forked prefix) and is copied before a slot writes into a shared one. The pool is
-/// there from the first block that is taken, in the size that full slots need, so that it never moves and what
-/// it takes is known before; it is gone when no block is in use and release_pool() is called.
+/// belong to several slots (a forked prefix) and is copied before a slot writes into a shared one. The pool
+/// is there from the first block that is taken, in the size that full slots need, so that it never moves and
+/// what it takes is known before; it is gone when no block is in use and release_pool() is called.
 class KvCache {
  public:
   static constexpr int64_t block_tokens = kernels::kv_block_tokens;
@@ -50,8 +50,8 @@ class KvCache {
 
   std::vector<int64_t> shape_;  // of the pool: blocks, layers, block size
   at::TensorOptions options_;
-  at::Tensor pool_;                  // undefined while there is none
-  int32_t written_ = 0;              // blocks that have been in use since the pool was made: they hold numbers
+  at::Tensor pool_;      // undefined while there is none
+  int32_t written_ = 0;  // blocks that have been in use since the pool was made: they hold numbers
   std::vector<int32_t> references_;  // by block: slots that hold it
   std::vector<int32_t> free_;        // used as a stack
   std::vector<std::vector<int32_t>> tables_;

@@ -20,7 +20,8 @@ namespace {
 std::atomic<int64_t> device_limit{0};
 
 void set_device_limit(at::Device device, int64_t bytes) {
-  const auto total = static_cast<int64_t>(at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second);
+  const auto total =
+      static_cast<int64_t>(at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second);
   if (bytes > total) {
     throw Error("BAD_ARGUMENT",
                 "memoryLimit is " + std::to_string(bytes >> 20) + " MiB, the device has " +
@@ -83,7 +84,8 @@ bool is_out_of_memory(const std::exception_ptr& exception) {
   } catch (const c10::Error& error) {
     // libtorch's CPU allocator and cuBLAS throw the general error.
     const std::string text = error.what_without_backtrace();
-    return text.find("allocate memory") != std::string::npos || text.find("ALLOC_FAILED") != std::string::npos;
+    return text.find("allocate memory") != std::string::npos ||
+           text.find("ALLOC_FAILED") != std::string::npos;
   } catch (const std::bad_alloc&) {
     return true;
   } catch (...) {

@@ -108,8 +108,8 @@ class Model {
   Model(std::shared_ptr<Model> backbone, const AdapterConfig& adapter, ParameterLayout layout,
         at::Tensor flat);
 
-  Scores score_within(const RaggedTokens& batch, const ScoreOptions& options, std::span<const int64_t> lengths,
-                      int64_t micro_batch_tokens, const LongCall& call);
+  Scores score_within(const RaggedTokens& batch, const ScoreOptions& options,
+                      std::span<const int64_t> lengths, int64_t micro_batch_tokens, const LongCall& call);
 
   ModelConfig config_;
   std::shared_ptr<Model> backbone_;

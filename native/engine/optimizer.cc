@@ -59,9 +59,8 @@ void AdamW::step(const at::Tensor& parameters, const at::Tensor& gradient, std::
                  double learning_rate, double gradient_scale) {
   for (const size_t group : groups) {
     const size_t only[] = {group};
-    const kernels::AdamWParameters settings{learning_rate,         options_.beta1,
-                                            options_.beta2,        options_.epsilon,
-                                            options_.weight_decay, ++groups_[group].updates,
+    const kernels::AdamWParameters settings{learning_rate,    options_.beta1,        options_.beta2,
+                                            options_.epsilon, options_.weight_decay, ++groups_[group].updates,
                                             gradient_scale};
     if (!quantized_.empty()) {
       step_quantized(parameters, gradient, group, settings);
@@ -87,8 +86,7 @@ void AdamW::step_quantized(const at::Tensor& parameters, const at::Tensor& gradi
       return x.defined() ? x.narrow(0, from, count) : x;
     };
     const QuantizedRange& moments = quantized_[group][i];
-    buffers.push_back(
-        {part(parameters), part(gradient), moments.first, moments.second, part(master_)});
+    buffers.push_back({part(parameters), part(gradient), moments.first, moments.second, part(master_)});
   }
   kernels::quantized_adamw_(buffers, settings);
 }

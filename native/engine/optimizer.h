@@ -74,7 +74,7 @@ class AdamW {
   std::vector<ParameterGroup> groups_;
   std::vector<std::vector<QuantizedRange>> quantized_;  // by group and range; empty with float32 moments
   at::Tensor first_moment_, second_moment_;             // float32 [size]; undefined when quantised
-  at::Tensor master_;                        // float32 [size]; undefined for float32 parameters
+  at::Tensor master_;                                   // float32 [size]; undefined for float32 parameters
 };
 
 }  // namespace spa

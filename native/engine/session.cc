@@ -57,10 +57,11 @@ WorkSizes Session::work_sizes() const {
 
 void Session::rethrow(const std::exception_ptr& failure) const {
   if (!is_out_of_memory(failure)) std::rethrow_exception(failure);
-  throw Error("OUT_OF_MEMORY",
-              "there is not enough memory for " + std::to_string(slots()) + " slots of " +
-                  std::to_string(max_tokens_) + " tokens: " + first_line_of(failure),
-              "use fewer slots (engine.rolloutSlots) or shorter ones (protocol.maxTokens); spa plan says what fits");
+  throw Error(
+      "OUT_OF_MEMORY",
+      "there is not enough memory for " + std::to_string(slots()) + " slots of " +
+          std::to_string(max_tokens_) + " tokens: " + first_line_of(failure),
+      "use fewer slots (engine.rolloutSlots) or shorter ones (protocol.maxTokens); spa plan says what fits");
 }
 
 void Session::check_slot(int64_t slot) const {

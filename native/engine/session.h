@@ -35,8 +35,8 @@ struct GenerateResult {
   std::vector<Finish> finish;
 };
 
-/// Not thread-safe: calls belong to the engine's thread. extend(), fork() and generate() throw STALE_CACHE when
-/// the model's weights have changed since the slots were filled, until all slots have been released.
+/// Not thread-safe: calls belong to the engine's thread. extend(), fork() and generate() throw STALE_CACHE
+/// when the model's weights have changed since the slots were filled, until all slots have been released.
 class Session {
  public:
   /// `slots` >= 1, `max_tokens` per slot >= 1 and at most the model's max_positions.

@@ -99,10 +99,10 @@ Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, co
   if (shared_critic_) groups.push_back({{value_range(*actor)}, 0});
   actor_ = std::make_shared<Side>(actor, options_.optimizer, groups, options_.moments);
   if (critic && !shared_critic_) {
-    critic_ = std::make_shared<Side>(critic, options_.critic_optimizer.value_or(options_.optimizer),
-                                     std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0},
-                                                                 {{value_range(*critic)}, 0}},
-                                     options_.moments);
+    critic_ = std::make_shared<Side>(
+        critic, options_.critic_optimizer.value_or(options_.optimizer),
+        std::vector<ParameterGroup>{{critic->layout().ranges_without_head(), 0}, {{value_range(*critic)}, 0}},
+        options_.moments);
   }
 }
 
@@ -187,10 +187,7 @@ struct Trainer::Passes {
   bool run_actor = false, run_critic = false;
 
   Passes(const TrainBatch& train_batch, const LossOptions& loss_options, bool shared_critic, bool own_critic)
-      : batch(train_batch),
-        loss(loss_options),
-        actor{batch, loss},
-        critic{batch, loss} {
+      : batch(train_batch), loss(loss_options), actor{batch, loss}, critic{batch, loss} {
     critic.value = true;
     const bool policy = loss.kind != LossKind::value;
     const bool value = loss.kind != LossKind::sft && !batch.value_mask.empty();
@@ -274,12 +271,13 @@ StepMetrics Trainer::accumulate_again(const Passes& passes, const LongCall& call
     const auto failure = std::current_exception();
     release_gradients();
     if (!is_out_of_memory(failure)) throw;
-    throw Error("OUT_OF_MEMORY",
-                "there is not enough memory for this step, not even in micro-batches of " +
-                    std::to_string(options_.micro_batch_tokens) + " tokens: " + first_line_of(failure) +
-                    "; weights and optimiser are as before this step",
-                "turn on activation checkpointing or int8 moments (engine.activationCheckpointing, "
-                "engine.moments), shorten rows, or train a smaller model or with LoRA; spa plan says what fits");
+    throw Error(
+        "OUT_OF_MEMORY",
+        "there is not enough memory for this step, not even in micro-batches of " +
+            std::to_string(options_.micro_batch_tokens) + " tokens: " + first_line_of(failure) +
+            "; weights and optimiser are as before this step",
+        "turn on activation checkpointing or int8 moments (engine.activationCheckpointing, "
+        "engine.moments), shorten rows, or train a smaller model or with LoRA; spa plan says what fits");
   }
 }
 

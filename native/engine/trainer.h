@@ -52,8 +52,8 @@ class Trainer {
   Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options);
 
   /// Throws BAD_ARGUMENT, CAPACITY, NOT_FINITE, ABORTED, OUT_OF_MEMORY; nothing is changed then. When memory
-  /// runs out the first time in a step, the gradients so far are dropped, micro-batches are halved for good and
-  /// the step begins again: the update is the same up to rounding. Progress counts tokens.
+  /// runs out the first time in a step, the gradients so far are dropped, micro-batches are halved for good
+  /// and the step begins again: the update is the same up to rounding. Progress counts tokens.
   StepMetrics step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call = {});
 
   /// Updates so far, critic warm-up included.
@@ -71,7 +71,8 @@ class Trainer {
   struct Side;  // a model that is trained, its gradients and its optimiser
 
   void validate(const TrainBatch& batch, const LossOptions& loss) const;
-  /// The passes of one step: with a critic of its own there are two; a shared one rides along with the actor's.
+  /// The passes of one step: with a critic of its own there are two; a shared one rides along with the
+  /// actor's.
   struct Passes;
   TrainSums run(Side& side, const TrainPass& pass, const LongCall& call, int64_t& done, int64_t total) const;
   /// Gradients of both sides and the step's figures.

@@ -125,8 +125,8 @@ enum class Initialization {
   nano,      // linears 0.7 / sqrt(fan_in), residual outputs also / sqrt(2 layers), embedding 0.1
 };
 
-/// Fills `flat` [layout.size()], which is zero, with fresh weights from a counter-based generator; norms are 1,
-/// biases and the value head stay 0. They are made in float32 on the CPU, some at a time.
+/// Fills `flat` [layout.size()], which is zero, with fresh weights from a counter-based generator; norms are
+/// 1, biases and the value head stay 0. They are made in float32 on the CPU, some at a time.
 void initialize_weights(const ModelConfig& config, const ParameterLayout& layout,
                         Initialization initialization, uint64_t seed, const at::Tensor& flat);
 

@@ -46,13 +46,13 @@ Operands operands(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, 
           heads(shape.heads + shape.kv_heads, shape.kv_heads).repeat_interleave(group, 0)};
 }
 
-/// Scores of queries [begin, begin + count) with the keys that they see: [heads, count, begin + count], scaled, wide.
+/// Scores of queries [begin, begin + count) with the keys that they see: [heads, count, begin + count],
+/// scaled, wide.
 at::Tensor masked_scores(const Operands& o, float scale, int64_t begin, int64_t count) {
   const int64_t seen = begin + count;
   const at::Tensor future = at::ones({count, seen}, o.q.options().dtype(at::kBool)).triu(begin + 1);
   const at::ScalarType type = o.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor products =
-      at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2));
+  const at::Tensor products = at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2));
   return products.to(type).mul_(scale).masked_fill_(future, -INFINITY);
 }
 

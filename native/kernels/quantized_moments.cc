@@ -14,7 +14,8 @@ using Map = std::array<float, 256>;
 // Elements that the ATen path widens at a time; whole blocks.
 constexpr int64_t piece_elements = moment_block << 14;
 
-/// As create_dynamic_map of bitsandbytes: for each decimal exponent twice as many fractions as for the one below.
+/// As create_dynamic_map of bitsandbytes: for each decimal exponent twice as many fractions as for the one
+/// below.
 Map make_map(bool is_signed) {
   std::vector<double> values = {0.0, 1.0};
   for (int exponent = 0; exponent < 7; ++exponent) {
@@ -32,8 +33,8 @@ Map make_map(bool is_signed) {
   return map;
 }
 
-/// The middles between neighbours of a map: code c is nearest between middles[c - 1] and middles[c]. The last is
-/// above every value.
+/// The middles between neighbours of a map: code c is nearest between middles[c - 1] and middles[c]. The last
+/// is above every value.
 Map make_middles(bool is_signed) {
   const Map& map = dynamic_map(is_signed);
   Map middles;

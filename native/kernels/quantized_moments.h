@@ -20,8 +20,8 @@ struct QuantizedMoment {
   at::Tensor scales;  // float32 [ceil(n / moment_block)], the largest magnitude of each block
 };
 
-/// The dynamic map (ibid., section 2.1): 256 rising values in [-1, 1], or with `is_signed` false in [0, 1]. Large
-/// values differ by little in proportion, and small ones reach down to 1e-7 of the largest.
+/// The dynamic map (ibid., section 2.1): 256 rising values in [-1, 1], or with `is_signed` false in [0, 1].
+/// Large values differ by little in proportion, and small ones reach down to 1e-7 of the largest.
 const std::array<float, 256>& dynamic_map(bool is_signed);
 
 /// A moment of n zeros.
@@ -29,8 +29,8 @@ QuantizedMoment zero_moment(int64_t n, bool is_signed, at::Device device);
 
 /// float32 [n].
 at::Tensor dequantize(const QuantizedMoment& moment, bool is_signed);
-/// Overwrites `moment` with the codes nearest to `values` float32 [n] (ties: the lower code). What is above zero
-/// in an unsigned moment never becomes zero: AdamW divides by it.
+/// Overwrites `moment` with the codes nearest to `values` float32 [n] (ties: the lower code). What is above
+/// zero in an unsigned moment never becomes zero: AdamW divides by it.
 void quantize_(const QuantizedMoment& moment, const at::Tensor& values, bool is_signed);
 
 /// As AdamWBuffers, with quantised moments.
@@ -40,8 +40,8 @@ struct QuantizedAdamWBuffers {
   at::Tensor master;
 };
 
-/// As adamw_: the moments are widened block by block, the update is that of float32 moments, and what it leaves
-/// is quantised again. Deterministic. On devices without own kernel some million elements at a time.
+/// As adamw_: the moments are widened block by block, the update is that of float32 moments, and what it
+/// leaves is quantised again. Deterministic. On devices without own kernel some million elements at a time.
 void quantized_adamw_(const std::vector<QuantizedAdamWBuffers>& buffers, const AdamWParameters& parameters);
 
 }  // namespace spa::kernels

@@ -1,7 +1,7 @@
 // The memory of tensors: counted to the byte, limited, and what checkpointing and 8-bit moments take of it.
-#include <cmath>
-
 #include <ATen/Parallel.h>
+
+#include <cmath>
 
 #include "doctest_torch.h"
 #include "engine/memory.h"
@@ -129,7 +129,8 @@ TEST_CASE("checkpointing draws an adapter's dropout masks again, the same ones")
   options.activation_checkpointing = true;
   Trainer inputs(same, nullptr, options);
   for (int step = 0; step < 2; ++step) {
-    const StepMetrics a = everything.step(sft_batch(rows, mask), {}), b = inputs.step(sft_batch(rows, mask), {});
+    const StepMetrics a = everything.step(sft_batch(rows, mask), {}),
+                      b = inputs.step(sft_batch(rows, mask), {});
     CHECK(a.loss == b.loss);
     CHECK(a.gradient_norm == b.gradient_norm);
   }
@@ -171,7 +172,8 @@ TEST_CASE("log-probs and their gradients take less than an eighth of the logits"
   kernels::install_host_allocator();
   const int64_t vocab = 151936, tokens = 1024, width = 64;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const at::Tensor hidden = at::randn({tokens, width}).to(dtype), weight = at::randn({vocab, width}).to(dtype);
+    const at::Tensor hidden = at::randn({tokens, width}).to(dtype),
+                     weight = at::randn({vocab, width}).to(dtype);
     const at::Tensor targets = at::randint(vocab, {tokens}, at::kLong);
     const at::Tensor grad_weight = at::zeros({vocab, width}), grad = at::full({tokens}, 1.0 / tokens);
     const int64_t full = tokens * vocab * 4;
@@ -200,10 +202,11 @@ TEST_CASE("a step that runs out of memory goes on in smaller micro-batches, and 
   Trainer trainer(model, nullptr, {});
   const at::Tensor before = model->flat().clone();
   const int64_t whole = peak_of([&] {
-    const auto scratch = model->clone(false);
-    Trainer other(scratch, nullptr, {});
-    other.step(batch, {});
-  }) - static_cast<int64_t>(model->flat().nbytes()) * 3;
+                          const auto scratch = model->clone(false);
+                          Trainer other(scratch, nullptr, {});
+                          other.step(batch, {});
+                        }) -
+                        static_cast<int64_t>(model->flat().nbytes()) * 3;
   kernels::set_host_memory_limit(current() + whole - (1 << 20));
   const StepMetrics got = trainer.step(batch, {});
   kernels::set_host_memory_limit(0);

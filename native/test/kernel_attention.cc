@@ -49,7 +49,8 @@ TEST_CASE("attention: a sequence whose scores are taken in parts") {
   const std::vector<int64_t> lengths = {1100, 3};
   REQUIRE(shape.heads * lengths[0] * lengths[0] > kernels::attention_scores);
   const at::Tensor offsets = test::offsets_of(lengths);
-  const at::Tensor qkv = test::random({1103, (16 + 2 * 2) * 8}, 1) * 1.5, grad = test::random({1103, 16 * 8}, 2);
+  const at::Tensor qkv = test::random({1103, (16 + 2 * 2) * 8}, 1) * 1.5,
+                   grad = test::random({1103, 16 * 8}, 2);
   const auto own = kernels::attention(qkv, shape, offsets);
   const auto parts = kernels::attention(qkv.to(at::kDouble), shape, offsets);
   CHECK(error(own.output, parts.output) < 1e-5);
