@@ -33,6 +33,8 @@ export function interruptible(onFirst: (name: string) => void, onSecond: () => v
   return {
     signal: controller.signal,
     [Symbol.dispose]: () => {
+      // An interrupted process is about to end; a second press finds the handler until then.
+      if (controller.signal.aborted) return;
       for (const name of signals) process.off(name, handler);
     },
   };

@@ -12,6 +12,9 @@ export interface PassMemory {
   logits: number;
 }
 
+/** The largest bfloat16 matrix that the CPU's row kernels take (prefers_packed in linear.cc). */
+const ROW_KERNEL_ELEMENTS = 2 ** 16;
+
 /** Bytes of the head's chunk and its gradient, for `tokens` tokens. */
 function headBytes(
   { shape, sizes, width, settings }: MemoryModel,
@@ -64,10 +67,13 @@ function workBytes({ shape, settings, sizes, width }: MemoryModel): { forward: n
     return { forward: (inner + 2 * hidden) * width, backward: (3 * inner + 2 * hidden) * width };
   }
   const widened = 4 * (qkv + query);
+  // The row kernels of small matrices compute in float32: a product stands beside its bfloat16 copy.
+  const lowRank = settings.lora !== null && settings.lora.rank * inner <= ROW_KERNEL_ELEMENTS ? 6 * inner : 0;
+  const wide = sizes.packedBytes > 0 ? 8 * inner + 4 * hidden : lowRank;
   const packed = sizes.tiles ? 2 * inner : 0;
   const sums = sizes.tiles ? 4 * hidden : 0;
   return {
-    forward: Math.max(inner * width + packed, widened + query * width) + 2 * hidden * width,
+    forward: Math.max(inner * width + packed, widened + query * width, wide) + 2 * hidden * width,
     backward:
       Math.max(3 * inner * width + Math.max(packed, sums), 2 * widened + 2 * qkv) + 2 * hidden * width,
   };

@@ -2,7 +2,6 @@
 // of a name]]]. Processor time, so that a machine need not be quiet (with one thread).
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <numeric>
@@ -11,7 +10,6 @@
 #include "engine/session.h"
 #include "engine/trainer.h"
 #include "kernels/philox.h"
-#include "kernels/tile_linear.h"
 
 using namespace spa;
 
@@ -70,7 +68,6 @@ struct Batch {
 int main(int count, char** arguments) {
   const int64_t layers = count > 2 ? std::atoi(arguments[2]) : 4;
   if (count > 3) wanted = arguments[3];
-  if (std::getenv("SPA_NO_TILES")) kernels::use_tiles(false);
   const RuntimeLease lease(count > 1 ? std::atoi(arguments[1]) : 1);
   const auto model =
       Model::create(shape(layers), {at::kBFloat16, at::kCPU, 1, Initialization::standard, false});
