@@ -58,7 +58,7 @@ export const benchModels = {
     shape: qwenShape,
     dtype: "bfloat16",
     sizes: qwenSizes,
-    quickSizes: { ...qwenSizes, newTokens: 16, sequences: 4 },
+    quickSizes: { ...qwenSizes, sequences: 4 },
     names: ["sampling", "log-probs", "sft"],
     rounds: 3,
     quickRounds: 1,
