@@ -67,7 +67,7 @@ async function measure(
       report.measurements.push(...(await benchmarks[name].run(context)));
     }
     const { peak } = await engine.memory();
-    report.measurements.push({ name: "peak memory of the process", unit: "B", value: peak });
+    report.measurements.push({ name: "peak memory of tensors", unit: "B", value: peak });
   } finally {
     await peer?.stop();
   }

@@ -15,15 +15,8 @@ export {
   adapterSize,
   adapterTargets,
 } from "./native/adapter-config.ts";
-export type {
-  AddonInfo,
-  Aggregation,
-  Device,
-  Dtype,
-  Initialization,
-  KlEstimator,
-  Moments,
-} from "./native/addon.ts";
+export type { AddonInfo, Device, Dtype, Initialization, Moments } from "./native/addon.ts";
+export type { Aggregation, KlEstimator } from "./native/addon-arrays.ts";
 export {
   type Advantages,
   type BiLevelGaeInput,
@@ -79,6 +72,7 @@ export {
 } from "./native/trainer.ts";
 export {
   environmentFactory,
+  type NewRunOptions,
   type Results,
   type RunOptions,
   type RunOutcome,

@@ -24,6 +24,14 @@ export interface RunOptions {
   createEnvironment?: () => Environment;
 }
 
+/** Where a new run is put. */
+export interface NewRunOptions extends RunOptions {
+  /** By default preset, date and time. */
+  name?: string;
+  /** The folder of run folders, by default runs. */
+  root?: string;
+}
+
 /** The content of results.json. */
 export interface Results {
   preset: string;
@@ -49,18 +57,29 @@ export interface RunOutcome {
  * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, HUB_NOT_FOUND, OUT_OF_MEMORY
  * (the budget is too small), …
  */
-export async function train(
+export async function train(config: Config, options: NewRunOptions = {}): Promise<RunOutcome> {
+  const run = await createRun(config, options);
+  return resume(run.path, options);
+}
+
+/**
+ * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one, that the
+ * engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that the run fits
+ * its memory.
+ *
+ * @throws SpaError ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
+ */
+export async function createRun(
   config: Config,
-  options: RunOptions & { name?: string; root?: string } = {},
-): Promise<RunOutcome> {
-  const { name, root } = options;
+  { name, root, ...options }: NewRunOptions = {},
+): Promise<RunFolder> {
   if (config.sft.data !== null) checkSftFile(config.sft.data);
+  await (await openEngine(config)).dispose();
   const prepared = await prepareModel(config, options);
-  const run = RunFolder.create(resolveMemory(prepared.config, prepared.shape), {
+  return RunFolder.create(resolveMemory(prepared.config, prepared.shape), {
     ...(name !== undefined && { name }),
     ...(root !== undefined && { root }),
   });
-  return resume(run.path, options);
 }
 
 /**
@@ -99,13 +118,7 @@ export async function withRun<T>(
   const prepared = await prepareModel(run.config, { ...options, progress });
   const { folder: pretrainedFolder, tokenizer } = prepared;
   const config = resolveMemory(run.config, prepared.shape);
-  const { threads, memory } = config.engine;
-  await using engine = await Engine.create({
-    device: config.engine.device,
-    seed: config.seed,
-    ...(threads !== null && { threads }),
-    ...(memory !== null && { memoryLimit: memory }),
-  });
+  await using engine = await openEngine(config);
   const context = await createStageContext({
     run,
     config,
@@ -118,6 +131,18 @@ export async function withRun<T>(
   });
   return await work(context);
 }
+
+function openEngine({ engine, seed }: Pick<Config, "seed"> & { engine: EngineSettings }): Promise<Engine> {
+  const { device, threads, memory } = engine;
+  return Engine.create({
+    device,
+    seed,
+    ...(threads !== null && { threads }),
+    ...(memory !== null && { memoryLimit: memory }),
+  });
+}
+
+type EngineSettings = Pick<Config["engine"], "device" | "threads" | "memory">;
 
 /** What a run would take, for `--dry-run`. Needs no engine. */
 export async function estimate(config: Config): Promise<RunEstimate> {

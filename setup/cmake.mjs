@@ -1,14 +1,11 @@
 // The one way in which CMake is called: by the set-up and, through binding.gyp, by node-gyp and prebuildify.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { inRoot, run } from "./step.mjs";
+import { BUILD_FOLDER, inRoot, run } from "./step.mjs";
 
 // Named, because cmake-js would take Ninja where there is one, and a build folder knows one generator only: installing
 // Ninja later would break it.
 const GENERATOR = "Unix Makefiles";
-
-/** CMake's folder; `build` belongs to node-gyp, which wipes it. */
-export const BUILD_FOLDER = "build-cmake";
 
 /** Configures and builds everything but the tests, or `target` alone. */
 export async function buildWithCmake(libtorch, target) {

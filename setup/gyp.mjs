@@ -1,9 +1,9 @@
 // Called by binding.gyp: node-gyp and prebuildify forward here, and the product goes where they look for it.
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { BUILD_FOLDER, buildWithCmake } from "./cmake.mjs";
+import { buildWithCmake } from "./cmake.mjs";
 import { ensureLibtorch } from "./libtorch.mjs";
-import { inRoot } from "./step.mjs";
+import { BUILD_FOLDER, inRoot } from "./step.mjs";
 
 const [productFolder] = process.argv.slice(2);
 const libtorch = await ensureLibtorch();

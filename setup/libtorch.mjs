@@ -3,14 +3,14 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { checkDisk, checkPython } from "./prerequisites.mjs";
-import { inRoot, lastLines, run, SetupError, say, writeAtomically } from "./step.mjs";
+import { BUILD_FOLDER, inRoot, lastLines, run, SetupError, say, writeAtomically } from "./step.mjs";
 
 const VERSION = "2.13.0";
 const OLDEST = [2, 11];
 const NEWEST = [2, 14];
 const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
 const cache = inRoot(".cache", "libtorch");
-const record = inRoot("build-cmake", "libtorch.json");
+const record = inRoot(BUILD_FOLDER, "libtorch.json");
 
 /** The version in libtorch's own header, or undefined where there is no libtorch. */
 export function libtorchVersion(path) {

@@ -1,8 +1,17 @@
 // Builds the addon with cmake-js (build-cmake/Release/*.node), and on demand the C++ tests.
 import { existsSync } from "node:fs";
-import { BUILD_FOLDER, buildWithCmake } from "./cmake.mjs";
+import { buildWithCmake } from "./cmake.mjs";
 import { checkCmake, checkCompiler, checkDisk } from "./prerequisites.mjs";
-import { fingerprint, inRoot, lastLines, markStamp, SetupError, say, stampMatches } from "./step.mjs";
+import {
+  BUILD_FOLDER,
+  fingerprint,
+  inRoot,
+  lastLines,
+  markStamp,
+  SetupError,
+  say,
+  stampMatches,
+} from "./step.mjs";
 
 const SOURCES = [
   "CMakeLists.txt",

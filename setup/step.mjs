@@ -74,7 +74,10 @@ export function fingerprint(paths, extra = []) {
   return hash.digest("hex");
 }
 
-const stampFile = (name) => inRoot("build-cmake", `${name}.stamp`);
+/** CMake's folder, with what set-up notes down; `build` belongs to node-gyp, which wipes it. */
+export const BUILD_FOLDER = "build-cmake";
+
+const stampFile = (name) => inRoot(BUILD_FOLDER, `${name}.stamp`);
 
 /** True if `markStamp(name, print)` was called with this fingerprint. */
 export function stampMatches(name, print) {

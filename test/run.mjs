@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inRoot } from "../setup/step.mjs";
+import { BUILD_FOLDER, inRoot } from "../setup/step.mjs";
 
 const chosen = process.argv.slice(2);
 
@@ -27,7 +27,7 @@ function run(command, args) {
 
 /** doctest's closing line: `[doctest] test cases:  12 |  12 passed | 0 failed | 0 skipped`. */
 async function runNative() {
-  const { code, output } = await run(inRoot("build-cmake", "spa_tests"), []);
+  const { code, output } = await run(inRoot(BUILD_FOLDER, "spa_tests"), []);
   const counts = /test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed/.exec(output);
   const [passed, failed] = counts ? [Number(counts[1]), Number(counts[2])] : [0, 1];
   // A crash prints no counts, or good counts and a bad exit status: both are failures.

@@ -11,7 +11,7 @@ interface ExportCommandOptions {
 
 const help = `
 Writes config.json, generation_config.json, *.safetensors and the tokenizer, merged where the run trained adapters
-(lora), without value head. Both open it as it is:
+(lora), without value head, in the form that transformers and vLLM read:
 
   spa export runs/first --to models/first
   python -c 'import transformers; transformers.AutoModelForCausalLM.from_pretrained("models/first")'

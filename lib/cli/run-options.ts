@@ -7,11 +7,8 @@ import { defaultPreset } from "../config/presets.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { isModelFolder } from "../hub/resolve-model.ts";
-import { resolveMemory } from "../memory/resolve.ts";
-import { loadAddon } from "../native/loader.ts";
+import { createRun } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
-import { prepareModel } from "../stages/prepare-model.ts";
-import { checkSftFile } from "../stages/sft-files.ts";
 import { whileInterruptible } from "./download.ts";
 import type { ProgressOptionValues } from "./progress-mode.ts";
 
@@ -108,20 +105,12 @@ function withAbsolutePaths(config: Config): Config {
   };
 }
 
-/**
- * Makes a run folder, after what can be done and checked before there is one: that the native addon loads, that a file of
- * SFT data is one, that a pretrained model is there whole, fetched if need be, and that the run fits its memory.
- *
- * @throws SpaError ADDON_MISSING, OUT_OF_MEMORY, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, …
- */
-export async function createRun(config: Config, options: RunOptionValues): Promise<RunFolder> {
-  loadAddon();
-  if (config.sft.data !== null) checkSftFile(config.sft.data);
-  const prepared = await whileInterruptible(options, (progress, signal) =>
-    prepareModel(config, { progress, signal }),
+/** Makes a run folder, with progress of what is fetched for it; Ctrl-C stops that. */
+export function createRunFolder(config: Config, options: RunOptionValues): Promise<RunFolder> {
+  const { name } = options;
+  return whileInterruptible(options, (progress, signal) =>
+    createRun(config, { progress, signal, ...(name !== undefined && { name }) }),
   );
-  const resolved = resolveMemory(prepared.config, prepared.shape);
-  return RunFolder.create(resolved, options.name === undefined ? {} : { name: options.name });
 }
 
 /** Refuses settings where a run folder is given: a run keeps the configuration that it began with. */

@@ -10,7 +10,7 @@ import { type PlannedStage, planStages } from "../stages/plan.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
   addRunOptions,
-  createRun,
+  createRunFolder,
   lastRun,
   type Request,
   type RunOptionValues,
@@ -90,7 +90,7 @@ async function findRun(
     (request.source !== undefined || options.seed !== undefined || options.env !== undefined);
   if (isNew || (options.run === undefined && request.settings.length > 0 && !onlyEvaluation)) {
     const config = await requestedConfig(request, options);
-    const run = await createRun(config, options);
+    const run = await createRunFolder(config, options);
     return { folder: run.path, settings: [] };
   }
   const folder = options.run ?? lastRun();

@@ -8,7 +8,7 @@ import { describeRun } from "./dry-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
   addRunOptions,
-  createRun,
+  createRunFolder,
   lastRun,
   type RunOptionValues,
   readRequest,
@@ -64,7 +64,7 @@ async function train(args: string[], options: TrainOptions): Promise<number> {
   }
   const config = await requestedConfig(request, options);
   if (options.dryRun) return dryRun(config);
-  const run = await createRun(config, options);
+  const run = await createRunFolder(config, options);
   return trainIn(run.path, options);
 }
 

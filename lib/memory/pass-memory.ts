@@ -93,9 +93,16 @@ function microBatch(tokens: number, budget: number, row: number): number {
   return Math.min(tokens, Math.max(budget, row));
 }
 
-/** Whole rows in a thread's chunk: at least one. */
-function chunkTokens(tokens: number, row: number): number {
-  return Math.max(1, Math.floor(tokens / row)) * row;
+/** How many threads work on a micro-batch, each on rows of its own, and the tokens that each has in hand: whole rows. */
+function cut(
+  { settings, sizes }: MemoryModel,
+  tokens: number,
+  row: number,
+): { parts: number; count: number } {
+  if (!sizes.sideBySide) return { parts: 1, count: tokens };
+  const parts = Math.min(settings.threads, Math.ceil(tokens / row));
+  const chunk = Math.max(1, Math.floor(sizes.chunkTokens / row)) * row;
+  return { parts, count: Math.min(Math.ceil(tokens / parts), chunk) };
 }
 
 /**
@@ -107,11 +114,7 @@ function chunkTokens(tokens: number, row: number): number {
  */
 export function trainingPass(model: MemoryModel, tokens: number, row: number, policy: boolean): PassMemory {
   const { shape, settings, sizes, width } = model;
-  const whole = microBatch(tokens, settings.microBatchTokens, row);
-  const parts = sizes.sideBySide ? Math.min(settings.threads, Math.ceil(whole / row)) : 1;
-  const count = sizes.sideBySide
-    ? Math.min(Math.ceil(whole / parts), chunkTokens(sizes.chunkTokens, row))
-    : whole;
+  const { parts, count } = cut(model, microBatch(tokens, settings.microBatchTokens, row), row);
   const { hidden, inner } = layerWidths(shape);
   const matrix = settings.lora === null && !sizes.tiles ? Math.max(2 * inner * hidden, hidden * hidden) : 0;
   const work = workBytes(model);
@@ -134,12 +137,8 @@ export function trainingPass(model: MemoryModel, tokens: number, row: number, po
 
 /** A pass without gradients, over at most `tokens` tokens at a time. */
 export function inferencePass(model: MemoryModel, tokens: number, row: number, head: boolean): PassMemory {
-  const { shape, settings, sizes, width } = model;
-  const whole = microBatch(tokens, sizes.inferenceTokens, row);
-  const parts = sizes.sideBySide ? Math.min(settings.threads, Math.ceil(whole / row)) : 1;
-  const count = sizes.sideBySide
-    ? Math.min(Math.ceil(whole / parts), chunkTokens(sizes.chunkTokens, row))
-    : whole;
+  const { shape, sizes, width } = model;
+  const { parts, count } = cut(model, microBatch(tokens, sizes.inferenceTokens, row), row);
   const { hidden, inner } = layerWidths(shape);
   const layer = count * ((2 * hidden + 2 * inner) * width + workBytes(model).forward);
   const body = parts * (layer + attentionBytes(model, row, false));

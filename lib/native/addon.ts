@@ -1,4 +1,5 @@
 import type { SpaError } from "../errors.ts";
+import type { Aggregation, ArrayFunctions, KlEstimator } from "./addon-arrays.ts";
 
 /**
  * The typed mirror of everything that the native addon (native/addon.cc) exports.
@@ -6,7 +7,7 @@ import type { SpaError } from "../errors.ts";
  * The classes of lib/native check their arguments and fill in defaults before they call; native code trusts what it
  * is given. Nothing outside lib/native uses these types.
  */
-export interface Addon {
+export interface Addon extends ArrayFunctions {
   /** Called once per JavaScript environment, before anything else: native code throws this class. */
   initialize(errorClass: typeof SpaError): void;
   info(): AddonInfo;
@@ -16,25 +17,6 @@ export interface Addon {
   adapterParameters(config: NativeModelConfig, adapter: NativeAdapter): { name: string; shape: number[] }[];
   workSizes(config: NativeModelConfig, dtype: Dtype, device: Device): NativeWorkSizes;
   Engine: new (options: NativeEngineOptions) => NativeEngine;
-
-  gae(batch: NativeAdvantageBatch, gamma: number, lambda: number): NativeAdvantages;
-  biLevelGae(
-    batch: NativeAdvantageBatch & { turnEnds: Uint32Array },
-    gamma: number,
-    lambda: number,
-    highLevelGamma: number,
-  ): NativeAdvantages;
-  whiten(values: Float32Array, mask: Uint8Array): Float32Array;
-
-  /** The losses of the trainer on plain arrays, with gradients; for tests against reference values. */
-  policyLoss(batch: NativePolicyLossBatch, loss: NativePolicyLossOptions): NativePolicyLoss;
-  valueLoss(batch: NativeValueLossBatch, loss: NativeValueLossOptions): NativeValueLoss;
-  aggregate(values: Float32Array, mask: Uint8Array, offsets: Uint32Array, mode: Aggregation): number;
-  klPenalty(
-    logProbs: Float32Array,
-    reference: Float32Array,
-    estimator: KlEstimator,
-  ): { kl: Float32Array; gradient: Float32Array };
 }
 
 /** What `spa doctor` prints about the native side. */
@@ -57,8 +39,6 @@ export type Device = "cpu" | "cuda";
 export type Dtype = "float32" | "bfloat16";
 export type Moments = "float32" | "int8";
 export type Initialization = "default" | "nano";
-export type Aggregation = "token-mean" | "seq-mean-token-mean" | "seq-mean-token-sum";
-export type KlEstimator = "k1" | "abs" | "k2" | "k3";
 
 /**
  * A call that runs on an engine's thread, after those made before it. `abort()` makes it reject with `ABORTED` at its
@@ -378,58 +358,4 @@ export interface NativeTrainer {
 export interface NativeFile {
   path: string;
   header: Uint8Array;
-}
-
-export interface NativeAdvantageBatch {
-  rewards: Float32Array;
-  values: Float32Array;
-  mask: Uint8Array;
-  offsets: Uint32Array;
-}
-
-export interface NativeAdvantages {
-  advantages: Float32Array;
-  returns: Float32Array;
-}
-
-export interface NativePolicyLossBatch {
-  logProbs: Float32Array;
-  oldLogProbs: Float32Array;
-  advantages: Float32Array;
-  mask: Uint8Array;
-  offsets: Uint32Array;
-}
-
-export interface NativePolicyLossOptions {
-  clipLow: number;
-  clipHigh: number;
-  dualClip: number;
-  aggregation: Aggregation;
-}
-
-export interface NativePolicyLoss {
-  loss: number;
-  clipFraction: number;
-  dualClipFraction: number;
-  approxKl: number;
-  gradient: Float32Array;
-}
-
-export interface NativeValueLossBatch {
-  values: Float32Array;
-  oldValues: Float32Array;
-  returns: Float32Array;
-  mask: Uint8Array;
-  offsets: Uint32Array;
-}
-
-export interface NativeValueLossOptions {
-  valueClip: number;
-  aggregation: Aggregation;
-}
-
-export interface NativeValueLoss {
-  loss: number;
-  clipFraction: number;
-  gradient: Float32Array;
 }

@@ -1,10 +1,5 @@
-import type {
-  Aggregation,
-  KlEstimator,
-  NativeLoss,
-  NativePpoLossOptions,
-  NativeTrainBatch,
-} from "./addon.ts";
+import type { NativeLoss, NativePpoLossOptions, NativeTrainBatch } from "./addon.ts";
+import type { Aggregation, KlEstimator } from "./addon-arrays.ts";
 import {
   badArgument,
   checkBatch,

@@ -1,18 +1,15 @@
 // Tokens per second of sampling, scoring and training on the nano shape. Usage: bench_engine [threads [part
 // of a name]]
-#include <chrono>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <ctime>
 #include <numeric>
 
 #include "engine/runtime.h"
 #include "engine/session.h"
 #include "engine/trainer.h"
-#include "kernels/philox.h"
+#include "measure.h"
 
 using namespace spa;
+using namespace spa::test;
 
 namespace {
 
@@ -24,51 +21,8 @@ ModelConfig nano() {
   return c;
 }
 
-double cpu_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-double wall_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-const char* wanted = "";  // only measurements whose name holds this
-
-/// Best of `repeats` after one to warm up, by the clock and (for a machine that is not quiet) by processor
-/// time.
-template <typename F>
-void report(const char* name, double tokens, int repeats, const F& f) {
-  if (std::strstr(name, wanted) == nullptr) return;
-  f();
-  double wall = 1e30, cpu = 1e30;
-  for (int i = 0; i < repeats; ++i) {
-    const double wall_start = wall_seconds(), cpu_start = cpu_seconds();
-    f();
-    wall = std::min(wall, wall_seconds() - wall_start);
-    cpu = std::min(cpu, cpu_seconds() - cpu_start);
-  }
-  std::printf("%-28s %10.0f tokens/s, %10.0f tokens per processor second\n", name, tokens / wall,
-              tokens / cpu);
-  std::fflush(stdout);
-}
-
-struct Batch {
-  std::vector<int32_t> tokens;
-  std::vector<uint32_t> offsets = {0};
-  std::vector<uint8_t> mask;
-
-  Batch(int rows, int length, int prompt) {
-    for (int row = 0; row < rows; ++row) {
-      for (int k = 0; k < length; ++k) {
-        tokens.push_back(static_cast<int32_t>(100 * kernels::philox_uniform(1, row, k)));
-        mask.push_back(k >= prompt);
-      }
-      offsets.push_back(static_cast<uint32_t>(tokens.size()));
-    }
-  }
-};
+/// Prompts of 30 tokens.
+bool after_prompt(int k) { return k >= 30; }
 
 }  // namespace
 
@@ -76,8 +30,9 @@ int main(int count, char** arguments) {
   if (count > 2) wanted = arguments[2];
   const RuntimeLease lease(count > 1 ? std::atoi(arguments[1]) : 1);
   const auto model = Model::create(nano(), {at::kFloat, at::kCPU, 1, Initialization::nano, true});
+  const int64_t vocab = model->config().vocab;
 
-  const Batch prompts(256, 30, 0);
+  const Rows prompts(256, 30, 30, vocab, after_prompt);
   std::vector<int32_t> slots(256);
   std::iota(slots.begin(), slots.end(), 0);
   Session session(model, 256, 512, 1);
@@ -98,8 +53,8 @@ int main(int count, char** arguments) {
     session.generate({few, std::vector<int32_t>(8, 96), {}, {}, {}});
   });
 
-  const Batch rows(64, 110, 30);
-  const Batch long_rows(16, 500, 30);
+  const Rows rows(64, 110, 110, vocab, after_prompt);
+  const Rows long_rows(16, 500, 500, vocab, after_prompt);
   const double tokens = 64 * 110;
   report("score 64 x 110", tokens, 10,
          [&] { model->score({rows.tokens, rows.offsets}, {true, true, true}); });

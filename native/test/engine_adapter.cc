@@ -1,7 +1,7 @@
 // Adapters: against the plain decoder with merged weights, gradients in double precision, training, sharing.
 #include <cmath>
-#include <functional>
 
+#include "code_of.h"
 #include "doctest_torch.h"
 #include "engine/session.h"
 #include "engine/trainer.h"
@@ -78,15 +78,6 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   double largest = 0;
   for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - b[i]));
   return largest;
-}
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code;
-  }
-  return "";
 }
 
 }  // namespace

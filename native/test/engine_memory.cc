@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "code_of.h"
 #include "doctest_torch.h"
 #include "engine/memory.h"
 #include "engine/trainer.h"
@@ -152,12 +153,7 @@ TEST_CASE("actor and critic that run out of memory are updated together or not a
   const auto gradients = static_cast<int64_t>(actor->flat().nbytes());
   // Room for the actor's pass, not for the critic's gradients beside it.
   kernels::set_host_memory_limit(current() + 2 * gradients - (1 << 20));
-  std::string code;
-  try {
-    trainer.step(batch, loss);
-  } catch (const Error& error) {
-    code = error.code;
-  }
+  const std::string code = code_of([&] { trainer.step(batch, loss); });
   kernels::set_host_memory_limit(0);
   CHECK(code == "OUT_OF_MEMORY");
   CHECK(at::equal(actor->flat(), before));

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <limits>
 
+#include "code_of.h"
 #include "doctest_torch.h"
 #include "engine/trainer.h"
 #include "reference_decoder.h"
@@ -60,15 +61,6 @@ LossOptions ppo_loss() {
 
 double largest_difference(const Model& a, const Model& b) {
   return (a.flat() - b.flat()).abs().max().item<double>();
-}
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code;
-  }
-  return "";
 }
 
 }  // namespace

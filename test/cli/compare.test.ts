@@ -23,9 +23,14 @@ function evaluation(passAt1: number, passAt8: number, prediction: number | null)
 }
 
 const runs: Results[] = [
-  { preset: "p", seed: 1, stages: [], evaluations: { spa: evaluation(0.5, 0.75, 0.4), random: evaluation(0.1, 0.2, null) } },
+  {
+    preset: "p",
+    seed: 1,
+    stages: [],
+    evaluations: { spa: evaluation(0.5, 0.75, 0.4), random: evaluation(0.1, 0.2, null) },
+  },
   { preset: "p", seed: 2, stages: [], evaluations: { spa: evaluation(0.7, 0.85, 0.6) } },
-]; // biome-ignore format: one run a line
+];
 
 let folder: string;
 beforeAll(() => {

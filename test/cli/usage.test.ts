@@ -236,6 +236,15 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
     expect(outcome.stderr).toContain("npm run setup");
     expect(readdirSync(folder)).not.toContain("runs");
   });
+
+  test("without a GPU engine.device=cuda is refused, before there is a run folder", async () => {
+    const outcome = await spa(folder, ["train", "tiny.yaml", "engine.device=cuda"], {
+      CUDA_VISIBLE_DEVICES: "",
+    });
+    expect(outcome.code).toBe(3);
+    expect(outcome.stderr).toContain("UNSUPPORTED");
+    expect(readdirSync(folder)).not.toContain("runs");
+  });
 });
 
 describe("doctor", () => {

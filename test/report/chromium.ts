@@ -17,13 +17,23 @@ export async function renderedPage(file: string): Promise<string> {
     const { stdout, stderr } = await promisify(execFile)(
       chromium!,
       [
-        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
-        `--user-data-dir=${profile}`, "--window-size=1280,4000", "--enable-logging=stderr",
-        "--virtual-time-budget=3000", "--dump-dom", `file://${file}`,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        `--user-data-dir=${profile}`,
+        "--window-size=1280,4000",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=3000",
+        "--dump-dom",
+        `file://${file}`,
       ],
       { maxBuffer: 2 ** 26 },
-    ); // biome-ignore format: a list
+    );
     const errors = stderr.split("\n").filter((line) => line.includes(":CONSOLE"));
     if (errors.length > 0) throw new Error(errors.join("\n"));
     return stdout;

@@ -3,8 +3,13 @@ import type { LoggedTrajectory } from "../trajectory-log.ts";
 import { type Html, html } from "./html.ts";
 import type { Fragment } from "./state-difference.ts";
 import {
-  describeActions, formatNumber, type StateComparison, type ViewPiece, type ViewTurn, viewTrajectory,
-} from "./trajectory-view.ts"; // biome-ignore format: a list
+  describeActions,
+  formatNumber,
+  type StateComparison,
+  type ViewPiece,
+  type ViewTurn,
+  viewTrajectory,
+} from "./trajectory-view.ts";
 
 /** The trajectories of a stage that stand in the report. */
 export interface StageTrajectories {

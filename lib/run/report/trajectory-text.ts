@@ -1,8 +1,13 @@
 import { type RoleName, roleColors, roleNames } from "../../text/roles.ts";
 import type { Fragment } from "./state-difference.ts";
 import {
-  describeActions, formatNumber, type StateComparison, type TrajectoryView, type ViewPiece, type ViewTurn,
-} from "./trajectory-view.ts"; // biome-ignore format: a list
+  describeActions,
+  formatNumber,
+  type StateComparison,
+  type TrajectoryView,
+  type ViewPiece,
+  type ViewTurn,
+} from "./trajectory-view.ts";
 
 export interface TextOptions {
   /** Paint with ANSI escape sequences (256 colours). */
