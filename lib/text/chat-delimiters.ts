@@ -103,15 +103,18 @@ function systemDelimiters(
   begin: string,
 ): Pick<ChatDelimiters, "openSystem" | "systemToUser"> {
   const messages: Message[] = [{ role: "system", content: system }, user(users[0])];
-  let text: string;
-  try {
-    text = template(messages, false);
-  } catch {
-    return { openSystem: begin, systemToUser: "\n\n" };
-  }
-  if (!text.includes(system)) return { openSystem: begin, systemToUser: "\n\n" };
-  const [openSystem, systemToUser] = cut("a system message", text, messages);
+  if (!takesSystem(template)) return { openSystem: begin, systemToUser: "\n\n" };
+  const [openSystem, systemToUser] = cut("a system message", template(messages, false), messages);
   return { openSystem, systemToUser };
+}
+
+/** Whether a template writes system messages, rather than refuse or omit them. */
+function takesSystem(template: ChatTemplate): boolean {
+  try {
+    return template([{ role: "system", content: system }, user(users[0])], false).includes(system);
+  } catch {
+    return false;
+  }
 }
 
 function trims(template: ChatTemplate): boolean {
@@ -185,15 +188,14 @@ function rendered(
   where: string,
   opening: string | null,
   messages: Message[],
-  { begin, openSystem, systemToUser, trims: cutsSpace }: ChatDelimiters,
+  { systemToUser, trims: cutsSpace }: ChatDelimiters,
 ): string {
   if (opening === null) return withoutThink(render(template, where, messages, true));
   const content = cutsSpace ? strip(opening) : opening;
-  const merged = openSystem === begin && systemToUser === "\n\n";
   const joined = cutsSpace ? strip(messages[0].content) : messages[0].content;
-  const withSystem: Message[] = merged
-    ? [user(`${content}${systemToUser}${joined}`), ...messages.slice(1)]
-    : [{ role: "system", content: opening }, ...messages];
+  const withSystem: Message[] = takesSystem(template)
+    ? [{ role: "system", content: opening }, ...messages]
+    : [user(`${content}${systemToUser}${joined}`), ...messages.slice(1)];
   return withoutThink(render(template, where, withSystem, true));
 }
 

@@ -1,11 +1,15 @@
 // What this package needs to know of a tokenizer.json: that it is of a kind whose tokens are bytes, and which bytes.
 
 import { SpaError } from "../errors.ts";
+import { exactPreTokenizer } from "./pre-tokenizer.ts";
 
 interface AddedToken {
   id: number;
   content: string;
 }
+
+/** Normalizers that JavaScript has, too. */
+const normalizers = ["NFC", "NFD", "NFKC", "NFKD"];
 
 /** The checked parts of a tokenizer.json. */
 export interface TokenizerJson {
@@ -18,7 +22,8 @@ export interface TokenizerJson {
 export type ByteScheme = (content: string) => Uint8Array;
 
 /**
- * Checks the shape of a parsed tokenizer.json: a BPE model whose ids are integers.
+ * Checks the shape of a parsed tokenizer.json: a BPE model whose ids are integers, and nothing that changes ids in a way
+ * that @huggingface/tokenizers does not follow. The result's pre-tokenizer is one that it follows exactly.
  *
  * @throws SpaError BAD_TOKENIZER naming the field.
  */
@@ -52,8 +57,41 @@ export function checkTokenizerJson(value: unknown, where: string): TokenizerJson
   ) {
     fail(where, 'has "added_tokens" that are no { id, content }');
   }
-  const parts: Record<string, unknown> = { normalizer: null, pre_tokenizer: null, post_processor: null };
-  return { ...parts, ...json, added_tokens: added } as unknown as TokenizerJson;
+  checkSupport(json, model, added, where);
+  const cut = json.pre_tokenizer ?? null;
+  const parts = {
+    ...{ normalizer: null, post_processor: null },
+    ...json,
+    pre_tokenizer: cut === null ? null : exactPreTokenizer(cut, (what) => fail(where, `has ${what}`)),
+    added_tokens: added,
+  };
+  return parts as unknown as TokenizerJson;
+}
+
+/** Refuses what would give other ids than the tokenizers library gives. */
+function checkSupport(
+  json: Record<string, unknown>,
+  model: Record<string, unknown>,
+  added: readonly Record<string, unknown>[],
+  where: string,
+): void {
+  for (const field of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
+    if (model[field]) fail(where, `has "model.${field}" ${JSON.stringify(model[field])}`);
+  }
+  const whole = added.find((token) => token.single_word === true);
+  if (whole !== undefined)
+    fail(where, `has the added token ${JSON.stringify(whole.content)} with single_word`);
+  const check = (step: unknown): void => {
+    if (!isObject(step)) return;
+    if (step.type === "Sequence" && Array.isArray(step.normalizers)) step.normalizers.forEach(check);
+    else if (!normalizers.includes(String(step.type))) {
+      fail(
+        where,
+        `has a normalizer of type ${JSON.stringify(step.type)}; ${normalizers.join(", ")} are supported`,
+      );
+    }
+  };
+  check(json.normalizer);
 }
 
 /**

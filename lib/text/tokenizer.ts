@@ -62,11 +62,15 @@ export class Tokenizer {
     this.vocabularySize = largestId(json) + 1;
   }
 
-  /** Token ids of `text`: special tokens in the text are recognised, none are added. */
+  /**
+   * Token ids of `text`: special tokens in the text are recognised, none are added. A half of a surrogate pair is U+FFFD,
+   * as in UTF-8.
+   */
   encode(text: string): Int32Array {
     let ids = this.#encoded.get(text);
     if (ids === undefined) {
-      ids = Int32Array.from(this.#hub.encode(text, { add_special_tokens: false }).ids);
+      // As JavaScript's halves they would be cut in other places than as the character that they become.
+      ids = Int32Array.from(this.#hub.encode(text.toWellFormed(), { add_special_tokens: false }).ids);
       if (text.length <= cachedLength) {
         if (this.#encoded.size >= cachedTexts) {
           this.#encoded.clear();

@@ -210,6 +210,16 @@ describe("templates that are refused", () => {
       ),
       /with 3 turns, no system message, plain text.*expected ".*user3.*", got ".*user5/,
     ],
+    [
+      "a system message before the last user message",
+      loop(
+        `{% if message.role != 'system' %}${message.replace(
+          "message.content",
+          "(messages[0].content + '\n\n' if loop.last and messages[0].role == 'system' else '') + message.content",
+        )}{% endif %}`,
+      ),
+      /with 2 turns, a system message/,
+    ],
     ["messages left out", loop(`{% if loop.last %}${message}{% endif %}`), /user's message once/],
     ["replies that end in text", loop(message.replaceAll("<|im_end|>", "[end]")), /no special token/],
     ["another opening for replies to come", loop(message, "", prompt.replace("assistant", "bot")), /bot/],

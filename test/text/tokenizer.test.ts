@@ -57,6 +57,15 @@ describe("loadTokenizer", () => {
     expect(tokenizer.decode(tokenizer.encode("\ufeffa\u0000"))).toBe("\ufeffa\u0000");
   });
 
+  it("takes half a surrogate pair for the character that it becomes in UTF-8", () => {
+    const bytes = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
+    const split = { type: "Split", pattern: { Regex: "#\\p{So}" }, behavior: "Isolated", invert: false };
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [split, bytes] };
+    const tokenizer = loadTokenizer(folderOf({ ...tinyBpe(), pre_tokenizer }));
+    expect(tokenizer.encode("##\ud800")).toEqual(tokenizer.encode("##\ufffd"));
+    expect(tokenizer.decode(tokenizer.encode("a\udc00\ud800b"))).toBe("a\ufffd\ufffdb");
+  });
+
   it("decodes ids of a padded vocabulary to nothing and refuses what is no id", () => {
     const tokenizer = loadTokenizer(folderOf(tinyBpe()));
     expect(tokenizer.decode([65, 5000, 66])).toBe("AB");
@@ -86,6 +95,7 @@ describe("loadTokenizer", () => {
     const { vocab } = tinyBpe().model as { vocab: Record<string, number> };
     return withModel({ vocab: { ...vocab, ...change } });
   };
+  const cutBy = (step: object): unknown => ({ ...tinyBpe(), pre_tokenizer: step });
   it.each<[string, unknown, RegExp]>([
     ["broken JSON", '{"model": ', /no JSON/],
     ["another JSON value", "[1]", /no JSON object/],
@@ -100,7 +110,21 @@ describe("loadTokenizer", () => {
     ["broken added tokens", { ...tinyBpe(), added_tokens: [{ content: "x" }] }, /added_tokens/],
     ["another decoder", { ...tinyBpe(), decoder: { type: "WordPiece" } }, /WordPiece/],
     ["no decoder", { ...tinyBpe(), decoder: null }, /decoder/],
-    ["an unknown normalizer", { ...tinyBpe(), normalizer: { type: "Rot13" } }, /cannot be used/],
+    ["an unknown normalizer", { ...tinyBpe(), normalizer: { type: "Rot13" } }, /normalizer of type "Rot13"/],
+    ["merges left to chance", withModel({ dropout: 0.1 }), /model.dropout" 0.1/],
+    ["endings of words", withModel({ end_of_word_suffix: "</w>" }), /end_of_word_suffix" "<\/w>"/],
+    ["another pre-tokenizer", cutBy({ type: "Metaspace" }), /pre-tokenizer of type "Metaspace"/],
+    ["a blank before texts", cutBy({ type: "ByteLevel", add_prefix_space: true }), /add_prefix_space/],
+    [
+      "another way to split",
+      cutBy({ type: "Split", pattern: { String: "_" }, behavior: "MergedWithNext", invert: false }),
+      /Split pre-tokenizer with behavior "MergedWithNext"/,
+    ],
+    [
+      "tokens between blanks only",
+      { ...tinyBpe(), added_tokens: [{ id: 270, content: "<x>", single_word: true }] },
+      /"<x>" with single_word/,
+    ],
   ])("names what is wrong: %s", (_, json, message) => {
     const error = errorOf(() => loadTokenizer(folderOf(json)));
     expect(error.code).toBe("BAD_TOKENIZER");
