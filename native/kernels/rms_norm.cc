@@ -145,8 +145,9 @@ at::Tensor aten_backward(const at::Tensor& grad_output, const at::Tensor& x, con
 }  // namespace
 
 at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
-                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
+                             const at::Tensor& inverse, const at::Tensor& grad_sum,
                              const at::Tensor& grad_weight) {
+  const at::Tensor inverse_rms = inverse.contiguous();
   if constexpr (has_cuda) {
     if (path_of(x) == Path::cuda) {
       return cuda::rms_norm_backward(grad_output, x, weight, inverse_rms, grad_sum, grad_weight);

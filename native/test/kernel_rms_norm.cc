@@ -59,6 +59,23 @@ TEST_CASE("rms_norm: bfloat16, float64 and more than two dimensions") {
   CHECK((narrow.inverse_rms.scalar_type() == at::kFloat));
 }
 
+TEST_CASE("rms_norm_backward: parts of larger tensors") {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const at::Tensor x = test::random({7, 3, 24}, 1).to(type), weight = test::random({24}, 2).to(type);
+    const at::Tensor grad = test::random({7, 3, 24}, 3).to(type);
+    const at::Tensor inverse = kernels::rms_norm(x, weight, 1e-6).inverse_rms.view({7, 3});
+    const auto column = [](const at::Tensor& all) { return all.select(1, 1); };
+    const at::Tensor grad_weight = at::zeros_like(weight), dense_grad_weight = at::zeros_like(weight);
+    const at::Tensor part =
+        kernels::rms_norm_backward(column(grad), column(x), weight, column(inverse), {}, grad_weight);
+    const at::Tensor dense =
+        kernels::rms_norm_backward(column(grad).contiguous(), column(x).contiguous(), weight,
+                                   column(inverse).contiguous(), {}, dense_grad_weight);
+    CHECK(at::equal(part, dense));
+    CHECK(at::equal(grad_weight, dense_grad_weight));
+  }
+}
+
 TEST_CASE("head_norms_: queries and keys of a fused projection, in place, the rest untouched") {
   test::on_each_isa([] {
     for (const int64_t dim : {1, 24, 128}) {
