@@ -27,6 +27,7 @@ const foreignFields: Record<string, readonly unknown[]> = {
   clip_qkv: [],
   dual_chunk_attention_config: [],
   final_logit_softcapping: [],
+  is_causal: [true],
   logit_scale: [1],
   num_experts: [0],
   num_local_experts: [0],
@@ -130,27 +131,56 @@ function refuseForeignFields(fields: Json, file: string): void {
   }
 }
 
-function readRope(fields: Json, file: string): { theta: number | undefined; scaling: RopeScaling | null } {
-  const isNew = fields.rope_parameters != null;
-  const name = isNew ? "rope_parameters" : "rope_scaling";
-  const parameters = (fields[name] ?? {}) as Json;
+interface Rope {
+  theta: number | undefined;
+  scaling: RopeScaling | null;
+}
+
+/** Readers differ on which style counts where a file holds both, so both must say the same. */
+function readRope(fields: Json, file: string): Rope {
+  const isEmpty = (value: unknown) => typeof value === "object" && Object.keys(value ?? {}).length === 0;
+  const given = ["rope_parameters", "rope_scaling"].filter(
+    (name) => fields[name] !== undefined && !isEmpty(fields[name]),
+  );
+  const [rope, other] = given.map((name) => readRopeField(fields, name, file));
+  if (other && JSON.stringify(other) !== JSON.stringify(rope)) {
+    throw unsupported(file, "rope_scaling", fields.rope_scaling, "rope_parameters says otherwise; keep one");
+  }
+  return rope ?? { theta: (fields.rope_theta ?? undefined) as number | undefined, scaling: null };
+}
+
+function readRopeField(fields: Json, name: string, file: string): Rope {
+  const parameters = fields[name] as Json;
   if (typeof parameters !== "object") throw unsupported(file, name, parameters);
   const theta = (parameters.rope_theta ?? fields.rope_theta ?? undefined) as number | undefined;
   if (parameters.partial_rotary_factor !== undefined && parameters.partial_rotary_factor !== 1) {
     throw unsupported(file, `${name}.partial_rotary_factor`, parameters.partial_rotary_factor);
   }
   const kind = parameters.rope_type ?? parameters.type ?? "default";
-  if (kind === "default") return { theta, scaling: null };
-  if (kind === "linear") return { theta, scaling: { kind, factor: parameters.factor as number } };
-  if (kind !== "llama3") {
+  if (kind !== "default" && kind !== "linear" && kind !== "llama3") {
     throw unsupported(file, `${name}.rope_type`, kind, 'supported: "default", "linear", "llama3"');
   }
+  // Parameters by kind of layer, for example.
+  const nested = Object.entries(parameters).find(([, value]) => typeof value === "object" && value !== null);
+  if (nested) throw unsupported(file, `${name}.${nested[0]}`, nested[1]);
+  if (kind === "default") return { theta, scaling: null };
+  if (kind === "linear") return { theta, scaling: { kind, factor: parameters.factor as number } };
+  const original = parameters.original_max_position_embeddings as number;
+  const outside = fields.original_max_position_embeddings;
+  if (outside != null && outside !== original) {
+    throw unsupported(
+      file,
+      "original_max_position_embeddings",
+      outside,
+      `${name} says ${original}; keep one`,
+    );
+  }
   const scaling: RopeScaling = {
-    kind: "llama3",
+    kind,
     factor: parameters.factor as number,
     lowFrequencyFactor: parameters.low_freq_factor as number,
     highFrequencyFactor: parameters.high_freq_factor as number,
-    originalMaxPositions: parameters.original_max_position_embeddings as number,
+    originalMaxPositions: original,
   };
   return { theta, scaling };
 }

@@ -120,7 +120,10 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
     headDimension,
     ropeTheta: checkNumber(input.ropeTheta ?? 1e4, "config.ropeTheta", { above: 0 }),
     ropeScaling: checkRopeScaling(input.ropeScaling ?? null),
-    rmsNormEpsilon: checkNumber(input.rmsNormEpsilon ?? 1e-6, "config.rmsNormEpsilon", { above: 0 }),
+    rmsNormEpsilon: checkNumber(input.rmsNormEpsilon ?? 1e-6, "config.rmsNormEpsilon", {
+      above: 0,
+      below: 1,
+    }),
     attentionBias,
     mlpBias,
     tiedEmbeddings: checkBoolean(input.tiedEmbeddings ?? true, "config.tiedEmbeddings"),
@@ -143,7 +146,7 @@ function checkRopeScaling(scaling: RopeScaling | null): RopeScaling | null {
   const positive = (value: unknown, name: string) =>
     checkNumber(value, `config.ropeScaling.${name}`, { above: 0 });
   const kind = checkOneOf(scaling.kind, "config.ropeScaling.kind", ["linear", "llama3"]);
-  const factor = positive(scaling.factor, "factor");
+  const factor = checkNumber(scaling.factor, "config.ropeScaling.factor", { atLeast: 1 });
   if (scaling.kind === "linear") return { kind: "linear", factor };
   const lowFrequencyFactor = positive(scaling.lowFrequencyFactor, "lowFrequencyFactor");
   const highFrequencyFactor = positive(scaling.highFrequencyFactor, "highFrequencyFactor");

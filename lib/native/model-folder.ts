@@ -37,10 +37,16 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   const config = await readModelConfig(folder);
   const stored = await readFolderTensors(folder);
   const valueHead = valueHeadNames.some((name) => stored.has(name));
+  if (config.layers > stored.size) {
+    const message = `${folder}: config.json says ${config.layers} layers, the files hold ${stored.size} tensors`;
+    throw new SpaError("BAD_CHECKPOINT", message, { hint: "the weights do not belong to this config.json" });
+  }
   const expected: ExpectedTensor[] = loadAddon().parameters(nativeModelConfig(config), valueHead);
-  const ignored = (name: string) =>
-    rotaryBuffer.test(name) || (config.tiedEmbeddings && name === "lm_head.weight");
-  return { config, tensors: matchTensors(stored, expected, folder, ignored) };
+  if (config.tiedEmbeddings) {
+    const { vocabularySize, hiddenSize } = config;
+    expected.push({ name: "lm_head.weight", shape: [vocabularySize, hiddenSize], optional: true });
+  }
+  return { config, tensors: matchTensors(stored, expected, folder, (name) => rotaryBuffer.test(name)) };
 }
 
 /** The shape of a folder's model: config.json, with what generation_config.json adds. @throws as {@link readModelFolder} */

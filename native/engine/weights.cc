@@ -341,6 +341,25 @@ at::Tensor initial_adapter(const ParameterLayout& layout, uint64_t seed) {
   return flat;
 }
 
+namespace {
+
+/// A stored head must be the embedding that it is tied to: transformers computes with both where they differ.
+void check_tied_head(const at::Tensor& embedding, const at::Tensor& head) {
+  const int64_t rows = std::max<int64_t>(1, piece_elements / std::max<int64_t>(1, embedding.size(1)));
+  bool same = head.sizes() == embedding.sizes();
+  for (int64_t begin = 0; same && begin < embedding.size(0); begin += rows) {
+    const int64_t count = std::min(rows, embedding.size(0) - begin);
+    const at::Tensor piece = embedding.narrow(0, begin, count);
+    same = at::equal(piece, head.narrow(0, begin, count).to(piece.options()));
+  }
+  if (same) return;
+  throw Error("BAD_CHECKPOINT",
+              "tensor lm_head.weight differs from model.embed_tokens.weight, but the configuration ties them "
+              "(tie_word_embeddings)");
+}
+
+}  // namespace
+
 void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
                   const std::vector<NamedTensor>& tensors, const LongCall& call) {
   std::unordered_map<std::string, at::Tensor> targets;
@@ -355,8 +374,11 @@ void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
     call.check();
     const auto found = targets.find(entry.name);
     if (found == targets.end()) {
-      // A tied head may be stored beside the embedding, and old files hold the rotary frequencies.
-      if (entry.name == "lm_head.weight" || ends_with(entry.name, "rotary_emb.inv_freq")) continue;
+      // A tied head may be stored beside the embedding, which comes first in a layout.
+      if (entry.name == "lm_head.weight") {
+        check_tied_head(layout.named(flat).front().tensor, entry.tensor);
+        continue;
+      }
       throw Error("BAD_CHECKPOINT",
                   "the checkpoint holds tensor " + entry.name + ", which the model does not have");
     }

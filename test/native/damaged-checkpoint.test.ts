@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../lib/index.ts";
 import { copyOfModel, failure, makeEngine } from "./fixtures.ts";
-import { type Entry, editConfig, editParts, type Header, shard } from "./safetensors-file.ts";
+import {
+  type Entry,
+  editConfig,
+  editParts,
+  type Header,
+  readParts,
+  shard,
+  writeParts,
+} from "./safetensors-file.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -48,6 +56,16 @@ const number =
   (value: number, position: (entry: Entry) => number, name: string): Damage =>
   (folder) =>
     editParts(join(folder, weights), (h, data) => void data.writeFloatLE(value, position(h[name])));
+
+/** Stores a head of zeros beside the embedding that it is tied to. */
+const otherHead: Damage = (folder) => {
+  const file = join(folder, weights);
+  const { header, data } = readParts(file);
+  const embedding = header["model.embed_tokens.weight"];
+  const size = embedding.data_offsets[1] - embedding.data_offsets[0];
+  header["lm_head.weight"] = { ...embedding, data_offsets: [data.length, data.length + size] };
+  writeParts(file, header, Buffer.concat([data, Buffer.alloc(size)]));
+};
 
 /** Moves a tensor's range by some bytes. */
 const shift = (by: number): Damage =>
@@ -97,8 +115,10 @@ const broken: Case[] = [
   ],
   ["a missing layer", /model\.layers\.3\..*12 in all\) are missing/, config({ num_hidden_layers: 4 })],
   ["an extra layer", /tensors model\.layers\.2\..* are unexpected/, config({ num_hidden_layers: 2 })],
+  ["more layers than memory", /2147483647 layers/, config({ num_hidden_layers: 2 ** 31 - 1 })],
   ["another model's config", /shape/, config({ hidden_size: 128 })],
   ["a head that is not there", /lm_head.weight is missing/, config({ tie_word_embeddings: false })],
+  ["a tied head that is another", /lm_head\.weight differs/, otherHead],
   ["NaN weights", /mlp\.down_proj\.weight/, number(Number.NaN, (e) => e.data_offsets[0] + 8, down)],
   ["infinite weights", /norm\.weight/, number(Number.NEGATIVE_INFINITY, (e) => e.data_offsets[1] - 4, norm)],
   [

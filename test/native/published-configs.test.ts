@@ -58,6 +58,14 @@ test.each(names)("%s keeps its generation settings", async (name) => {
   );
 });
 
+const llama3 = {
+  rope_type: "llama3",
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+};
+
 const changes: [change: Json, field: string][] = [
   [{ model_type: "mixtral", architectures: ["MixtralForCausalLM"] }, "model_type"],
   [{ model_type: "gemma2" }, "model_type"],
@@ -68,6 +76,10 @@ const changes: [change: Json, field: string][] = [
   [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, "rope_scaling.rope_type"],
   [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.rope_type"],
   [{ rope_parameters: { rope_type: "longrope", rope_theta: 1e6 } }, "rope_parameters.rope_type"],
+  [{ rope_parameters: { full_attention: { rope_theta: 1e4 } } }, "rope_parameters.full_attention"],
+  [{ rope_parameters: { rope_theta: 1e6 }, rope_scaling: { type: "linear", factor: 2 } }, "rope_scaling"],
+  [{ rope_scaling: llama3, original_max_position_embeddings: 4096 }, "original_max_position_embeddings"],
+  [{ is_causal: false }, "is_causal"],
   [{ quantization_config: { quant_method: "awq", bits: 4 } }, "quantization_config"],
   [{ num_experts: 8 }, "num_experts"],
   [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor"],
