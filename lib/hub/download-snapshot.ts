@@ -7,7 +7,7 @@ import { acquireLock, lockHolder } from "../run/lock.ts";
 import { type CachedRepository, isCommit } from "./cache.ts";
 import { downloadBlob, noSpace, type RemoteFile } from "./download-blob.ts";
 import type { Attempts, HubClient } from "./hub-fetch.ts";
-import { firstFiles, weightFiles } from "./wanted-files.ts";
+import { brokenRepository, firstFiles, weightFiles } from "./wanted-files.ts";
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -32,40 +32,30 @@ export interface SnapshotOptions {
 
 /** The commit that a revision stands for at the Hub now. */
 export async function remoteCommit(client: HubClient, id: string, revision: string): Promise<string> {
-  const { sha } = await modelInfo({
-    name: id,
-    revision,
-    additionalFields: ["sha"],
-    hubUrl: client.settings.endpoint,
-    fetch: client.webFetch,
+  return client.ask(async (fetch) => {
+    const hubUrl = client.settings.endpoint;
+    const { sha } = await modelInfo({ name: id, revision, additionalFields: ["sha"], hubUrl, fetch });
+    if (typeof sha === "string" && isCommit(sha)) return sha;
+    throw new Error(`no commit of ${id} (${revision})`);
   });
-  if (typeof sha === "string" && isCommit(sha)) return sha;
-  throw new SpaError(
-    "HUB_FAILED",
-    `${client.settings.endpoint} does not tell the commit of ${id} (${revision})`,
-    {
-      hint: "check HF_ENDPOINT: the address does not answer as the Hugging Face Hub does",
-    },
-  );
 }
 
 /** The files at the top of a repository. */
-async function remoteFiles(client: HubClient, id: string, commit: string): Promise<Map<string, RemoteFile>> {
-  const files = new Map<string, RemoteFile>();
-  const listing = listFiles({
-    repo: { type: "model", name: id },
-    revision: commit,
-    hubUrl: client.settings.endpoint,
-    fetch: client.webFetch,
+function remoteFiles(client: HubClient, id: string, commit: string): Promise<Map<string, RemoteFile>> {
+  return client.ask(async (fetch) => {
+    const files = new Map<string, RemoteFile>();
+    const repo = { type: "model" as const, name: id };
+    const hubUrl = client.settings.endpoint;
+    for await (const entry of listFiles({ repo, revision: commit, hubUrl, fetch })) {
+      const { type, path, size, oid, lfs } = entry;
+      const etag = lfs?.oid ?? oid;
+      // What is joined to a folder's path must be a plain name.
+      if (type !== "file" || etag === undefined || !/^[0-9a-f]{40,64}$/.test(etag) || /[/\\]/.test(path))
+        continue;
+      files.set(path, { path, size: lfs?.size ?? size, etag, isLfs: lfs !== undefined });
+    }
+    return files;
   });
-  for await (const { type, path, size, oid, lfs } of listing) {
-    const etag = lfs?.oid ?? oid;
-    // What is joined to a folder's path must be a plain name.
-    if (type !== "file" || etag === undefined || !/^[0-9a-f]{40,64}$/.test(etag) || /[/\\]/.test(path))
-      continue;
-    files.set(path, { path, size: lfs?.size ?? size, etag, isLfs: lfs !== undefined });
-  }
-  return files;
 }
 
 /**
@@ -103,9 +93,7 @@ function filesOf(listed: Map<string, RemoteFile>, paths: string[], id: string): 
     throw new SpaError(
       "BAD_CHECKPOINT",
       `the index of ${id} names ${path}, which the repository does not hold`,
-      {
-        hint: "the repository is incomplete; tell its authors, or choose another revision",
-      },
+      { hint: brokenRepository },
     );
   });
 }

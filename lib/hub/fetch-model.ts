@@ -1,5 +1,6 @@
 import { SpaError } from "../errors.ts";
 import type { CachedRepository } from "./cache.ts";
+import { noSpace } from "./download-blob.ts";
 import { downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
 import { offlineHint, PassingFailure } from "./hub-error.ts";
 import { defaultAttempts, HubClient } from "./hub-fetch.ts";
@@ -56,10 +57,11 @@ export async function fetchModel(
 
 /** An error of the file system, as one about the cache. */
 function unwritable(error: unknown, folder: string): unknown {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (error instanceof SpaError || !["EACCES", "EEXIST", "ENOTDIR", "EPERM", "EROFS"].includes(code ?? "")) {
-    return error;
-  }
+  if (error instanceof SpaError) return error;
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  if (["ENOSPC", "EDQUOT"].includes(code)) return noSpace(`the disk of the cache is full: ${message}`, error);
+  // mkdir tells ENOENT on file systems that are mounted read-only.
+  if (!["EACCES", "EEXIST", "ENOENT", "ENOTDIR", "EPERM", "EROFS"].includes(code)) return error;
   return new SpaError("HUB_FAILED", `the cache ${folder} cannot be written: ${message}`, {
     hint: "set HF_HOME to a folder in which you may write",
     cause: error,

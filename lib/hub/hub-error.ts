@@ -22,25 +22,39 @@ export class PassingFailure extends Error {
   }
 }
 
-/** The failure that a response of another status than 2xx means. `errorCode` is the Hub's X-Error-Code. */
-export function statusError(
-  request: HubRequest,
-  status: number,
-  errorCode: string | null,
-  retryAfter: string | null = null,
-): Error {
+/** What a response of another status than 2xx says of itself. */
+export interface FailedResponse {
+  status: number;
+  /** Where it came from, redirects followed. */
+  origin: string;
+  /** The file that was asked for; undefined for the Hub's API. */
+  file: string | undefined;
+  headers: { get(name: string): string | null };
+}
+
+/** The failure that a response of another status than 2xx means. */
+export function statusError(request: HubRequest, { status, origin, file, headers }: FailedResponse): Error {
   const { id, revision, endpoint } = request;
-  if (status === 408 || status === 429 || status >= 500) {
+  // Where a file's content is kept a refusal is no word about the model: such addresses expire, or proxies are in the way.
+  const isElsewhere = file !== undefined && origin !== new URL(endpoint).origin;
+  if (status === 408 || status === 429 || status >= 500 || (isElsewhere && status === 403)) {
+    const retryAfter = headers.get("retry-after");
     const wait = retryAfter === null ? Number.NaN : Number(retryAfter);
     return new PassingFailure(
-      `${endpoint} answered ${status}`,
+      `${origin} answered ${status}`,
       Number.isFinite(wait) ? { wait: Math.min(wait, 60) } : {},
     );
   }
+  const errorCode = headers.get("x-error-code");
   if (errorCode === "GatedRepo") return gated(request);
   if (errorCode === "RevisionNotFound") {
     return new SpaError("HUB_NOT_FOUND", `${id} has no revision "${revision}" at ${endpoint}`, {
       hint: `a revision is a branch, tag or commit; ${endpoint}/${id}/commits/main lists them`,
+    });
+  }
+  if (isElsewhere || (status === 404 && file !== undefined)) {
+    return new SpaError("HUB_FAILED", `${origin} answered ${status} for ${file} of ${id}`, {
+      hint: `the Hub lists the file but does not give it: look at ${endpoint}/${id}, and check HF_ENDPOINT and the proxy's settings`,
     });
   }
   if (status === 401 || status === 403) return unauthorized(request, status);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { EnvHttpProxyAgent, fetch, type RequestInit, type Response } from "undici";
+import { EnvHttpProxyAgent, fetch, type RequestInit, Response } from "undici";
 import { SpaError, throwIfAborted } from "../errors.ts";
 import { type HubRequest, PassingFailure, statusError } from "./hub-error.ts";
 import type { HubSettings } from "./settings.ts";
@@ -25,7 +25,13 @@ export class HubClient implements AsyncDisposable {
   readonly #request: HubRequest;
   readonly #signal: AbortSignal | undefined;
 
+  /** @throws SpaError HUB_FAILED when the endpoint is no address */
   constructor(settings: HubSettings, about: { id: string; revision: string }, signal?: AbortSignal) {
+    if (!URL.canParse(settings.endpoint) || !/^https?:$/.test(new URL(settings.endpoint).protocol)) {
+      throw new SpaError("HUB_FAILED", `HF_ENDPOINT "${settings.endpoint}" is no address`, {
+        hint: "give one like https://huggingface.co, or unset HF_ENDPOINT",
+      });
+    }
     this.settings = settings;
     this.#request = { ...about, endpoint: settings.endpoint, hasToken: settings.token !== undefined };
     this.#signal = signal;
@@ -58,14 +64,39 @@ export class HubClient implements AsyncDisposable {
     }
     if (response.ok || response.status === 416) return response;
     await response.body?.cancel();
-    const { status, headers: answer } = response;
-    throw statusError(this.#request, status, answer.get("x-error-code"), answer.get("retry-after"));
+    const { origin } = new URL(response.url);
+    const file = /\/resolve\/[^/]+\/(.+)/.exec(new URL(url).pathname)?.[1];
+    throw statusError(this.#request, { status: response.status, origin, file, headers: response.headers });
   }
 
-  /** `fetch` for functions of @huggingface/hub. */
-  get webFetch(): typeof globalThis.fetch {
-    const own = (url: string | URL, init?: RequestInit) => this.fetch(url, init);
-    return own as unknown as typeof globalThis.fetch;
+  /**
+   * What a function of @huggingface/hub answers when it uses the `fetch` that it is given.
+   *
+   * @throws SpaError as {@link fetch}, and HUB_FAILED for an answer that the Hub would not give; PassingFailure
+   */
+  async ask<T>(question: (fetch: typeof globalThis.fetch) => Promise<T>): Promise<T> {
+    const whole = async (url: string | URL, init?: RequestInit) => {
+      const response = await this.fetch(url, init);
+      // Here a connection that breaks can be told from an answer that is not understood.
+      const body = await response.bytes().catch((error: unknown) => {
+        throw this.failure(error);
+      });
+      const link = response.headers.get("link");
+      return new Response(body, { status: response.status, ...(link !== null && { headers: { link } }) });
+    };
+    try {
+      return await question(whole as unknown as typeof globalThis.fetch);
+    } catch (error) {
+      if (error instanceof SpaError || error instanceof PassingFailure) throw error;
+      throw new SpaError(
+        "HUB_FAILED",
+        `${this.settings.endpoint} does not answer as the Hugging Face Hub does`,
+        {
+          hint: "check HF_ENDPOINT, and whether a proxy or a log-in page of the network stands between",
+          cause: error,
+        },
+      );
+    }
   }
 
   /** What an error of a connection means. */

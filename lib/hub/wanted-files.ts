@@ -16,6 +16,9 @@ const smallFiles = [
   "chat_template.json",
 ];
 
+/** What to do about files that are the authors' to mend. */
+export const brokenRepository = "the repository is incomplete; tell its authors, or choose another revision";
+
 export const singleWeights = "model.safetensors";
 export const weightsIndex = "model.safetensors.index.json";
 
@@ -23,12 +26,17 @@ export const weightsIndex = "model.safetensors.index.json";
  * Which of a repository's files are needed before the weights: configuration, tokenizer, and the index of the weights
  * where they are in several files. Pickles are never among them.
  *
- * @throws SpaError UNSUPPORTED when there is no config.json, or no safetensors where weights are wanted
+ * @throws SpaError UNSUPPORTED when there is no config.json, no tokenizer.json, or no safetensors where weights are wanted
  */
 export function firstFiles(paths: ReadonlySet<string>, id: string, weights: boolean): string[] {
   if (!paths.has("config.json")) {
     throw new SpaError("UNSUPPORTED", `${id} has no config.json: it is no model that can be loaded`, {
       hint: "adapters, GGUF files and the like must be brought into the form of a Hugging Face model first",
+    });
+  }
+  if (!paths.has("tokenizer.json")) {
+    throw new SpaError("UNSUPPORTED", `${id} has no tokenizer.json`, {
+      hint: "load it in transformers, save_pretrained model and tokenizer into a folder, and give that",
     });
   }
   const small = smallFiles.filter((path) => paths.has(path));
@@ -52,6 +60,7 @@ function shards(index: string): string[] {
     files = [...new Set(Object.values(map))].sort();
   } catch (error) {
     throw new SpaError("BAD_CHECKPOINT", `${index} is no index of weights: ${(error as Error).message}`, {
+      hint: brokenRepository,
       cause: error,
     });
   }
@@ -60,6 +69,7 @@ function shards(index: string): string[] {
       throw new SpaError(
         "BAD_CHECKPOINT",
         `${index} names ${JSON.stringify(file)}, which is no safetensors file`,
+        { hint: brokenRepository },
       );
     }
   }

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   existsSync,
   lstatSync,
@@ -205,6 +206,37 @@ test("gated, private, missing", async () => {
   expect((await rejection(resolveModel(id, options({ revision: "../../x" })))).code).toBe("HUB_NOT_FOUND");
 });
 
+test("a file that is listed and not given, and storage that refuses, are no words about the model", async () => {
+  hub.fault = ({ path }) =>
+    path.includes("/resolve/") ? { status: 404, headers: { "x-error-code": "EntryNotFound" } } : undefined;
+  const gone = await rejection(resolveModel(id, options()));
+  expect([gone.code, gone.message]).toEqual(["HUB_FAILED", expect.stringContaining("404 for config.json")]);
+  hub.fault = ({ path }) => (path.startsWith("/cdn/") ? { status: 401 } : undefined);
+  const refused = await rejection(resolveModel(id, options()));
+  expect([refused.code, refused.message]).toEqual([
+    "HUB_FAILED",
+    expect.stringContaining("http://localhost:"),
+  ]);
+  let failures = 0;
+  hub.fault = ({ path }) => (path.startsWith("/cdn/") && failures++ < 2 ? { status: 403 } : undefined);
+  await resolveModel(id, options());
+  expect(failures).toBeGreaterThan(2);
+});
+
+test.each(["<html>log in first</html>", "{}", "[null]"])("an endpoint that is no Hub: %s", async (body) => {
+  await using portal = createServer((_, response) => response.end(body)).listen(0, "127.0.0.1");
+  await once(portal, "listening");
+  const { port } = portal.address() as AddressInfo;
+  const endpoint = { HF_ENDPOINT: `http://127.0.0.1:${port}` };
+  const error = await rejection(resolveModel(id, options({}, endpoint)));
+  expect([error.code, error.hint]).toEqual(["HUB_FAILED", expect.stringContaining("HF_ENDPOINT")]);
+});
+
+test("an endpoint that is no address", async () => {
+  const error = await rejection(resolveModel(id, options({}, { HF_ENDPOINT: "huggingface.co" })));
+  expect([error.code, error.message]).toEqual(["HUB_FAILED", expect.stringContaining("no address")]);
+});
+
 test("the token goes to the Hub and not to where it redirects", async () => {
   mkdirSync(home, { recursive: true });
   writeFileSync(join(home, "token"), "hf_from_file\n");
@@ -258,7 +290,9 @@ test.runIf(canMount())("a small disk is refused, and with more room the download
   mount("-t", "tmpfs", "-o", "size=256k", "none");
   try {
     expect((await rejection(resolveModel(id, options()))).code).toBe("DISK_FULL");
-    mount("-o", "remount,size=4m");
+    mount("-o", "remount,size=4m,nr_inodes=12");
+    expect((await rejection(resolveModel(id, options()))).code).toBe("DISK_FULL");
+    mount("-o", "remount,nr_inodes=100");
     await resolveModel(id, options());
   } finally {
     spawnSync("umount", [join(home, "hub")]);
@@ -329,6 +363,9 @@ test("shards are those that the index names; a repository of pickles is refused"
   hub.files.delete("model.safetensors");
   const pickles = await rejection(resolveModel(id, options()));
   expect([pickles.code, pickles.hint]).toEqual(["UNSUPPORTED", expect.stringContaining("pickles")]);
+  hub.files.delete("tokenizer.json");
+  expect((await rejection(resolveModel(id, options()))).message).toContain("has no tokenizer.json");
+  hub.files.set("tokenizer.json", tokenizer);
   hub.files.set(shard(1), Buffer.alloc(1000, 1));
   hub.files.set(shard(2), Buffer.alloc(2000, 2));
   hub.files.set("other.safetensors", Buffer.alloc(500, 3));
