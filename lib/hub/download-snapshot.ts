@@ -25,6 +25,7 @@ export interface SnapshotOptions {
   /** Without: only configuration and tokenizer. */
   weights: boolean;
   attempts: Attempts;
+  beforeWeights?: ((folder: string) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
   onNote?: ((text: string) => void) | undefined;
@@ -80,10 +81,14 @@ export async function downloadSnapshot(
   // The index must be there before it is known which weights there are; a single file is known at once.
   const isSharded = options.weights && !paths.has("model.safetensors");
   const known = options.weights && !isSharded ? filesOf(listed, weightFiles(paths, ""), id) : [];
-  await download.fetch([...first, ...known]);
-  if (isSharded) {
-    await download.fetch(filesOf(listed, weightFiles(paths, repository.snapshot(commit)), id));
-  }
+  download.plan([...first, ...known]);
+  await download.fetch(first);
+  if (!options.weights) return;
+  await options.beforeWeights?.(repository.snapshot(commit));
+  if (!isSharded) return download.fetch(known);
+  const shards = filesOf(listed, weightFiles(paths, repository.snapshot(commit)), id);
+  download.plan(shards);
+  await download.fetch(shards);
 }
 
 function filesOf(listed: Map<string, RemoteFile>, paths: string[], id: string): RemoteFile[] {
@@ -145,12 +150,16 @@ class SnapshotDownload {
     this.#options = options;
   }
 
-  /** Fetches these files one after the other. */
-  async fetch(files: readonly RemoteFile[]): Promise<void> {
+  /** Counts these files among those that are needed. @throws SpaError DISK_FULL when there is no room for them */
+  plan(files: readonly RemoteFile[]): void {
     const sum = files.reduce((bytes, { size }) => bytes + size, 0);
     this.#total = { files: this.#total.files + files.length, bytes: this.#total.bytes + sum };
     mkdirSync(join(this.#repository.folder, "blobs"), { recursive: true });
     this.#checkSpace(files);
+  }
+
+  /** Fetches planned files one after the other. */
+  async fetch(files: readonly RemoteFile[]): Promise<void> {
     for (const file of files) await this.#fetchOne(file);
   }
 

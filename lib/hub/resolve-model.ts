@@ -12,6 +12,8 @@ export interface ResolveOptions {
   revision?: string | undefined;
   /** false: configuration and tokenizer are enough. */
   weights?: boolean | undefined;
+  /** Looks at configuration and tokenizer in their folder before weights are downloaded; what it throws ends that. */
+  beforeWeights?: ((folder: string) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
   /** Told in a sentence of what the user may want to know: another attempt, another process that downloads. */

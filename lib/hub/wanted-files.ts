@@ -26,7 +26,8 @@ export const weightsIndex = "model.safetensors.index.json";
  * Which of a repository's files are needed before the weights: configuration, tokenizer, and the index of the weights
  * where they are in several files. Pickles are never among them.
  *
- * @throws SpaError UNSUPPORTED when there is no config.json, no tokenizer.json, or no safetensors where weights are wanted
+ * @throws SpaError UNSUPPORTED when there is no config.json, or no safetensors where weights are wanted; BAD_TOKENIZER when
+ * there is no tokenizer.json
  */
 export function firstFiles(paths: ReadonlySet<string>, id: string, weights: boolean): string[] {
   if (!paths.has("config.json")) {
@@ -35,7 +36,7 @@ export function firstFiles(paths: ReadonlySet<string>, id: string, weights: bool
     });
   }
   if (!paths.has("tokenizer.json")) {
-    throw new SpaError("UNSUPPORTED", `${id} has no tokenizer.json`, {
+    throw new SpaError("BAD_TOKENIZER", `${id} has no tokenizer.json`, {
       hint: "load it in transformers, save_pretrained model and tokenizer into a folder, and give that",
     });
   }

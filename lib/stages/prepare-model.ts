@@ -1,8 +1,9 @@
 import type { Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import { showDownload } from "../hub/show-download.ts";
 import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
-import { readModelFolder } from "../native/model-folder.ts";
+import { readModelConfig, readModelFolder } from "../native/model-folder.ts";
 import type { Progress } from "../run/progress.ts";
 import { chatFormatOf } from "../text/chat-format.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
@@ -21,9 +22,10 @@ export interface PreparedModel {
 
 /**
  * Makes a configuration's model ready before anything else is done: fetches what is missing, and checks all files (but
- * for the weights' numbers), that the tokenizer fits, and that its chat template can be followed.
+ * for the weights' numbers), that the tokenizer fits, that its chat template can be followed, and that a trajectory finds
+ * room. Of a model that is fetched, weights come after the other checks.
  *
- * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, and those of {@link resolveModel}
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel}
  */
 export async function prepareModel(
   config: Config,
@@ -37,12 +39,28 @@ export async function prepareModel(
   const { folder, commit } = await resolveModel(model.path, {
     revision: model.revision,
     signal,
+    beforeWeights: async (folder) => {
+      checkModel(config, await readModelConfig(folder), folder);
+    },
     ...(progress && showDownload(progress, model.path)),
   });
   const { config: shape } = await readModelFolder(folder);
+  const tokenizer = checkModel(config, shape, folder);
+  const pinned = commit === null ? config : { ...config, model: { ...model, revision: commit } };
+  return { config: pinned, folder, tokenizer, shape };
+}
+
+/** Checks what can be checked without weights. */
+function checkModel({ protocol }: Config, shape: ModelConfig, folder: string): Tokenizer {
   const tokenizer = loadTokenizer(folder);
   checkTokenizerFits(tokenizer, shape.vocabularySize, shape.endTokens);
   chatFormatOf(tokenizer);
-  const pinned = commit === null ? config : { ...config, model: { ...model, revision: commit } };
-  return { config: pinned, folder, tokenizer, shape };
+  if (protocol.maxTokens > shape.maxPositions) {
+    throw new SpaError(
+      "BAD_CONFIG",
+      `protocol.maxTokens is ${protocol.maxTokens}, but the model in ${folder} has ${shape.maxPositions} positions`,
+      { hint: `set protocol.maxTokens to ${shape.maxPositions} at most, or choose another model` },
+    );
+  }
+  return tokenizer;
 }

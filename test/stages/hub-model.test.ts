@@ -63,7 +63,13 @@ test("a run fetches its model, keeps the commit, and goes on with the same weigh
   hub.refs.set("main", "1".repeat(40));
 });
 
-test("a model that is refused leaves no run folder", async () => {
+test("a model that is refused leaves no run folder, and its weights are not fetched", async () => {
+  const small = tinyConfig({ ...settings, protocol: { maxTokens: 4096 } });
+  const positions = await rejection(train(small, { root, name: "refused" }));
+  expect([positions.code, positions.message]).toEqual([
+    "BAD_CONFIG",
+    expect.stringMatching(/protocol.maxTokens is 4096, but the model in .* has 2048 positions/),
+  ]);
   const tokenizer = hub.files.get("tokenizer.json")!;
   hub.files.delete("tokenizer.json");
   const error = await rejection(train(tinyConfig(settings), { root, name: "refused" }));
@@ -79,6 +85,7 @@ test("a model that is refused leaves no run folder", async () => {
     "BAD_TOKENIZER",
     expect.stringContaining("chat template cannot be used"),
   ]);
+  expect(hub.requests.some(({ path }) => path.includes("model.safetensors"))).toBe(false);
   hub.files.delete("chat_template.jinja");
   const missing = await rejection(
     train(tinyConfig({ ...settings, model: "spa/nanno" }), { root, name: "refused" }),
