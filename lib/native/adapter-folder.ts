@@ -13,7 +13,7 @@ import {
 import type { NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
-import { makeFolder } from "./model-folder.ts";
+import { makeFolder, refuseBeside } from "./model-folder.ts";
 import { matchTensors, readSafetensorsHeader, type StoredTensor, safetensorsHeader } from "./safetensors.ts";
 
 // Adapters in PEFT's files (https://huggingface.co/docs/peft, "PEFT checkpoint format"): adapter_config.json and
@@ -49,6 +49,7 @@ const knownFields: ReadonlySet<string> = new Set([
   "inference_mode",
   "peft_version",
   "auto_mapping",
+  "eva_config",
   "megatron_core",
   "qalora_group_size",
   "runtime_config",
@@ -69,9 +70,17 @@ function badAdapter(file: string, message: string, hint?: string): SpaError {
   return new SpaError("BAD_ADAPTER", `${file}: ${message}`, hint === undefined ? {} : { hint });
 }
 
-/** Whether a folder holds an adapter rather than a whole model. */
+/**
+ * Whether a folder holds an adapter rather than a whole model.
+ *
+ * @throws SpaError `BAD_CHECKPOINT` for a folder with both: transformers opens it as the adapter's base with the adapter.
+ */
 export function isAdapterFolder(folder: string): boolean {
-  return existsSync(join(folder, configFile)) && !existsSync(join(folder, "config.json"));
+  if (!existsSync(join(folder, configFile))) return false;
+  if (!existsSync(join(folder, "config.json"))) return true;
+  throw new SpaError("BAD_CHECKPOINT", `${folder} holds a whole model and an adapter (${configFile})`, {
+    hint: "give each a folder of its own, or (await engine.loadModel(base)).loadAdapter(folder)",
+  });
 }
 
 /**
@@ -252,6 +261,7 @@ export async function writeAdapterFolder(
   writeTensors: WritePart,
 ): Promise<void> {
   makeFolder(folder);
+  refuseBeside(folder, "config.json", "a whole model");
   const { tensors } = content;
   const count = tensors.filter(({ name }) => !name.startsWith("value_head.")).length;
   const hasHead = count < tensors.length;

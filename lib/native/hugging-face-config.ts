@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { SpaError } from "../errors.ts";
 import type { Dtype } from "./addon.ts";
 import {
@@ -66,7 +67,7 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
   const endToken = optional<number | number[]>("eos_token_id") ?? [];
   const rope = readRope(fields, file);
   try {
-    return completeModelConfig({
+    const config = completeModelConfig({
       architecture,
       vocabularySize: fields.vocab_size as number,
       hiddenSize: fields.hidden_size as number,
@@ -86,12 +87,34 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
       endTokens: Array.isArray(endToken) ? endToken : [endToken],
       padToken: paddingToken(fields),
     });
+    return { ...config, otherFields: otherFields(fields, config) };
   } catch (error) {
     if (!(error instanceof SpaError)) throw error;
     throw new SpaError("BAD_CHECKPOINT", `${file} does not describe a model: ${error.message}`, {
       cause: error,
     });
   }
+}
+
+/** Written in other words, or about the files and not the model. */
+const restyledFields: ReadonlySet<string> = new Set([
+  "_name_or_path",
+  "dtype",
+  "original_max_position_embeddings",
+  "rope_parameters",
+  "torch_dtype",
+  "transformers_version",
+]);
+
+/** Fields that would not be written with these values anyway. */
+function otherFields(fields: Json, config: ModelConfig): ModelConfig["otherFields"] {
+  const known = shapeFields(config);
+  const written = writeModelConfig(config, "float32");
+  const others = Object.entries(fields).filter(
+    ([name, value]) =>
+      !restyledFields.has(name) && !(name in known) && !isDeepStrictEqual(value, written[name]),
+  );
+  return others.length === 0 ? null : Object.fromEntries(others);
 }
 
 /** Older Llama configurations pad with -1, that is: not at all. */
@@ -122,9 +145,8 @@ function refuseForeignFields(fields: Json, file: string): void {
     throw unsupported(file, "hidden_act", fields.hidden_act, 'only "silu" is supported');
   }
   const types = fields.layer_types;
-  const other = Array.isArray(types) ? types.find((type) => type !== "full_attention") : undefined;
-  if (other !== undefined)
-    throw unsupported(file, "layer_types", other, 'only "full_attention" is supported');
+  const other = Array.isArray(types) ? types.find((type) => type !== "full_attention") : types;
+  if (other != null) throw unsupported(file, "layer_types", other, 'only "full_attention" is supported');
   // Qwen's own switch is use_sliding_window; elsewhere a window that is set is in use.
   if (fields.use_sliding_window === undefined && fields.sliding_window != null) {
     throw unsupported(file, "sliding_window", fields.sliding_window);
@@ -199,16 +221,30 @@ function unsupported(file: string, field: string, value: unknown, hint?: string)
  * The contents of config.json for a model, in the older style of names, which every version of transformers reads.
  */
 export function writeModelConfig(config: ModelConfig, dtype: Dtype): Json {
+  const fields = {
+    ...shapeFields(config),
+    ...tokenFields(config),
+    initializer_range: 0.02,
+    torch_dtype: dtype,
+    // The version whose names these are; without it transformers 5 suspects the tokenizer of a fault of other models.
+    transformers_version: "4.51.0",
+    use_cache: true,
+    ...(config.architecture === "llama" ? {} : { use_sliding_window: false }),
+    ...config.otherFields,
+  };
+  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What the engine computes with. */
+function shapeFields(config: ModelConfig): Json {
   const { architecture, ropeScaling } = config;
   return {
     architectures: [classNames[architecture]],
     ...(architecture === "qwen2" ? {} : { attention_bias: config.attentionBias }),
     attention_dropout: 0,
-    ...tokenFields(config),
     head_dim: config.headDimension,
     hidden_act: "silu",
     hidden_size: config.hiddenSize,
-    initializer_range: 0.02,
     intermediate_size: config.intermediateSize,
     max_position_embeddings: config.maxPositions,
     ...(architecture === "llama" ? { mlp_bias: config.mlpBias } : {}),
@@ -220,11 +256,6 @@ export function writeModelConfig(config: ModelConfig, dtype: Dtype): Json {
     rope_scaling: ropeScaling && ropeFields(ropeScaling),
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tiedEmbeddings,
-    torch_dtype: dtype,
-    // The version whose names these are; without it transformers 5 suspects the tokenizer of a fault of other models.
-    transformers_version: "4.51.0",
-    use_cache: true,
-    ...(architecture === "llama" ? {} : { use_sliding_window: false }),
     vocab_size: config.vocabularySize,
   };
 }

@@ -47,6 +47,8 @@ export interface ModelConfig extends ModelShape {
   padToken: number | null;
   /** Fields of the generation_config.json that a model came with, to be saved with it again. */
   generation: Readonly<Record<string, unknown>> | null;
+  /** Fields of the config.json that a model came with and that are nothing to the engine, to be saved with it again. */
+  otherFields: Readonly<Record<string, unknown>> | null;
 }
 
 export type ModelConfigInput = ModelShape & Partial<ModelConfig>;
@@ -73,6 +75,7 @@ const keys = [
   "endTokens",
   "padToken",
   "generation",
+  "otherFields",
 ] as const;
 
 /**
@@ -131,13 +134,14 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
     beginToken: input.beginToken == null ? null : tokenId(input.beginToken, "beginToken"),
     endTokens: (input.endTokens ?? []).map((id, i) => tokenId(id, `endTokens[${i}]`)),
     padToken: input.padToken == null ? null : tokenId(input.padToken, "padToken"),
-    generation: checkGeneration(input.generation ?? null),
+    generation: checkFields(input.generation ?? null, "generation"),
+    otherFields: checkFields(input.otherFields ?? null, "otherFields"),
   };
 }
 
-function checkGeneration(generation: ModelConfig["generation"]): ModelConfig["generation"] {
-  if (generation !== null) checkObject(generation, "config.generation");
-  return generation;
+function checkFields(fields: ModelConfig["generation"], name: string): ModelConfig["generation"] {
+  if (fields !== null) checkObject(fields, `config.${name}`);
+  return fields;
 }
 
 function checkRopeScaling(scaling: RopeScaling | null): RopeScaling | null {

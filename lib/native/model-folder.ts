@@ -1,6 +1,7 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { fileError, replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import type { Dtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
@@ -58,7 +59,12 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const endTokens = readEndTokens(generation, generationFile, config);
   // A file that was made of config.json says nothing of its own.
   const isOwn = Object.keys(generation).length > 0 && generation._from_model_config !== true;
-  return { ...config, endTokens, generation: isOwn ? generation : null };
+  // config.json keeps its own end tokens.
+  const { eos_token_id } = writeModelConfig(config, "float32");
+  const otherFields = isDeepStrictEqual(endTokens, config.endTokens)
+    ? config.otherFields
+    : { ...config.otherFields, eos_token_id };
+  return { ...config, endTokens, generation: isOwn ? generation : null, otherFields };
 }
 
 /** generation_config.json, where there is one, knows better which tokens end a reply. */
@@ -93,8 +99,8 @@ async function readJson(file: string, absent?: object): Promise<object> {
       cause: error,
     });
   }
-  if (typeof json !== "object" || json === null)
-    throw new SpaError("BAD_CHECKPOINT", `${file} must hold an object`);
+  if (typeof json !== "object" || json === null || Array.isArray(json))
+    throw new SpaError("BAD_CHECKPOINT", `${file} must hold a JSON object`);
   return json;
 }
 
@@ -113,6 +119,7 @@ export async function writeModelFolder(
   writeShard: WriteShard,
 ): Promise<void> {
   makeFolder(folder);
+  refuseBeside(folder, "adapter_config.json", "an adapter");
   const shards = shardsOf(model.tensors, maxShardBytes);
   const index = shardIndex(shards);
   const texts: [name: string, content: object][] = [
@@ -163,4 +170,12 @@ export function makeFolder(folder: string): void {
       },
     );
   }
+}
+
+/** A folder holds a whole model or an adapter: of both at once readers open different things. */
+export function refuseBeside(folder: string, file: string, what: string): void {
+  if (!existsSync(join(folder, file))) return;
+  throw new SpaError("BAD_ARGUMENT", `${folder} holds ${what} (${file}) already`, {
+    hint: "save into another folder",
+  });
 }

@@ -151,7 +151,7 @@ export class Model {
    * saved are the weights at the time of the call; generation_config.json keeps the fields that the model came with.
    *
    * @throws SpaError `DISK_FULL`, `ABORTED`; the old files are unchanged then. `BAD_ARGUMENT` for a model with an adapter:
-   * {@link saveAdapter} or {@link merge} it.
+   * {@link saveAdapter} or {@link merge} it; and for a folder that holds an adapter.
    */
   async save(folder: string, options: SaveOptions = {}): Promise<void> {
     checkText(folder, "folder");
@@ -247,7 +247,7 @@ export class Model {
    * Writes PEFT's files into `folder`, which is made if need be and may hold other files, and value_head.safetensors if there
    * is one. Each file is written aside, synced and renamed.
    *
-   * @throws SpaError `BAD_ARGUMENT` without an adapter, `DISK_FULL`, `ABORTED`; the old files are unchanged then.
+   * @throws SpaError `BAD_ARGUMENT` without an adapter and for a folder that holds a whole model, `DISK_FULL`, `ABORTED`; the old files are unchanged then.
    */
   async saveAdapter(folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     checkText(folder, "folder");

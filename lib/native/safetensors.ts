@@ -134,7 +134,7 @@ function isSize(value: unknown): value is number {
 function parseEntry(file: string, name: string, entry: unknown, dataBegin: number): StoredTensor {
   if (!isRecord(entry)) throw broken(file, `tensor ${name} is not described by an object`);
   const { dtype, shape, data_offsets: range } = entry;
-  if (typeof dtype !== "string" || !(dtype in elementSizes)) {
+  if (typeof dtype !== "string" || !Object.hasOwn(elementSizes, dtype)) {
     throw broken(file, `tensor ${name} has the unknown dtype ${JSON.stringify(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {

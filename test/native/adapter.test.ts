@@ -198,6 +198,16 @@ describe("files", () => {
     expect(hint).toContain("loadAdapter");
   });
 
+  test("a folder is of a whole model or of an adapter, not of both", async () => {
+    const [whole, part] = [scratchFolder(), copyOfAdapter()];
+    await base.save(whole);
+    await using model = await base.loadAdapter(part);
+    expect((await failure(model.saveAdapter(whole), "BAD_ARGUMENT")).message).toContain("config.json");
+    expect((await failure(base.save(part), "BAD_ARGUMENT")).message).toContain("adapter_config.json");
+    cpSync(part, whole, { recursive: true });
+    expect((await failure(engine.loadModel(whole), "BAD_CHECKPOINT")).message).toContain(whole);
+  });
+
   test("sizes are those of the files", async () => {
     const settings = { rank: 3, alpha: 5, targets: ["k_proj", "o_proj", "up_proj"] as const };
     await using model = await base.addAdapter(settings);

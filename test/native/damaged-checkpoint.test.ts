@@ -84,6 +84,11 @@ const broken: Case[] = [
     /generation_config\.json is not/,
     write("generation_config.json", "?"),
   ],
+  [
+    "generation_config.json that is an array",
+    /generation_config\.json must hold/,
+    write("generation_config.json", "[1]"),
+  ],
   ["an end token outside", /eos_token_id 512/, write("generation_config.json", '{"eos_token_id":[2,512]}')],
   ["a missing config field", /no field hidden_size/, config({ hidden_size: undefined })],
   ["a config field of a wrong type", /layers must be.*"three"/, config({ num_hidden_layers: "three" })],

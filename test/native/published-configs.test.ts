@@ -30,9 +30,9 @@ test.each(Object.keys(knownModels))("%s is read as its known shape", async (id) 
   const read = await readModelConfig(folderOf(id));
   const known = knownModels[id];
   const expected = completeModelConfig({ ...known, endTokens: [...known.endTokens] });
-  const { generation, padToken, ...shape } = read;
+  const { generation, otherFields, padToken, ...shape } = read;
   expect(padToken).toBeNull();
-  expect({ ...shape, generation: null, padToken: null }).toEqual({
+  expect({ ...shape, generation: null, otherFields: null, padToken: null }).toEqual({
     ...expected,
     beginToken: read.beginToken,
   });
@@ -58,6 +58,12 @@ test.each(names)("%s keeps its generation settings", async (name) => {
   );
 });
 
+test.each(names)("%s keeps all fields of its configuration", async (name) => {
+  const config: ModelConfig = await readModelConfig(fixture("published-configs", name));
+  const { transformers_version, ...fields } = configOf(name);
+  expect(writeModelConfig(config, "bfloat16")).toMatchObject(fields);
+});
+
 const llama3 = {
   rope_type: "llama3",
   factor: 8,
@@ -72,6 +78,7 @@ const changes: [change: Json, field: string][] = [
   [{ architectures: ["Qwen2ForSequenceClassification"] }, "architectures"],
   [{ hidden_act: "gelu" }, "hidden_act"],
   [{ use_sliding_window: true }, "use_sliding_window"],
+  [{ layer_types: "sliding_attention" }, "layer_types"],
   [{ layer_types: ["full_attention", "sliding_attention"] }, "layer_types"],
   [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, "rope_scaling.rope_type"],
   [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.rope_type"],
@@ -107,5 +114,8 @@ test("fields that change nothing are passed over", () => {
     attn_implementation: "eager",
     torch_dtype: "float16",
   };
-  expect(parseModelConfig({ ...configOf("Qwen2.5-0.5B-Instruct"), ...more }, "config.json")).toEqual(plain);
+  const passed = parseModelConfig({ ...configOf("Qwen2.5-0.5B-Instruct"), ...more }, "config.json");
+  expect({ ...passed, otherFields: null }).toEqual({ ...plain, otherFields: null });
+  const { transformers_version, torch_dtype, _name_or_path, ...kept } = more;
+  expect(writeModelConfig(passed, "float32")).toMatchObject(kept);
 });
