@@ -10,9 +10,9 @@ import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { type Evaluation, type EvaluationResult, evaluationStage } from "./stages/evaluate.ts";
 import { modelForEstimates } from "./stages/model-shape.ts";
-import { type PlannedStage, planStages } from "./stages/plan.ts";
+import { configuredExamples, type PlannedStage, planStages } from "./stages/plan.ts";
 import { prepareModel } from "./stages/prepare-model.ts";
-import { checkSftFile } from "./stages/sft-files.ts";
+import { readSftRows } from "./stages/sft-files.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
@@ -63,7 +63,7 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
 }
 
 /**
- * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one, that the
+ * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows fit, that the
  * engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that the run fits
  * its memory.
  *
@@ -73,9 +73,11 @@ export async function createRun(
   config: Config,
   { name, root, ...options }: NewRunOptions = {},
 ): Promise<RunFolder> {
-  if (config.sft.data !== null) checkSftFile(config.sft.data);
+  const { data } = config.sft;
+  if (data !== null) await readSftRows(data);
   await (await openEngine(config)).dispose();
   const prepared = await prepareModel(config, options);
+  if (data !== null) await configuredExamples(config, prepared.tokenizer);
   return RunFolder.create(resolveMemory(prepared.config, prepared.shape), {
     ...(name !== undefined && { name }),
     ...(root !== undefined && { root }),

@@ -1,11 +1,13 @@
 import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
 import type { TurnFormat } from "../text/tags.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
 import { evaluate, evaluationStage } from "./evaluate.ts";
 import { ppo } from "./ppo.ts";
 import { pretrain } from "./pretrain.ts";
 import { examplesFile, selfPlay } from "./self-play.ts";
 import { sft } from "./sft.ts";
+import type { SftExample } from "./sft-examples.ts";
 import { readExamples, readSftFile } from "./sft-files.ts";
 
 /** A stage of a run's schedule. */
@@ -67,12 +69,21 @@ function selfPlayRounds(config: Config): PlannedStage[] {
   return stages;
 }
 
+/** What the file `sft.data` holds. @throws SpaError BAD_ARGUMENT as {@link readSftFile} */
+export function configuredExamples(
+  { sft, protocol, seed }: Config,
+  tokenizer: Tokenizer,
+): Promise<SftExample[]> {
+  const { validationShare } = sft;
+  const options = { format: "world-model" as const, validationShare, seed, maxTokens: protocol.maxTokens };
+  return readSftFile(sft.data ?? "", tokenizer, options);
+}
+
 /** SFT on the data of a self-play stage, or on the configured file. */
 function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
   const examplesOf = ({ config, run, tokenizer }: StageContext) => {
     if (selfPlayId !== null) return readExamples(examplesFile(run, selfPlayId));
-    const { data, validationShare } = config.sft;
-    return readSftFile(data ?? "", tokenizer, { format: "world-model", validationShare, seed: config.seed });
+    return configuredExamples(config, tokenizer);
   };
   return {
     id,

@@ -128,18 +128,27 @@ export async function readExamples(file: string): Promise<SftExample[]> {
 }
 
 const messageSchema = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
+const promptSchema = z
+  .array(messageSchema)
+  .min(1)
+  .refine((messages) => messages.every(({ role }, index) => role !== "system" || index === 0), {
+    message: "a system message can only be the first one",
+  })
+  .refine((messages) => messages.find(({ role }) => role !== "system")?.role === "user", {
+    message: "there is no user message before the assistant's",
+  });
 const rowSchema = z.object({
-  prompt: z.array(messageSchema).min(1),
+  prompt: promptSchema,
   response: z.string().min(1),
   extra_info: z.record(z.string(), z.unknown()).nullish(),
 });
 
 /**
- * Checks, before a run begins, that a file can serve as SFT data: it is there, is Parquet, and has the columns.
+ * Reads the rows of an SFT file, as {@link readSftFile} does, without a tokenizer: what can be said before a run begins.
  *
- * @throws SpaError BAD_ARGUMENT
+ * @throws SpaError BAD_ARGUMENT naming the column or row, when there is no such file, no Parquet, or none with such rows
  */
-export function checkSftFile(file: string): void {
+export async function readSftRows(file: string): Promise<z.infer<typeof rowSchema>[]> {
   let columns: string[];
   try {
     columns = parquetMetadata(arrayBufferOf(file)).schema.map(({ name }) => name);
@@ -148,6 +157,14 @@ export function checkSftFile(file: string): void {
   }
   const missing = ["prompt", "response"].filter((name) => !columns.includes(name));
   if (missing.length > 0) throw badFile("BAD_ARGUMENT", file, `it has no column ${missing.join(" and no ")}`);
+  const rows = await readParquet(file, "BAD_ARGUMENT", true);
+  if (rows.length === 0) throw badFile("BAD_ARGUMENT", file, "it has no rows");
+  return rows.map((row, index) => {
+    const { success, data, error } = rowSchema.safeParse(row);
+    if (success) return data;
+    const [issue] = error.issues;
+    throw badFile("BAD_ARGUMENT", file, `row ${index}: ${issue.path.join(".")}: ${issue.message}`);
+  });
 }
 
 /**
@@ -156,33 +173,32 @@ export function checkSftFile(file: string): void {
  * Rows of one trajectory (`extra_info.trajectory`, else the same first user message) are on the same side of the split:
  * on that of `extra_info.split` if it is given, else `validationShare` of the trajectories are for validation.
  *
- * @throws SpaError BAD_ARGUMENT naming the row, when the file is no Parquet or a row has not the form
+ * @throws SpaError BAD_ARGUMENT naming the row, when the file is no Parquet or a row has not the form, or more tokens than
+ * `maxTokens`
  */
 export async function readSftFile(
   file: string,
   tokenizer: Tokenizer,
-  options: { format: TurnFormat; validationShare: number; seed: number },
+  options: { format: TurnFormat; validationShare: number; seed: number; maxTokens: number },
 ): Promise<SftExample[]> {
-  const rows = await readParquet(file, "BAD_ARGUMENT", true);
+  const rows = await readSftRows(file);
   const chat = chatFormatOf(tokenizer);
   const trajectories = new Map<string, number>();
-  return rows.map((row, index) => {
-    const parsed = rowSchema.safeParse(row);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      throw badFile("BAD_ARGUMENT", file, `row ${index}: ${issue.path.join(".")}: ${issue.message}`);
-    }
-    const { prompt, response, extra_info: extra } = parsed.data;
+  return rows.map(({ prompt, response, extra_info: extra }, index) => {
     const key = String(extra?.trajectory ?? prompt.find(({ role }) => role === "user")?.content);
     const trajectory = trajectories.get(key) ?? trajectories.size;
     trajectories.set(key, trajectory);
     const drawn = new SeededGenerator(options.seed, "split", trajectory).chance(options.validationShare);
     const split = typeof extra?.split === "string" ? sideOf(extra.split) : drawn ? "validation" : "train";
-    try {
-      return { trajectory, split, ...encodeRow(prompt, response, tokenizer, chat, options.format) };
-    } catch (error) {
-      throw badFile("BAD_ARGUMENT", file, `row ${index}: ${(error as Error).message}`, error);
+    const encoded = encodeRow(prompt, response, tokenizer, chat, options.format);
+    if (encoded.tokens.length > options.maxTokens) {
+      throw new SpaError(
+        "BAD_ARGUMENT",
+        `${file}: row ${index} has ${encoded.tokens.length} tokens, but protocol.maxTokens is ${options.maxTokens}`,
+        { hint: "raise protocol.maxTokens, or leave such rows out of the file" },
+      );
     }
+    return { trajectory, split, ...encoded };
   });
 }
 
@@ -228,6 +244,9 @@ function arrayBufferOf(file: string): ArrayBuffer {
 
 function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
+  const codec = /unsupported compression codec: (\w+)/.exec(message)?.[1];
+  if (codec)
+    return `it is compressed with ${codec}; SNAPPY, the default of pandas, and no compression are supported`;
   return code === "ENOENT" ? "there is no such file" : message;
 }
 

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { parquetWriteFile } from "hyparquet-writer";
 import { describe, expect, it } from "vitest";
@@ -13,9 +14,9 @@ import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { packExamples, rewriteTrajectory } from "../../lib/stages/sft-examples.ts";
 import {
-  checkSftFile,
   readExamples,
   readSftFile,
+  readSftRows,
   type SftRow,
   writeExamples,
   writeSftRows,
@@ -26,7 +27,7 @@ import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
 import { fixture } from "../native/fixtures.ts";
 import { publishedTokenizer } from "../text/published-tokenizers.ts";
-import { errorOf } from "../thrown-error.ts";
+import { rejection } from "../thrown-error.ts";
 import { scratchFolder } from "./tiny-run.ts";
 
 const tokenizer = nanoTokenizer();
@@ -186,7 +187,12 @@ describe("SFT files", () => {
       "extra_info",
     ]);
     expect(stored[1]).toMatchObject({ ...rows[1], extra_info: { split: "train", trajectory: 1n, turn: 0n } });
-    const read = await readSftFile(file, tokenizer, { format: "world-model", validationShare: 0.5, seed: 1 });
+    const read = await readSftFile(file, tokenizer, {
+      format: "world-model",
+      validationShare: 0.5,
+      seed: 1,
+      maxTokens: 1024,
+    });
     expect(read.map(({ split }) => split)).toEqual(["validation", ...new Array(5).fill("train")]);
     for (const [index, example] of read.entries()) {
       expect(example.tokens).toEqual(rewritten[index].example.tokens);
@@ -212,7 +218,12 @@ describe("SFT files", () => {
         { name: "response", data: [response, response] },
       ],
     });
-    const read = await readSftFile(file, tokenizer, { format: "world-model", validationShare: 0.5, seed: 1 });
+    const read = await readSftFile(file, tokenizer, {
+      format: "world-model",
+      validationShare: 0.5,
+      seed: 1,
+      maxTokens: 1024,
+    });
     expect(tokenizer.decode(read[0].tokens)).toBe(
       "<|im_start|>system\nYou play.<|im_end|>\n<|im_start|>user\nState:\n_P<|im_end|>\n" +
         "<|im_start|>assistant\n<think>I go.</think><answer>Left</answer><|im_end|>\n" +
@@ -229,8 +240,8 @@ describe("SFT files", () => {
   it.each(["qwen2_5", "llama3_2"] as const)("reads what pandas has written, for %s", async (name) => {
     const llm = publishedTokenizer(name);
     const file = fixture("sft", "wm_train.parquet");
-    checkSftFile(file);
-    const options = { format: "world-model" as const, validationShare: 0.5, seed: 1 };
+    expect(await readSftRows(file)).toHaveLength(6);
+    const options = { format: "world-model" as const, validationShare: 0.5, seed: 1, maxTokens: 1024 };
     const read = await readSftFile(file, llm, options);
     expect(read.map(({ trajectory }) => trajectory)).toEqual([0, 0, 1, 1, 2, 2]);
     expect(read.every(({ split }) => split === "train")).toBe(true);
@@ -252,7 +263,7 @@ describe("SFT files", () => {
 
   it("names what is wrong with a file", async () => {
     const folder = scratchFolder();
-    const options = { format: "world-model" as const, validationShare: 0, seed: 1 };
+    const options = { format: "world-model" as const, validationShare: 0, seed: 1, maxTokens: 1024 };
     const noFile = join(folder, "none.parquet");
     await expect(readSftFile(noFile, tokenizer, options)).rejects.toMatchObject({ code: "BAD_ARGUMENT" });
     const text = join(folder, "text.parquet");
@@ -261,13 +272,28 @@ describe("SFT files", () => {
     await expect(readExamples(text)).rejects.toMatchObject({ code: "BAD_CHECKPOINT" });
     const columns = join(folder, "columns.parquet");
     parquetWriteFile({ filename: columns, columnData: [{ name: "prompt", data: ["a text"] }] });
-    expect(errorOf(() => checkSftFile(columns)).message).toContain("it has no column response");
-    expect(errorOf(() => checkSftFile(text)).code).toBe("BAD_ARGUMENT");
-    expect(errorOf(() => checkSftFile(noFile)).message).toContain("there is no such file");
-    await expect(readSftFile(columns, tokenizer, options)).rejects.toMatchObject({
-      code: "BAD_ARGUMENT",
-      message: expect.stringContaining("row 0: prompt"),
-    });
+    expect((await rejection(readSftRows(columns))).message).toContain("it has no column response");
+    expect((await rejection(readSftRows(noFile))).message).toContain("there is no such file");
+    const rows = (prompts: unknown[], codec: "SNAPPY" | "GZIP" = "SNAPPY") => {
+      const filename = join(scratchFolder(), "rows.parquet");
+      const compressors = { GZIP: (bytes: Uint8Array) => gzipSync(bytes) };
+      const columnData = [
+        { name: "prompt", data: prompts, type: "JSON" as const },
+        { name: "response", data: prompts.map(() => "<answer>Up</answer>"), type: "STRING" as const },
+      ];
+      parquetWriteFile({ filename, columnData, codec, compressors });
+      return filename;
+    };
+    expect((await rejection(readSftRows(rows(["a text"])))).message).toContain("row 0: prompt");
+    expect((await rejection(readSftRows(rows([])))).message).toContain("no rows");
+    const play = [{ role: "user", content: "Play." }];
+    expect((await rejection(readSftRows(rows([play], "GZIP")))).message).toContain("compressed with GZIP");
+    const long = rows([play, [{ role: "user", content: "word ".repeat(600) }]]);
+    const tooLong = await rejection(readSftFile(long, tokenizer, options));
+    expect([tooLong.message, tooLong.hint]).toEqual([
+      expect.stringMatching(/row 1 has \d+ tokens, but protocol.maxTokens is 1024/),
+      expect.stringContaining("raise protocol.maxTokens"),
+    ]);
     const order = join(folder, "order.parquet");
     const [user, system] = ["user", "system"].map((role) => ({ role, content: "Play." }));
     const data = [[user], [user, system]];
@@ -280,7 +306,7 @@ describe("SFT files", () => {
     });
     await expect(readSftFile(order, tokenizer, options)).rejects.toMatchObject({
       code: "BAD_ARGUMENT",
-      message: expect.stringMatching(/row 1: .*system message can only be the first/),
+      message: expect.stringMatching(/row 1: prompt: a system message can only be the first/),
     });
   });
 });

@@ -47,7 +47,9 @@ export const sft = z
       .min(1)
       .nullable()
       .default(null)
-      .describe("Parquet file in SPA's columns to train on in place of self-play (prompt, response)"),
+      .describe(
+        "Parquet file in SPA's columns to train on in place of self-play (prompt, response), rows of at most protocol.maxTokens",
+      ),
     epochs: positive().default(8).describe("passes over the data of a round"),
     batchSize: positive().default(16).describe("trajectories in an update"),
     mask: z
