@@ -17,6 +17,30 @@ const classNames: Record<Architecture, string> = {
   llama: "LlamaForCausalLM",
 };
 
+/** Hugging Face's names of a configuration's fields. */
+const fieldNames: Record<string, string> = {
+  vocabularySize: "vocab_size",
+  hiddenSize: "hidden_size",
+  intermediateSize: "intermediate_size",
+  layers: "num_hidden_layers",
+  heads: "num_attention_heads",
+  keyValueHeads: "num_key_value_heads",
+  headDimension: "head_dim",
+  ropeTheta: "rope_theta",
+  factor: "factor",
+  lowFrequencyFactor: "low_freq_factor",
+  highFrequencyFactor: "high_freq_factor",
+  originalMaxPositions: "original_max_position_embeddings",
+  rmsNormEpsilon: "rms_norm_eps",
+  attentionBias: "attention_bias",
+  mlpBias: "mlp_bias",
+  tiedEmbeddings: "tie_word_embeddings",
+  maxPositions: "max_position_embeddings",
+  beginToken: "bos_token_id",
+  endTokens: "eos_token_id",
+  padToken: "pad_token_id",
+};
+
 /**
  * Fields that change what a model computes, in ways that this engine does not; each with the values that switch the
  * change off.
@@ -90,9 +114,12 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
     return { ...config, otherFields: otherFields(fields, config) };
   } catch (error) {
     if (!(error instanceof SpaError)) throw error;
-    throw new SpaError("BAD_CHECKPOINT", `${file} does not describe a model: ${error.message}`, {
-      cause: error,
-    });
+    // In the words of the file.
+    const message = error.message.replace(
+      /config\.(?:ropeScaling\.)?(\w+)/g,
+      (name, key) => fieldNames[key] ?? name,
+    );
+    throw new SpaError("BAD_CHECKPOINT", `${file} does not describe a model: ${message}`, { cause: error });
   }
 }
 

@@ -98,7 +98,7 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
   }
   if (input.headDimension === undefined && hiddenSize % heads !== 0) {
     throw bad(
-      `config.hiddenSize (${hiddenSize}) must be a multiple of config.heads (${heads}), or give headDimension`,
+      `config.hiddenSize (${hiddenSize}) must be a multiple of config.heads (${heads}), or give config.headDimension`,
     );
   }
   const headDimension = dimension(input.headDimension ?? hiddenSize / heads, "headDimension");
@@ -155,7 +155,9 @@ function checkRopeScaling(scaling: RopeScaling | null): RopeScaling | null {
   const lowFrequencyFactor = positive(scaling.lowFrequencyFactor, "lowFrequencyFactor");
   const highFrequencyFactor = positive(scaling.highFrequencyFactor, "highFrequencyFactor");
   if (highFrequencyFactor <= lowFrequencyFactor) {
-    throw bad("config.ropeScaling.highFrequencyFactor must be greater than lowFrequencyFactor");
+    throw bad(
+      "config.ropeScaling.highFrequencyFactor must be greater than config.ropeScaling.lowFrequencyFactor",
+    );
   }
   const name = "config.ropeScaling.originalMaxPositions";
   const originalMaxPositions = checkInteger(scaling.originalMaxPositions, name, 1, 2 ** 31 - 1);

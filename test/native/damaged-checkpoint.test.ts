@@ -91,7 +91,11 @@ const broken: Case[] = [
   ],
   ["an end token outside", /eos_token_id 512/, write("generation_config.json", '{"eos_token_id":[2,512]}')],
   ["a missing config field", /no field hidden_size/, config({ hidden_size: undefined })],
-  ["a config field of a wrong type", /layers must be.*"three"/, config({ num_hidden_layers: "three" })],
+  [
+    "a config field of a wrong type",
+    /: num_hidden_layers must be.*"three"/,
+    config({ num_hidden_layers: "three" }),
+  ],
   ["heads that do not divide", /multiple/, config({ num_key_value_heads: 3 })],
   ["an empty file", /0 bytes are too few/, write(weights, "")],
   ["a foreign file", /no safetensors file/, write(weights, "PK\u0003\u0004 a zip archive of something else")],
