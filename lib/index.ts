@@ -103,6 +103,7 @@ export { sft } from "./stages/sft.ts";
 // Text: tokenizers and the turn protocol.
 export type { ChatDelimiters } from "./text/chat-delimiters.ts";
 export { type ChatFormat, chatFormatOf } from "./text/chat-format.ts";
+export type { ContentEncoder } from "./text/content-encoder.ts";
 export { lossMask, type MaskKind, maskKinds } from "./text/masks.ts";
 export { nanoTokenizer, writeNanoTokenizer } from "./text/nano-tokenizer.ts";
 export {

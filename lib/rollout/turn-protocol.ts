@@ -111,7 +111,7 @@ export class TurnProtocol {
   }
 
   #encodeText(text: string): TokenPiece {
-    return { tokens: this.tokenizer.encode(text), roles: new Uint8Array() };
+    return { tokens: this.chat.contents.encode(text), roles: new Uint8Array() };
   }
 
   /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */

@@ -213,7 +213,7 @@ function encodeRow(
   chat: ChatFormat,
   format: TurnFormat,
 ): Pick<SftExample, "tokens" | "roles" | "trainable" | "segments"> {
-  const written = (text: string) => encodeSpans(spansOf(text, format), tokenizer, chat.endToken);
+  const written = (text: string) => encodeSpans(spansOf(text, format), chat.contents, chat.endToken);
   const before = writeConversation(tokenizer, chat, prompt, written);
   const turn = written(response);
   const tokens = new TrajectoryTokens();

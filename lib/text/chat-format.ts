@@ -1,6 +1,7 @@
 import { SpaError } from "../errors.ts";
 import { type ChatDelimiters, chatMl, deriveDelimiters } from "./chat-delimiters.ts";
 import { chatTemplateOf, jsonOf } from "./chat-template.ts";
+import { ContentEncoder } from "./content-encoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
@@ -13,6 +14,8 @@ export interface ChatFormat {
   readonly endToken: number;
   /** Every token after which the model has finished its turn (`endToken` and, say, end-of-text). For `generate`. */
   readonly stopTokens: readonly number[];
+  /** Encodes what messages and written replies say: text that can be no delimiter and no end. */
+  readonly contents: ContentEncoder;
 }
 
 const formats = new WeakMap<Tokenizer, ChatFormat>();
@@ -35,7 +38,7 @@ export function chatFormatOf(tokenizer: Tokenizer): ChatFormat {
 function makeFormat(tokenizer: Tokenizer): ChatFormat {
   const template = chatTemplateOf(tokenizer);
   if (template === undefined) {
-    if (tokenizer.tokenId("<|im_start|>") === undefined || tokenizer.tokenId("<|im_end|>") === undefined) {
+    if (!["<|im_start|>", "<|im_end|>"].every((token) => leadingSpecial(tokenizer, token) === token)) {
       throw new SpaError(
         "BAD_TOKENIZER",
         "the tokenizer has no chat template, and no <|im_start|> and <|im_end|> tokens to do without one",
@@ -46,7 +49,17 @@ function makeFormat(tokenizer: Tokenizer): ChatFormat {
   const delimiters =
     template === undefined ? chatMl : deriveDelimiters(template, (text) => leadingSpecial(tokenizer, text));
   const endToken = tokenizer.encode(delimiters.end)[0];
-  return { delimiters, endToken, stopTokens: stopTokensOf(tokenizer, endToken) };
+  const stopTokens = stopTokensOf(tokenizer, endToken);
+  const control = [...stopTokens, ...delimiterTokens(tokenizer, delimiters)].filter((id) =>
+    tokenizer.isAdded(id),
+  );
+  return { delimiters, endToken, stopTokens, contents: new ContentEncoder(tokenizer, control) };
+}
+
+/** Tokens of all delimiters. */
+function delimiterTokens(tokenizer: Tokenizer, delimiters: ChatDelimiters): number[] {
+  const texts = Object.values(delimiters).filter((value) => typeof value === "string");
+  return texts.flatMap((text) => [...tokenizer.encode(text)]);
 }
 
 /** The text of the special token with which a text begins. */

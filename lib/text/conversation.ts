@@ -79,7 +79,7 @@ export function writeConversation(
 
 /**
  * New text of a conversation between two replies, in spans. It is encoded as one text, so that a line break of the
- * delimiter and one of the content are the token that the model was trained on.
+ * delimiter and one of the content are the token that the model was trained on; delimiters inside contents are text.
  */
 class ConversationText {
   readonly #chat: ChatFormat;
@@ -125,7 +125,9 @@ class ConversationText {
   }
 
   encode(tokenizer: Tokenizer): TokenPiece {
-    const tokens = tokenizer.encode(this.#spans.map(({ text }) => text).join(""));
+    const tokens = this.#chat.contents.encodeWithin(
+      this.#spans.map(({ text, role }) => ({ text, isDelimiter: role === Role.template })),
+    );
     // The normaliser may change the length of a text, so it is counted behind it.
     const sizes = this.#spans.map(({ text }) => tokenizer.bytes(tokenizer.encode(text)).length);
     const roles = new Uint8Array(tokens.length);

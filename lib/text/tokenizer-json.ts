@@ -13,7 +13,7 @@ const normalizers = ["NFC", "NFD", "NFKC", "NFKD"];
 
 /** The checked parts of a tokenizer.json. */
 export interface TokenizerJson {
-  model: { vocab: Record<string, number>; byte_fallback?: boolean };
+  model: { vocab: Record<string, number>; merges: (string | [string, string])[]; byte_fallback?: boolean };
   added_tokens: AddedToken[];
   decoder: { type: string; decoders?: { type: string }[] };
 }

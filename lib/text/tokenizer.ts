@@ -129,6 +129,26 @@ export class Tokenizer {
     return bytes;
   }
 
+  /** The same tokenizer without some of its added tokens: their text is text like any other. Takes as long as loading one. */
+  without(tokens: ReadonlySet<number>): Tokenizer {
+    const json = parseJson(this.#files.get(required), required) as TokenizerJson;
+    const texts = new Set(json.added_tokens.filter(({ id }) => tokens.has(id)).map(({ content }) => content));
+    const { vocab, merges } = json.model;
+    const changed = {
+      ...json,
+      added_tokens: json.added_tokens.filter(({ content }) => !texts.has(content)),
+      model: {
+        ...json.model,
+        vocab: Object.fromEntries(Object.entries(vocab).filter(([token]) => !texts.has(token))),
+        merges: merges.filter(
+          (pair) => !texts.has(typeof pair === "string" ? pair.replace(" ", "") : pair.join("")),
+        ),
+      },
+    };
+    const bytes = new TextEncoder().encode(JSON.stringify(changed));
+    return new Tokenizer(new Map([...this.#files, [required, bytes]]), required);
+  }
+
   /** Whether a token was added to the vocabulary: a special token or a tag, which no text merges with. */
   isAdded(id: number): boolean {
     return this.#added.has(id);

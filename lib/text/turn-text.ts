@@ -75,7 +75,7 @@ export function replaceStates(spans: readonly Span[], before: string, after: str
  */
 export function encodeSpans(
   spans: readonly Span[],
-  tokenizer: Tokenizer,
+  tokenizer: Pick<Tokenizer, "encode">,
   endToken?: number,
 ): { tokens: Int32Array; roles: Uint8Array } {
   const tokens: number[] = [];
