@@ -55,6 +55,19 @@ const knownFields: ReadonlySet<string> = new Set([
   "runtime_config",
 ]);
 
+/** Fields whose empty lists and objects say nothing; elsewhere they may switch a feature on with its defaults. */
+const offWhenEmpty: ReadonlySet<string> = new Set([
+  "alpha_pattern",
+  "exclude_modules",
+  "layer_replication",
+  "layers_pattern",
+  "layers_to_transform",
+  "loftq_config",
+  "modules_to_save",
+  "rank_pattern",
+  "target_parameters",
+]);
+
 /** Initialisations that leave the base model's weights as they are; the others change them. */
 const harmlessInitializations: readonly unknown[] = [
   undefined,
@@ -159,7 +172,7 @@ function refuseForeignFeatures(fields: Json, file: string): void {
   }
   const hint = "train it without this feature, or merge it into its base model with PEFT and load that";
   for (const [name, value] of Object.entries(fields)) {
-    if (knownFields.has(name) || isOff(value) || (name === "bias" && value === "none")) continue;
+    if (knownFields.has(name) || isOff(name, value) || (name === "bias" && value === "none")) continue;
     throw badAdapter(file, `${name} is ${JSON.stringify(value)}, which this engine does not handle`, hint);
   }
   const initialization = fields.init_lora_weights;
@@ -169,9 +182,9 @@ function refuseForeignFeatures(fields: Json, file: string): void {
   }
 }
 
-function isOff(value: unknown): boolean {
+function isOff(name: string, value: unknown): boolean {
   if (value === null || value === undefined || value === false) return true;
-  return typeof value === "object" && Object.keys(value).length === 0;
+  return offWhenEmpty.has(name) && typeof value === "object" && Object.keys(value).length === 0;
 }
 
 function readTargets(value: unknown, file: string): AdapterTarget[] {

@@ -205,7 +205,7 @@ function readRopeField(fields: Json, name: string, file: string): Rope {
   if (parameters.partial_rotary_factor !== undefined && parameters.partial_rotary_factor !== 1) {
     throw unsupported(file, `${name}.partial_rotary_factor`, parameters.partial_rotary_factor);
   }
-  const kind = parameters.rope_type ?? parameters.type ?? "default";
+  const { rope_type: kind = parameters.type ?? "default" } = parameters;
   if (kind !== "default" && kind !== "linear" && kind !== "llama3") {
     throw unsupported(file, `${name}.rope_type`, kind, 'supported: "default", "linear", "llama3"');
   }

@@ -240,6 +240,7 @@ describe("files", () => {
     ["init_lora_weights", "pissa"],
     ["trainable_token_indices", [1]],
     ["a_feature_of_tomorrow", { on: 1 }],
+    ["kasa_config", {}],
     ["peft_type", "IA3"],
     ["task_type", "SEQ_CLS"],
     ["target_modules", ".*_proj"],

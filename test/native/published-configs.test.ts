@@ -82,6 +82,7 @@ const changes: [change: Json, field: string][] = [
   [{ layer_types: ["full_attention", "sliding_attention"] }, "layer_types"],
   [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, "rope_scaling.rope_type"],
   [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.rope_type"],
+  [{ rope_scaling: { rope_type: null, type: "linear", factor: 2 } }, "rope_scaling.rope_type"],
   [{ rope_parameters: { rope_type: "longrope", rope_theta: 1e6 } }, "rope_parameters.rope_type"],
   [{ rope_parameters: { full_attention: { rope_theta: 1e4 } } }, "rope_parameters.full_attention"],
   [{ rope_parameters: { rope_theta: 1e6 }, rope_scaling: { type: "linear", factor: 2 } }, "rope_scaling"],
