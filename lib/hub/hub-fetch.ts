@@ -25,11 +25,17 @@ export class HubClient implements AsyncDisposable {
   readonly #request: HubRequest;
   readonly #signal: AbortSignal | undefined;
 
-  /** @throws SpaError HUB_FAILED when the endpoint is no address */
+  /** @throws SpaError HUB_FAILED when the endpoint is no address, HUB_UNAUTHORIZED when the token cannot be one */
   constructor(settings: HubSettings, about: { id: string; revision: string }, signal?: AbortSignal) {
     if (!URL.canParse(settings.endpoint) || !/^https?:$/.test(new URL(settings.endpoint).protocol)) {
       throw new SpaError("HUB_FAILED", `HF_ENDPOINT "${settings.endpoint}" is no address`, {
         hint: "give one like https://huggingface.co, or unset HF_ENDPOINT",
+      });
+    }
+    // Not sent and not shown: the error about a header would hold it.
+    if (settings.token !== undefined && !/^[\x21-\x7e]+$/.test(settings.token)) {
+      throw new SpaError("HUB_UNAUTHORIZED", "the access token holds characters that no token has", {
+        hint: "look at HF_TOKEN, or at the file that HF_TOKEN_PATH names: it must be the token alone, on one line",
       });
     }
     this.settings = settings;

@@ -248,6 +248,13 @@ test("the token goes to the Hub and not to where it redirects", async () => {
   expect(elsewhere.every(({ authorization }) => authorization === undefined)).toBe(true);
 });
 
+test("a token that cannot be one is not sent and not shown", async () => {
+  const error = await rejection(resolveModel(id, options({}, { HF_TOKEN: "hf_secret\nhf_other" })));
+  expect(error.code).toBe("HUB_UNAUTHORIZED");
+  expect(error.message + error.hint).not.toContain("secret");
+  expect(hub.requests).toEqual([]);
+});
+
 test("server errors pass; those that stay end with what to do", async () => {
   let failures = 0;
   hub.fault = () => (failures++ < 2 ? { status: 500 } : undefined);
