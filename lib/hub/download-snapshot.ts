@@ -167,7 +167,7 @@ class SnapshotDownload {
     const { id, commit } = this.#model;
     const { settings } = this.#client;
     const blob = this.#repository.blob(file.etag);
-    if (!existsSync(blob)) {
+    if (!this.#has(file)) {
       const url = `${settings.endpoint}/${id}/resolve/${commit}/${encodeURIComponent(file.path)}`;
       const target = { url, blob, partial: this.#repository.partialBlob(file.etag) };
       await downloadBlob(this.#client, file, target, this.#options.attempts, {
@@ -205,8 +205,14 @@ class SnapshotDownload {
     );
   }
 
-  #bytesToFetch({ etag, size }: RemoteFile): number {
-    if (existsSync(this.#repository.blob(etag))) return 0;
+  /** Whether a blob is there. One of another size was damaged after it got its name, and is fetched again. */
+  #has({ etag, size }: RemoteFile): boolean {
+    return statSync(this.#repository.blob(etag), { throwIfNoEntry: false })?.size === size;
+  }
+
+  #bytesToFetch(file: RemoteFile): number {
+    if (this.#has(file)) return 0;
+    const { etag, size } = file;
     const partial = this.#repository.partialBlob(etag);
     return size - (existsSync(partial) ? Math.min(size, statSync(partial).size) : 0);
   }

@@ -52,7 +52,7 @@ export interface SafetensorsFile {
 
 function broken(file: string, message: string, cause?: unknown): SpaError {
   return new SpaError("BAD_CHECKPOINT", `${file}: ${message}`, {
-    hint: "the file is damaged or was written by another program; fetch or save it again",
+    hint: "the file is damaged or was written by another program; delete it, and fetch or save it again",
     ...(cause === undefined ? {} : { cause }),
   });
 }

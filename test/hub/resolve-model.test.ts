@@ -109,6 +109,15 @@ test("a branch that has moved brings the new commit, sharing the files that are 
   expect(readFileSync(join(old.folder, "config.json"))).toEqual(Buffer.from(files["config.json"]));
 });
 
+test("a blob that was cut short is fetched again once its file is deleted", async () => {
+  const { folder } = await resolveModel(id, options());
+  const file = join(folder, "model.safetensors");
+  writeFileSync(join(repository(), "blobs", hub.etag("model.safetensors")), weights.subarray(0, 1000));
+  rmSync(file);
+  await resolveModel(id, options());
+  expect(readFileSync(file)).toEqual(weights);
+});
+
 test("an interrupted download goes on with the bytes that are missing", async () => {
   const cut = 300_000;
   hub.fault = ({ path }) =>
