@@ -95,6 +95,29 @@ function checkSupport(
 }
 
 /**
+ * Refuses a tokenizer_config.json that adds tokens which tokenizer.json has not: transformers would take them, and ids
+ * would differ.
+ *
+ * @throws SpaError BAD_TOKENIZER naming the token
+ */
+export function checkAddedTokens(json: TokenizerJson, config: unknown, where: string): void {
+  const listed = isObject(config) && isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
+  const ids = new Map(json.added_tokens.map(({ content, id }) => [content, id]));
+  for (const [id, token] of Object.entries(listed)) {
+    const content = isObject(token) ? String(token.content) : "";
+    if (ids.get(content) === Number(id)) continue;
+    const text = JSON.stringify(content);
+    throw new SpaError(
+      "BAD_TOKENIZER",
+      `${where}/tokenizer_config.json adds ${text} as ${id}, tokenizer.json does not`,
+      {
+        hint: "load the tokenizer in transformers and save_pretrained it: that writes both files anew",
+      },
+    );
+  }
+}
+
+/**
  * How tokens turn into bytes.
  *
  * @throws SpaError BAD_TOKENIZER for a decoder of another kind, or if some byte has no token.

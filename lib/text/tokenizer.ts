@@ -2,7 +2,13 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { SpaError } from "../errors.ts";
-import { type ByteScheme, byteSchemeOf, checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
+import {
+  type ByteScheme,
+  byteSchemeOf,
+  checkAddedTokens,
+  checkTokenizerJson,
+  type TokenizerJson,
+} from "./tokenizer-json.ts";
 
 /** Files of a Hugging Face tokenizer by name; `save` writes them back byte for byte. */
 export type TokenizerFiles = ReadonlyMap<string, Uint8Array>;
@@ -51,6 +57,7 @@ export class Tokenizer {
     const json = checkTokenizerJson(parseJson(files.get(required), `${where}/${required}`), where);
     const configBytes = files.get("tokenizer_config.json");
     const config = configBytes === undefined ? {} : parseJson(configBytes, `${where}/tokenizer_config.json`);
+    checkAddedTokens(json, config, where);
     try {
       this.#hub = new HubTokenizer(json, config as object);
     } catch (cause) {
@@ -146,7 +153,7 @@ export class Tokenizer {
       },
     };
     const bytes = new TextEncoder().encode(JSON.stringify(changed));
-    return new Tokenizer(new Map([...this.#files, [required, bytes]]), required);
+    return new Tokenizer(new Map([[required, bytes]]), required);
   }
 
   /** Whether a token was added to the vocabulary: a special token or a tag, which no text merges with. */

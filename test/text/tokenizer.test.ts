@@ -132,6 +132,19 @@ describe("loadTokenizer", () => {
     expect(error.hint).toBeTruthy();
   });
 
+  it("names tokens that only tokenizer_config.json has", () => {
+    const token = (id: number, content: string) => ({ added_tokens_decoder: { [id]: { content } } });
+    const load = (config: object) => {
+      const folder = folderOf(tinyBpe());
+      writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify(config));
+      return loadTokenizer(folder);
+    };
+    expect(load(token(272, "<|im_end|>")).vocabularySize).toBe(273);
+    for (const config of [token(273, "<x>"), token(273, "<|im_end|>")]) {
+      expect(errorOf(() => load(config)).message).toMatch(/adds "<.*>" as 273, tokenizer.json does not/);
+    }
+  });
+
   it("names a missing file, a missing folder and a broken config", () => {
     const folder = mkdtempSync(join(tmpdir(), "spa-empty-"));
     folders.push(folder);
