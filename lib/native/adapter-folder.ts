@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
@@ -11,15 +11,15 @@ import {
   nativeAdapter,
 } from "./adapter-config.ts";
 import type { NativeTensorInfo, NativeTensorSource } from "./addon.ts";
+import { readJsonObject } from "./json-file.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
-import { makeFolder, refuseBeside } from "./model-folder.ts";
+import { adapterConfigFile, makeFolder, refuseBeside } from "./model-folder.ts";
 import { matchTensors, readSafetensorsHeader, type StoredTensor, safetensorsHeader } from "./safetensors.ts";
 
 // Adapters in PEFT's files (https://huggingface.co/docs/peft, "PEFT checkpoint format"): adapter_config.json and
 // adapter_model.safetensors; a value head stands in a file of its own beside them, which PEFT does not look at.
 
-const configFile = "adapter_config.json";
 const weightsFile = "adapter_model.safetensors";
 const valueHeadFile = "value_head.safetensors";
 
@@ -89,11 +89,15 @@ function badAdapter(file: string, message: string, hint?: string): SpaError {
  * @throws SpaError `BAD_CHECKPOINT` for a folder with both: transformers opens it as the adapter's base with the adapter.
  */
 export function isAdapterFolder(folder: string): boolean {
-  if (!existsSync(join(folder, configFile))) return false;
+  if (!existsSync(join(folder, adapterConfigFile))) return false;
   if (!existsSync(join(folder, "config.json"))) return true;
-  throw new SpaError("BAD_CHECKPOINT", `${folder} holds a whole model and an adapter (${configFile})`, {
-    hint: "give each a folder of its own, or (await engine.loadModel(base)).loadAdapter(folder)",
-  });
+  throw new SpaError(
+    "BAD_CHECKPOINT",
+    `${folder} holds a whole model and an adapter (${adapterConfigFile})`,
+    {
+      hint: "give each a folder of its own, or (await engine.loadModel(base)).loadAdapter(folder)",
+    },
+  );
 }
 
 /**
@@ -105,7 +109,7 @@ export async function adapterBase(folder: string): Promise<string> {
   const { base } = await readAdapterConfig(folder);
   const found = base === null ? undefined : resolve(folder, base);
   if (found !== undefined && existsSync(join(found, "config.json"))) return found;
-  const file = join(folder, configFile);
+  const file = join(folder, adapterConfigFile);
   const named =
     base === null ? "names no base model" : `names the base model ${base}, which is no folder here`;
   throw badAdapter(
@@ -122,8 +126,11 @@ export async function adapterBase(folder: string): Promise<string> {
  * a field that is missing or wrong.
  */
 export async function readAdapterConfig(folder: string): Promise<AdapterDescription> {
-  const file = join(folder, configFile);
-  const fields = await readJson(file);
+  const file = join(folder, adapterConfigFile);
+  const fields = await readJsonObject(
+    file,
+    `an adapter's folder holds ${adapterConfigFile} and ${weightsFile}`,
+  );
   refuseForeignFeatures(fields, file);
   const base = fields.base_model_name_or_path ?? null;
   const revision = fields.revision ?? null;
@@ -143,23 +150,6 @@ export async function readAdapterConfig(folder: string): Promise<AdapterDescript
     if (!(error instanceof SpaError) || error.code !== "BAD_ARGUMENT") throw error;
     throw badAdapter(file, `it does not describe an adapter: ${error.message}`);
   }
-}
-
-async function readJson(file: string): Promise<Json> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(file, "utf8"));
-  } catch (error) {
-    const what = error instanceof SyntaxError ? "is not JSON" : "could not be read";
-    throw new SpaError("BAD_CHECKPOINT", `${file} ${what}: ${(error as Error).message}`, {
-      hint: `an adapter's folder holds ${configFile} and ${weightsFile}`,
-      cause: error,
-    });
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new SpaError("BAD_CHECKPOINT", `${file} must hold an object`);
-  }
-  return json as Json;
 }
 
 /** Whatever is switched on and not known here changes what the adapter computes. */
@@ -278,7 +268,7 @@ export async function writeAdapterFolder(
   const { tensors } = content;
   const count = tensors.filter(({ name }) => !name.startsWith("value_head.")).length;
   const hasHead = count < tensors.length;
-  const names = [weightsFile, configFile, ...(hasHead ? [valueHeadFile] : [])];
+  const names = [weightsFile, adapterConfigFile, ...(hasHead ? [valueHeadFile] : [])];
   const write = (file: string, first: number, end: number) =>
     writeTensors(file, safetensorsHeader(tensors.slice(first, end), { format: "pt" }), {
       first,

@@ -70,11 +70,7 @@ const foreignFields: Record<string, readonly unknown[]> = {
  * @throws SpaError `UNSUPPORTED` naming an architecture or field that the engine does not handle, `BAD_CHECKPOINT`
  * naming a field that is missing or wrong.
  */
-export function parseModelConfig(json: unknown, file: string): ModelConfig {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new SpaError("BAD_CHECKPOINT", `${file} must hold a JSON object`);
-  }
-  const fields = json as Json;
+export function parseModelConfig(fields: Json, file: string): ModelConfig {
   const architecture = readArchitecture(fields, file);
   refuseForeignFields(fields, file);
   const missing = [

@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync } from "node:fs";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { fileError, replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import type { Dtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { parseModelConfig, writeGenerationConfig, writeModelConfig } from "./hugging-face-config.ts";
+import { readJsonObject } from "./json-file.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
 import {
@@ -23,6 +24,9 @@ export interface ModelFolder {
   config: ModelConfig;
   tensors: NativeTensorSource[];
 }
+
+/** In PEFT's folders, what config.json is in a model's. */
+export const adapterConfigFile = "adapter_config.json";
 
 /** Buffers that older checkpoints hold beside the weights. */
 const rotaryBuffer = /\.rotary_emb\.inv_freq$/;
@@ -53,9 +57,12 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
 /** The shape of a folder's model: config.json, with what generation_config.json adds. @throws as {@link readModelFolder} */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const file = join(folder, "config.json");
-  const config = parseModelConfig(await readJson(file), file);
+  const hint = existsSync(join(folder, adapterConfigFile))
+    ? `${folder} holds an adapter: load the model that it belongs to, or merge it into that first (PEFT: merge_and_unload)`
+    : "a model folder holds Hugging Face files: config.json and model.safetensors";
+  const config = parseModelConfig(await readJsonObject(file, hint), file);
   const generationFile = join(folder, "generation_config.json");
-  const generation = (await readJson(generationFile, {})) as Record<string, unknown>;
+  const generation = existsSync(generationFile) ? await readJsonObject(generationFile, hint) : {};
   const endTokens = readEndTokens(generation, generationFile, config);
   // A file that was made of config.json says nothing of its own.
   const isOwn = Object.keys(generation).length > 0 && generation._from_model_config !== true;
@@ -80,30 +87,6 @@ function readEndTokens(generation: Record<string, unknown>, file: string, config
   return list;
 }
 
-async function readJson(file: string, absent?: object): Promise<object> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT" && absent) return absent;
-    throw new SpaError("BAD_CHECKPOINT", `${file} could not be read: ${(error as Error).message}`, {
-      hint: "a model folder holds Hugging Face files: config.json and model.safetensors",
-      cause: error,
-    });
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new SpaError("BAD_CHECKPOINT", `${file} is not JSON: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw new SpaError("BAD_CHECKPOINT", `${file} must hold a JSON object`);
-  return json;
-}
-
 /** Writes the tensors of a shard under their header into a file. */
 export type WriteShard = (file: string, header: Uint8Array, shard: Shard) => Promise<void>;
 
@@ -119,7 +102,7 @@ export async function writeModelFolder(
   writeShard: WriteShard,
 ): Promise<void> {
   makeFolder(folder);
-  refuseBeside(folder, "adapter_config.json", "an adapter");
+  refuseBeside(folder, adapterConfigFile, "an adapter");
   const shards = shardsOf(model.tensors, maxShardBytes);
   const index = shardIndex(shards);
   const texts: [name: string, content: object][] = [

@@ -1,3 +1,4 @@
+import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { createTrainer } from "../native/trainer.ts";
@@ -34,7 +35,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
   const settings = config.sft;
   const training = task.examples.filter(({ split }) => split === "train");
   const validation = task.examples.filter(({ split }) => split === "validation");
-  if (training.length === 0) throw nothingToTrainOn(task.id);
+  if (training.length === 0) throw nothingToTrainOn(task.id, config.model.kind);
   const updatesPerEpoch = Math.ceil(training.length / settings.batchSize);
   const total = updatesPerEpoch * settings.epochs;
   const run = new StageRun(context, task.id, total);
@@ -146,8 +147,12 @@ async function validationLoss(
   return count === 0 ? undefined : sum / count;
 }
 
-function nothingToTrainOn(id: string): SpaError {
+function nothingToTrainOn(id: string, kind: Config["model"]["kind"]): SpaError {
+  const remedy =
+    kind === "nano"
+      ? "train the base longer (base.steps)"
+      : "take a model that follows the format, or data that is there already (spa sft --data)";
   return new SpaError("BAD_ARGUMENT", `${id} has no trajectory to train on`, {
-    hint: "no turn of self-play was well-formed: look at its trajectories (spa show), and train the base longer",
+    hint: `no turn of self-play was well-formed: look at its trajectories (spa show), and ${remedy}`,
   });
 }

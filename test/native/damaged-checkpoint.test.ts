@@ -1,8 +1,10 @@
 // Every kind of damage to a model folder gives one error that names the file, field or tensor.
+
 import { appendFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../lib/index.ts";
+import { readModelConfig } from "../../lib/native/model-folder.ts";
 import { copyOfModel, failure, makeEngine } from "./fixtures.ts";
 import {
   type Entry,
@@ -74,19 +76,19 @@ const shift = (by: number): Damage =>
   });
 
 const broken: Case[] = [
-  ["no folder", /config\.json could not be read/, remove("")],
-  ["no config.json", /config\.json could not be read/, remove("config.json")],
+  ["no folder", /config\.json: no such file/, remove("")],
+  ["no config.json", /config\.json: no such file/, remove("config.json")],
   ["no weights", /model\.safetensors: no such file/, remove(weights)],
-  ["config.json that is not JSON", /config\.json is not JSON/, write("config.json", "{")],
+  ["config.json that is not JSON", /config\.json: not JSON/, write("config.json", "{")],
   ["config.json that is an array", /JSON object/, write("config.json", "[]")],
   [
     "generation_config.json that is not JSON",
-    /generation_config\.json is not/,
+    /generation_config\.json: not JSON/,
     write("generation_config.json", "?"),
   ],
   [
     "generation_config.json that is an array",
-    /generation_config\.json must hold/,
+    /generation_config\.json: must hold/,
     write("generation_config.json", "[1]"),
   ],
   ["an end token outside", /eos_token_id 512/, write("generation_config.json", '{"eos_token_id":[2,512]}')],
@@ -179,6 +181,14 @@ describe.each([
     expect(error.message).toMatch(text);
     expect(error.message).toContain(folder);
   });
+});
+
+test("an adapter's folder where a whole model is needed", async () => {
+  const folder = copyOfModel();
+  rmSync(join(folder, "config.json"));
+  writeFileSync(join(folder, "adapter_config.json"), "{}");
+  const error = await failure(readModelConfig(folder), "BAD_CHECKPOINT");
+  expect(error.hint).toContain("holds an adapter");
 });
 
 describe("shards", () => {

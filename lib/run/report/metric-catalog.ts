@@ -43,7 +43,8 @@ const ppoCharts: readonly ChartDefinition[] = [
   {
     id: "pass-at-8",
     title: "Pass@8 on tuning levels",
-    about: "Probability that one of eight attempts succeeds. It falls when a policy loses its variety.",
+    about:
+      "Probability that one of eight attempts succeeds (of ppo.validationSamples, where they are fewer). It falls when a policy loses its variety.",
     metrics: { validation_pass_at_8: "" },
     share: true,
   },
