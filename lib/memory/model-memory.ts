@@ -1,4 +1,4 @@
-import { type AdapterSettings, adapterSize } from "../native/adapter-config.ts";
+import { type AdapterSettings, adapterSize, targetFeatures } from "../native/adapter-config.ts";
 import type { Device, Dtype, Moments, NativeWorkSizes } from "../native/addon.ts";
 import { loadAddon } from "../native/loader.ts";
 import { type ModelConfig, nativeModelConfig } from "../native/model-config.ts";
@@ -15,7 +15,7 @@ export interface MemorySettings {
   rolloutSlots: number;
   activationCheckpointing: boolean;
   moments: Moments;
-  lora: Pick<AdapterSettings, "rank" | "targets"> | null;
+  lora: Pick<AdapterSettings, "rank" | "targets" | "dropout"> | null;
 }
 
 /** A model's shape with what the engine makes of it. */
@@ -67,7 +67,24 @@ export function weightBytes(model: MemoryModel, models: number): number {
   const { shape, settings, sizes, width } = model;
   const whole = parameterCount(shape) * width + sizes.packedBytes + rotaryBytes(shape);
   if (settings.lora === null) return models * whole;
-  return whole + models * (adapterSize(shape, settings.lora).parameters * width + rotaryBytes(shape));
+  const adapter =
+    adapterSize(shape, settings.lora).parameters * width + adapterPackedBytes(model, settings.lora);
+  return whole + models * (adapter + rotaryBytes(shape));
+}
+
+/** Copies of an adapter's matrices in the layout of the CPU kernels (packed_size in cpu/table.h): float32, in panels of 16. */
+function adapterPackedBytes(
+  { shape, sizes }: MemoryModel,
+  { rank, targets }: NonNullable<MemorySettings["lora"]>,
+): number {
+  const features = targetFeatures(shape);
+  const packed = (inputs: number, outputs: number) =>
+    inputs * outputs <= sizes.packedElements ? 4 * inputs * 16 * Math.ceil(outputs / 16) : 0;
+  const layer = targets.reduce((sum, target) => {
+    const { inputs, outputs } = features[target];
+    return sum + packed(inputs, rank) + packed(rank, outputs);
+  }, 0);
+  return shape.layers * layer;
 }
 
 /** Tables of cosines and sines of the positions in use; 512 at least, doubled when they grow. */

@@ -1,3 +1,4 @@
+import { type AdapterTarget, targetFeatures } from "../native/adapter-config.ts";
 import { layerWidths, type MemoryModel } from "./model-memory.ts";
 
 // What tokens take on their way through the model. The formulas follow native/engine/decoder.cc and train_pass.cc: what a
@@ -12,8 +13,8 @@ export interface PassMemory {
   logits: number;
 }
 
-/** The largest bfloat16 matrix that the CPU's row kernels take (prefers_packed in linear.cc). */
-const ROW_KERNEL_ELEMENTS = 2 ** 16;
+/** Rows of a product's inner dimension that tiles take at a time (depth_steps in tile_linear.cc). */
+const TILE_DEPTH = 2432;
 
 /** Bytes of the head's chunk and its gradient, for `tokens` tokens. */
 function headBytes(
@@ -26,10 +27,10 @@ function headBytes(
   const rows = Math.min(Math.max(Math.floor(sizes.logits / vocabulary), 1), tokens);
   // float32 logits beside those in the weights' type; on a GPU the temporaries of ATen's softmax.
   const perLogit = (settings.device === "cuda" ? 16 : 4) + (width === 2 ? 2 : 0);
-  return (
-    rows * (vocabulary * perLogit + hiddenSize * width) +
-    (training ? summandBytes(shape.vocabularySize * hiddenSize, width) : 0)
-  );
+  const logits = rows * (vocabulary * perLogit + hiddenSize * width);
+  if (!training) return logits;
+  // Their gradient is in the weights' type when it meets the hidden states.
+  return Math.max(logits, rows * vocabulary * width + summandBytes(vocabulary * hiddenSize, width));
 }
 
 /** On tiles (tile_head.cc): packed tokens; then gradients of 2048 x 2048 logits, twice, and of the tokens in float32. */
@@ -60,23 +61,126 @@ function keptBytes(model: MemoryModel, keep: "everything" | "products"): number 
   return keep === "products" ? products : products + (2 * hidden + inner) * width;
 }
 
-/** Bytes a token that a layer's kernels need at most beside what is kept, forward and backward. */
-function workBytes({ shape, settings, sizes, width }: MemoryModel): { forward: number; backward: number } {
+/** Whether the CPU's row kernels take a matrix as bfloat16: they compute in float32, and so widen operands and results. */
+function isWidened({ sizes, width }: MemoryModel, inputs: number, outputs: number): boolean {
+  return width === 2 && inputs * outputs <= sizes.packedElements;
+}
+
+/** Bytes a token that a product x W^T (+ residual) needs beside x and its result. */
+function productBytes(model: MemoryModel, inputs: number, outputs: number, residual = false): number {
+  if (isWidened(model, inputs, outputs)) return 4 * (inputs + outputs * (residual ? 2 : 1));
+  return model.sizes.tiles ? 2 * inputs : 0;
+}
+
+/** What the CPU's attention widens, in bytes a token: queries, keys and values, and its result. */
+function widenedAttention({ shape, settings, width }: MemoryModel): number {
+  const { query, qkv } = layerWidths(shape);
+  return width === 2 && settings.device === "cpu" ? 4 * (query + qkv) : 0;
+}
+
+/** The dropped-out copy of an adapter's input, in bytes a token, and what making it takes: the CPU does so in float32. */
+function dropoutBytes({ settings, width }: MemoryModel, inputs: number): { copy: number; making: number } {
+  const copy = settings.lora !== null && settings.lora.dropout > 0 ? inputs * width : 0;
+  return { copy, making: width === 2 && settings.device === "cpu" ? 5 * copy : copy };
+}
+
+/** Bytes a token that adapters on `targets` need at most, one after the other, beside what the projections need. */
+function adapterBytes(
+  model: MemoryModel,
+  targets: readonly AdapterTarget[],
+  work: "inference" | "forward" | "backward",
+): number {
+  const { lora } = model.settings;
+  if (lora === null) return 0;
+  const features = targetFeatures(model.shape);
+  const each = targets.map((target) => {
+    if (!lora.targets.includes(target)) return 0;
+    const { inputs, outputs } = features[target];
+    const widensInput = isWidened(model, inputs, lora.rank);
+    const { copy, making } = work === "inference" ? { copy: 0, making: 0 } : dropoutBytes(model, inputs);
+    const input = Math.max(making, copy + (widensInput ? 4 * inputs : 0));
+    const widensOutput = isWidened(model, lora.rank, outputs);
+    if (work !== "backward") return Math.max(input, widensOutput ? 6 * outputs : 0);
+    const gradient = inputs * model.width;
+    return Math.max(
+      input,
+      gradient + Math.max(making, widensInput ? 4 * inputs : 0),
+      widensOutput ? 4 * outputs : 0,
+    );
+  });
+  return Math.max(0, ...each);
+}
+
+/** Bytes a token that a layer takes at most, in and out included, where no backward pass follows. */
+function inferenceBytes(model: MemoryModel): number {
+  const { shape, settings, width } = model;
   const { hidden, inner, query, qkv } = layerWidths(shape);
-  if (width === 4 || settings.device === "cuda") {
-    return { forward: (inner + 2 * hidden) * width, backward: (3 * inner + 2 * hidden) * width };
-  }
-  const widened = 4 * (qkv + query);
-  // The row kernels of small matrices compute in float32: a product stands beside its bfloat16 copy.
-  const lowRank = settings.lora !== null && settings.lora.rank * inner <= ROW_KERNEL_ELEMENTS ? 6 * inner : 0;
-  const wide = sizes.packedBytes > 0 ? 8 * inner + 4 * hidden : lowRank;
-  const packed = sizes.tiles ? 2 * inner : 0;
-  const sums = sizes.tiles ? 4 * hidden : 0;
-  return {
-    forward: Math.max(inner * width + packed, widened + query * width, wide) + 2 * hidden * width,
-    backward:
-      Math.max(3 * inner * width + Math.max(packed, sums), 2 * widened + 2 * qkv) + 2 * hidden * width,
+  const lowRank = settings.lora === null ? 0 : settings.lora.rank * settings.lora.targets.length * width;
+  const adapter = (...targets: AdapterTarget[]) => adapterBytes(model, targets, "inference");
+  const moments = [
+    (2 * hidden + qkv) * width + productBytes(model, hidden, qkv),
+    (hidden + qkv + query) * width + widenedAttention(model),
+    (2 * hidden + query) * width + productBytes(model, query, hidden, true),
+    (3 * hidden + 2 * inner) * width +
+      Math.max(productBytes(model, hidden, 2 * inner), adapter("gate_proj", "up_proj")),
+    (2 * hidden + 3 * inner) * width,
+    (3 * hidden + inner) * width + Math.max(productBytes(model, inner, hidden, true), adapter("down_proj")),
+  ];
+  return Math.max(...moments) + lowRank;
+}
+
+/** Bytes that a training pass of `count` tokens needs beside what layers keep, while the last layer runs forward. */
+function forwardBytes(model: MemoryModel, count: number, keep: "everything" | "products"): number {
+  const { hidden, inner } = layerWidths(model.shape);
+  const { width } = model;
+  const adapter = (...targets: AdapterTarget[]) => adapterBytes(model, targets, "forward");
+  const normed = keep === "everything" ? -inner * width : hidden * width;
+  const activated = keep === "everything" ? 0 : inner * width;
+  const moments = [
+    widenedAttention(model) - (hidden + 2 * inner) * width,
+    adapter("q_proj", "k_proj", "v_proj", "o_proj") - 2 * inner * width,
+    normed + Math.max(productBytes(model, hidden, 2 * inner), adapter("gate_proj", "up_proj")),
+    activated + hidden * width + Math.max(productBytes(model, inner, hidden, true), adapter("down_proj")),
+  ];
+  return count * Math.max(...moments);
+}
+
+/** The same while its backward pass runs, the gradients of the layer's output and of the last hidden states included. */
+function backwardBytes(model: MemoryModel, count: number, keep: "everything" | "products"): number {
+  const { shape, settings, sizes, width } = model;
+  const { hidden, inner, query, qkv } = layerWidths(shape);
+  const full = settings.lora === null;
+  const adapter = (...targets: AdapterTarget[]) => count * adapterBytes(model, targets, "backward");
+  /** Beside the gradients of output and input. */
+  const inputGradient = (inputs: number, outputs: number) => {
+    if (isWidened(model, inputs, outputs)) return count * 4 * (inputs + outputs);
+    if (!sizes.tiles) return 0;
+    const sums = outputs > TILE_DEPTH ? count * 4 * inputs : 0;
+    return sums + 2 * inputs * Math.min(outputs, TILE_DEPTH);
   };
+  const weightGradient = (inputs: number, outputs: number) => {
+    if (isWidened(model, inputs, outputs)) return count * 4 * (inputs + outputs);
+    if (!full) return 0;
+    return sizes.tiles ? 2 * inputs * Math.min(count, TILE_DEPTH) : summandBytes(inputs * outputs, width);
+  };
+  // Outputs of norms and SwiGLU are there already, or made again; either way they are freed on the way.
+  const again = keep === "products" ? 1 : 0;
+  const kept = 1 - again;
+  const down = count * (1 + again) * inner * width;
+  const gateUp = count * (again * hidden - kept * inner) * width;
+  const attention = (query - 2 * inner - kept * (inner + hidden)) * width;
+  const widened = widenedAttention(model);
+  const moments = [
+    down + inputGradient(inner, hidden),
+    down + weightGradient(inner, hidden),
+    down + adapter("down_proj"),
+    count * (3 - kept) * inner * width,
+    gateUp + weightGradient(hidden, 2 * inner),
+    gateUp + count * hidden * width + inputGradient(hidden, 2 * inner),
+    gateUp + count * hidden * width + adapter("gate_proj", "up_proj"),
+    count * (attention + qkv * width + 2 * widened),
+  ];
+  return count * 2 * hidden * width + Math.max(...moments);
 }
 
 /** ATen's attention on a GPU holds scores of one sequence, of some queries at a time, and its operands head by head. */
@@ -115,20 +219,17 @@ function cut(
 export function trainingPass(model: MemoryModel, tokens: number, row: number, policy: boolean): PassMemory {
   const { shape, settings, sizes, width } = model;
   const { parts, count } = cut(model, microBatch(tokens, settings.microBatchTokens, row), row);
-  const { hidden, inner } = layerWidths(shape);
-  const matrix = settings.lora === null && !sizes.tiles ? Math.max(2 * inner * hidden, hidden * hidden) : 0;
-  const work = workBytes(model);
-  const products = keptBytes(model, "products");
-  // The final norm's input and the gradient of its output stay while the layers run.
-  const ends = 2 * hidden * width;
+  const { hidden } = layerWidths(shape);
   const attention = attentionBytes(model, row, true);
-  const layers = settings.activationCheckpointing
-    ? shape.layers * hidden * width + products
-    : shape.layers * keptBytes(model, sizes.sideBySide ? "everything" : "products");
-  const backward = count * work.backward + summandBytes(matrix, width) + attention;
-  const forward = count * work.forward + attention;
-  const body = parts * (count * (layers + ends) + Math.max(backward, forward));
-  const kept = settings.activationCheckpointing ? shape.layers * hidden * width : layers;
+  const checkpoints = settings.activationCheckpointing;
+  const keep = sizes.sideBySide && !checkpoints ? "everything" : "products";
+  const layers = checkpoints
+    ? (shape.layers - 1) * hidden * width + keptBytes(model, keep)
+    : shape.layers * keptBytes(model, keep);
+  // A layer is run again under the gradients of what follows it.
+  const forward = forwardBytes(model, count, keep) + (checkpoints ? count * 2 * hidden * width : 0);
+  const body = parts * (count * layers + Math.max(backwardBytes(model, count, keep), forward) + attention);
+  const kept = checkpoints ? shape.layers * hidden * width : layers;
   // While the head runs: its input, the gradient of that, and the chosen rows.
   const atHead = parts * count * (kept + 4 * hidden * width);
   const logits = policy ? parts * headBytes(model, count, settings.lora === null) : 0;
@@ -139,9 +240,8 @@ export function trainingPass(model: MemoryModel, tokens: number, row: number, po
 export function inferencePass(model: MemoryModel, tokens: number, row: number, head: boolean): PassMemory {
   const { shape, sizes, width } = model;
   const { parts, count } = cut(model, microBatch(tokens, sizes.inferenceTokens, row), row);
-  const { hidden, inner } = layerWidths(shape);
-  const layer = count * ((2 * hidden + 2 * inner) * width + workBytes(model).forward);
-  const body = parts * (layer + attentionBytes(model, row, false));
+  const { hidden } = layerWidths(shape);
+  const body = parts * (count * inferenceBytes(model) + attentionBytes(model, row, false));
   const atHead = parts * count * 2 * hidden * width;
   const logits = head ? parts * headBytes(model, count, false) : 0;
   return atHead + logits > body ? { activations: atHead, logits } : { activations: body, logits: 0 };

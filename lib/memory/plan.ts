@@ -44,7 +44,7 @@ export function plannedDevice({ engine }: Config): Device {
 }
 
 function usableBytes(budget: number, device: Device): number {
-  return budget * (1 - slack) - (device === "cuda" ? contextBytes : 0);
+  return Math.max(0, budget * (1 - slack) - (device === "cuda" ? contextBytes : 0));
 }
 
 /** Settings to try, best first; those that the configuration fixes are tried alone. */
@@ -134,11 +134,12 @@ function variants(config: Config): { text: string; config: Config }[] {
     },
   ];
   const half = { ...freed, engine: { ...freed.engine, dtype: "bfloat16" as const } };
-  if (engine.dtype === "float32") list.push({ text: "engine.dtype=bfloat16", config: half });
+  const dtype = engine.dtype === "float32" ? ["engine.dtype=bfloat16"] : [];
+  if (engine.dtype === "float32") list.push({ text: dtype.join(" "), config: half });
   const bytes = { ...half, engine: { ...half.engine, moments: "int8" as const } };
   if (engine.moments === "float32")
-    list.push({ text: "engine.dtype=bfloat16 engine.moments=int8", config: bytes });
-  if (config.lora === null) list.push({ text: "engine.dtype=bfloat16 lora={}", config: { ...half, lora } });
+    list.push({ text: [...dtype, "engine.moments=int8"].join(" "), config: bytes });
+  if (config.lora === null) list.push({ text: [...dtype, "lora={}"].join(" "), config: { ...half, lora } });
   return list;
 }
 

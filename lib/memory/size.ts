@@ -24,13 +24,13 @@ export function parseSize(size: string | number): number {
   const bytes = match ? Math.floor(Number(match[1]) * units[match[2].toUpperCase()]) : 0;
   if (bytes > 0) return bytes;
   throw new SpaError("BAD_ARGUMENT", `${JSON.stringify(size)} is no size of memory`, {
-    hint: "write it as 24GB (10^9), 16GiB (2^30) or in bytes",
+    hint: "write it with its unit: 24GB (10^9 bytes), 16GiB (2^30), 500MB",
   });
 }
 
-/** Bytes in the largest unit that fits: `1.98 GB`, `12 MB`. */
+/** Bytes in the largest unit that fits: `1.98 GB`, `12.0 MB`, `0 KB`. */
 export function formatSize(bytes: number): string {
-  const [unit, divisor] = bytes >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
+  const [unit, divisor] = bytes >= 1e9 ? ["GB", 1e9] : bytes >= 1e6 ? ["MB", 1e6] : ["KB", 1e3];
   const value = bytes / divisor;
-  return `${value >= 100 ? Math.round(value) : value.toPrecision(value >= 1 ? 3 : 2)} ${unit}`;
+  return `${value >= 100 || value < 1 ? Math.round(value) : value.toPrecision(3)} ${unit}`;
 }

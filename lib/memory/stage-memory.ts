@@ -1,4 +1,4 @@
-import type { Config, PpoConfig } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import {
   cacheBytes,
   gradientBytes,
@@ -89,16 +89,18 @@ export function stageMemory(model: MemoryModel, work: StageWork): StageMemory {
   return { stage: work.stage, phases, peak: Math.max(...phases.map(({ total }) => total)) };
 }
 
-/** What the stages of a run do, at most: every row as long as the context. */
+/** What the stages of a run do, at most: every row as long as the context, every trajectory of as many turns as allowed. */
 export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
-  const { maxTokens: row } = config.protocol;
-  const { base, selfPlay, sft, ppo, evaluation, levels } = config;
+  const { maxTokens: row, context, maxTurns } = config.protocol;
+  // A turn with a prompt of its own is a row of its own.
+  const turns = context === "turn" ? maxTurns : 1;
+  const { base, selfPlay, sft, evaluation, levels } = config;
   const slots = (plays: number) => Math.min(rolloutSlots, plays);
   const playing = { models: 1, trained: 0, row, updateRows: 0, scoredRows: 0 };
   const training = { models: 1, trained: 1, row };
   const works: StageWork[] = [];
   if (config.model.kind === "nano") {
-    works.push({ stage: "base", ...training, updateRows: base.batchSize, scoredRows: 0, slots: 0 });
+    works.push({ stage: "base", ...training, updateRows: turns * base.batchSize, scoredRows: 0, slots: 0 });
   }
   if (config.arms.includes("spa")) {
     if (sft.data === null && selfPlay.policy === "model") {
@@ -107,30 +109,38 @@ export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
     works.push({
       stage: "sft",
       ...training,
-      updateRows: sft.batchSize,
-      scoredRows: sft.batchSize,
+      updateRows: turns * sft.batchSize,
+      scoredRows: turns * sft.batchSize,
       slots: slots(sft.validationLevels),
     });
   }
   const tested = evaluation.split === "test" ? levels.testLevels : levels.tuningLevels;
   return [
     ...works,
-    ppoWork(ppo, row, slots),
+    ppoWork(config, turns, slots),
     { stage: "evaluate", ...playing, slots: slots(tested * evaluation.samples) },
   ];
 }
 
-function ppoWork(ppo: PpoConfig, row: number, slots: (plays: number) => number): StageWork {
+function ppoWork(
+  { ppo, protocol, arms }: Config,
+  turns: number,
+  slots: (plays: number) => number,
+): StageWork {
   const own = ppo.critic === "model" ? 1 : 0;
   const reference = ppo.loss.klCoefficient > 0 ? 1 : 0;
-  const rows = ppo.groups * ppo.groupSize;
+  const trajectories = ppo.groups * ppo.groupSize;
+  const validated = ppo.validateEvery > 0 ? ppo.validationLevels * ppo.validationSamples : 0;
+  // Of world-model prompts an update may also hold the rollouts with the true states written in.
+  const copies = ppo.loss.supervisedCoefficient > 0 && arms.some((arm) => arm !== "control") ? 2 : 1;
+  const updated = Math.min(trajectories, Math.ceil(1.5 * ppo.minibatch));
   return {
     stage: "ppo",
     models: 1 + own + reference,
     trained: 1 + own,
-    row,
-    updateRows: Math.min(rows, Math.ceil(1.5 * ppo.minibatch)),
-    scoredRows: rows,
-    slots: slots(rows),
+    row: protocol.maxTokens,
+    updateRows: copies * turns * updated,
+    scoredRows: turns * trajectories,
+    slots: slots(Math.max(trajectories, validated)),
   };
 }

@@ -92,24 +92,34 @@ export interface AdapterSize {
   activationsPerToken: number;
 }
 
+/** Inputs and outputs of the projections that an adapter may change. */
+export function targetFeatures(
+  config: ModelConfig,
+): Record<AdapterTarget, { inputs: number; outputs: number }> {
+  const { hiddenSize: hidden, intermediateSize: inner, headDimension } = config;
+  const query = config.heads * headDimension;
+  const keyValue = config.keyValueHeads * headDimension;
+  return {
+    q_proj: { inputs: hidden, outputs: query },
+    k_proj: { inputs: hidden, outputs: keyValue },
+    v_proj: { inputs: hidden, outputs: keyValue },
+    o_proj: { inputs: query, outputs: hidden },
+    gate_proj: { inputs: hidden, outputs: inner },
+    up_proj: { inputs: hidden, outputs: inner },
+    down_proj: { inputs: inner, outputs: hidden },
+  };
+}
+
 /** Counts an adapter's elements; a value head adds `hiddenSize + 1` parameters. */
 export function adapterSize(
   config: ModelConfig,
   { rank, targets }: Pick<AdapterSettings, "rank" | "targets">,
 ): AdapterSize {
-  const { hiddenSize, intermediateSize, layers, headDimension } = config;
-  const query = config.heads * headDimension;
-  const keyValue = config.keyValueHeads * headDimension;
-  const widths: Record<AdapterTarget, number> = {
-    q_proj: hiddenSize + query,
-    k_proj: hiddenSize + keyValue,
-    v_proj: hiddenSize + keyValue,
-    o_proj: query + hiddenSize,
-    gate_proj: hiddenSize + intermediateSize,
-    up_proj: hiddenSize + intermediateSize,
-    down_proj: intermediateSize + hiddenSize,
-  };
-  const byTarget = Object.fromEntries(targets.map((target) => [target, layers * rank * widths[target]]));
+  const { layers } = config;
+  const features = targetFeatures(config);
+  const elements = (target: AdapterTarget) =>
+    layers * rank * (features[target].inputs + features[target].outputs);
+  const byTarget = Object.fromEntries(targets.map((target) => [target, elements(target)]));
   const parameters = Object.values(byTarget).reduce((sum, count) => sum + count, 0);
   return { parameters, byTarget, activationsPerToken: layers * rank * targets.length };
 }

@@ -73,6 +73,8 @@ export interface NativeWorkSizes {
   attentionScores: number;
   /** Copies of weights in the layout of the CPU kernels. */
   packedBytes: number;
+  /** Elements of the largest matrix that has such a copy; 0 on a GPU. */
+  packedElements: number;
   cacheBlockTokens: number;
   /** Products and head run on AMX tiles. */
   tiles: boolean;

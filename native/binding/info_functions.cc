@@ -82,6 +82,7 @@ Napi::Value work_sizes_function(const Napi::CallbackInfo& info) {
     set("samplingLogits", sizes.sampling_logits);
     set("attentionScores", sizes.attention_scores);
     set("packedBytes", sizes.packed_bytes);
+    set("packedElements", sizes.packed_elements);
     set("cacheBlockTokens", sizes.cache_block_tokens);
     result.Set("tiles", sizes.tiles);
     return result;

@@ -34,6 +34,7 @@ WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device
   sizes.sampling_logits = int64_t{1} << 24;
   sizes.attention_scores = kernels::attention_scores;
   sizes.packed_bytes = packed_bytes_of(config, dtype, device);
+  sizes.packed_elements = kernels::packed_elements(dtype, device);
   sizes.cache_block_tokens = KvCache::block_tokens;
   sizes.tiles = !kernels::prefers_packed(config.vocab, config.hidden, dtype, device) &&
                 kernels::prefers_tiles(config.vocab, config.hidden, dtype, device) &&

@@ -17,6 +17,7 @@ struct WorkSizes {
   int64_t sampling_logits = 0;   // and while sampling
   int64_t attention_scores = 0;  // of one sequence, all heads, that exist at a time on a GPU
   int64_t packed_bytes = 0;      // copies of weights in the layout of the CPU kernels
+  int64_t packed_elements = 0;   // the largest matrix that has such a copy; 0 on a GPU
   int64_t cache_block_tokens = 0;
   bool tiles = false;  // products and head on AMX tiles (see tile_linear.h)
 };

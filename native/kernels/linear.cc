@@ -43,14 +43,15 @@ const float* data_or_null(const at::Tensor& x) { return x.defined() ? x.const_da
 
 }  // namespace
 
-bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
-  if (!device.is_cpu()) return false;
+int64_t packed_elements(at::ScalarType dtype, at::Device device) {
+  if (!device.is_cpu()) return 0;
   // Above that the panels leave the second-level cache and ATen's blocking wins; with bfloat16 oneDNN has
   // matrix instructions to offer.
-  const int64_t limit = dtype == at::kFloat      ? int64_t{1} << 20
-                        : dtype == at::kBFloat16 ? int64_t{1} << 16
-                                                 : 0;
-  return out_features * in_features <= limit;
+  return dtype == at::kFloat ? int64_t{1} << 20 : dtype == at::kBFloat16 ? int64_t{1} << 16 : 0;
+}
+
+bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
+  return out_features * in_features <= packed_elements(dtype, device);
 }
 
 PackedWeight::PackedWeight(const at::Tensor& weight)

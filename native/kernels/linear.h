@@ -27,6 +27,9 @@ class PackedWeight {
   int64_t in_features_ = 0;
 };
 
+/// Elements of the largest weight for which prefers_packed() holds; 0: none.
+int64_t packed_elements(at::ScalarType dtype, at::Device device);
+
 /// Whether a weight of this shape is served best by the own micro-kernels (small and middling float32
 /// weights) rather than by ATen (MKL, oneDNN, cuBLAS). The functions below ask it themselves; sessions ask it
 /// to choose between packed and ATen decode.

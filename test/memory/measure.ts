@@ -15,7 +15,7 @@ export interface Case {
   reference?: boolean;
   activationCheckpointing?: boolean;
   moments?: Moments;
-  lora?: { rank: number; targets: AdapterTarget[] };
+  lora?: { rank: number; targets: AdapterTarget[]; dropout: number };
   microBatchTokens: number;
   row: number;
   rows: number;
@@ -78,8 +78,7 @@ export async function measure(one: Case): Promise<Measured[]> {
   let actor: Model = await engine.createModel(one.shape, options);
   if (one.lora) {
     const backbone = actor;
-    const { rank, targets } = one.lora;
-    actor = await backbone.addAdapter({ rank, alpha: 16, targets, valueHead: options.valueHead });
+    actor = await backbone.addAdapter({ ...one.lora, alpha: 16, valueHead: options.valueHead });
     await backbone.dispose();
   }
   const own = one.critic === "model" ? await actor.clone({ valueHead: true }) : null;

@@ -7,6 +7,7 @@ import { parameterCount } from "../../lib/memory/model-memory.ts";
 import { planMemory } from "../../lib/memory/plan.ts";
 import { resolveMemory } from "../../lib/memory/resolve.ts";
 import { formatSize, parseSize } from "../../lib/memory/size.ts";
+import { stagesWork } from "../../lib/memory/stage-memory.ts";
 import { completeModelConfig } from "../../lib/native/model-config.ts";
 import { failure } from "../native/fixtures.ts";
 
@@ -51,11 +52,13 @@ test("sizes are read and written", () => {
     12,
   ]);
   expect(parseSize(1024)).toBe(1024);
-  expect([1.98e9, 24e9, 3.2e6, 123_456_789_012].map(formatSize)).toEqual([
+  expect([1.98e9, 24e9, 3.2e6, 123_456_789_012, 1000, 0].map(formatSize)).toEqual([
     "1.98 GB",
     "24.0 GB",
     "3.20 MB",
     "123 GB",
+    "1.00 KB",
+    "0 KB",
   ]);
   for (const wrong of ["24", "GB", "-1GB", "0GB", "24TB"])
     expect(() => parseSize(wrong)).toThrow(/no size of memory/);
@@ -110,6 +113,21 @@ test.each([
   expect(plan.fits).toBe(true);
   expect(plan.settings.moments).toBe("float32");
   expect(plan.settings.rolloutSlots).toBeGreaterThanOrEqual(64);
+});
+
+test("every row and slot of a stage counts: turns with prompts of their own, validation, true states beside rollouts", () => {
+  const ppoOf = (changes: Record<string, unknown>) =>
+    stagesWork(llm(half, changes), 256).find(({ stage }) => stage === "ppo")!;
+  const ppo = { groups: 4, groupSize: 2, minibatch: 8, validationLevels: 16, validationSamples: 4 };
+  expect(ppoOf({ ppo: { ...ppo, validateEvery: 0 } })).toMatchObject({
+    slots: 8,
+    updateRows: 8,
+    scoredRows: 8,
+  });
+  expect(ppoOf({ ppo: { ...ppo, validateEvery: 5 } }).slots).toBe(64);
+  const protocol = { style: "full", context: "turn", maxTurns: 3, maxNewTokens: 400, maxTokens: 2048 };
+  expect(ppoOf({ ppo, protocol })).toMatchObject({ updateRows: 24, scoredRows: 24 });
+  expect(ppoOf({ ppo: { ...ppo, loss: { supervisedCoefficient: 0.1 } } }).updateRows).toBe(16);
 });
 
 test("less memory leads to smaller micro-batches and fewer slots; what is fixed stays", () => {
