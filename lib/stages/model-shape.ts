@@ -6,8 +6,9 @@ import { type HubSettings, hubSettings } from "../hub/settings.ts";
 import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
 import { readModelConfig } from "../native/model-folder.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { WordTokenizer } from "../text/word-tokenizer.ts";
+import { checkModel } from "./prepare-model.ts";
 import { nanoShape } from "./pretrain.ts";
 
 /** What estimates need to know of a model. */
@@ -22,7 +23,7 @@ export interface EstimatedModel {
  * Shape and tokenizer of a configuration's model, without its weights. The cache serves, then what this package knows
  * of published models; only for others configuration and tokenizer are fetched.
  *
- * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, and those of {@link resolveModel}
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel}
  */
 export async function modelForEstimates(config: Config): Promise<EstimatedModel> {
   const { model } = config;
@@ -42,7 +43,8 @@ export async function modelForEstimates(config: Config): Promise<EstimatedModel>
     weights: false,
     settings: { ...settings, offline: settings.offline || isAtHand },
   });
-  return { shape: await readModelConfig(folder), tokenizer: loadTokenizer(folder), isStandIn: false };
+  const shape = await readModelConfig(folder);
+  return { shape, tokenizer: checkModel(config, shape, folder), isStandIn: false };
 }
 
 function isCached({ cacheFolder }: HubSettings, id: string, revision: string): boolean {

@@ -50,8 +50,12 @@ export async function prepareModel(
   return { config: pinned, folder, tokenizer, shape };
 }
 
-/** Checks what can be checked without weights. */
-function checkModel({ protocol }: Config, shape: ModelConfig, folder: string): Tokenizer {
+/**
+ * Checks what can be checked of a model in a folder without its weights. Gives its tokenizer.
+ *
+ * @throws SpaError BAD_TOKENIZER, BAD_CONFIG
+ */
+export function checkModel({ protocol }: Config, shape: ModelConfig, folder: string): Tokenizer {
   const tokenizer = loadTokenizer(folder);
   checkTokenizerFits(tokenizer, shape.vocabularySize, shape.endTokens);
   chatFormatOf(tokenizer);

@@ -66,6 +66,7 @@ test("a run fetches its model, keeps the commit, and goes on with the same weigh
 test("a model that is refused leaves no run folder, and its weights are not fetched", async () => {
   const small = tinyConfig({ ...settings, protocol: { maxTokens: 4096 } });
   const positions = await rejection(train(small, { root, name: "refused" }));
+  expect((await rejection(estimate(small))).message).toBe(positions.message);
   expect([positions.code, positions.message]).toEqual([
     "BAD_CONFIG",
     expect.stringMatching(/protocol.maxTokens is 4096, but the model in .* has 2048 positions/),
