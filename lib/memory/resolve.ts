@@ -48,7 +48,8 @@ function doesNotFit(plan: MemoryPlan): SpaError {
     .filter(([, bytes]) => bytes > 0)
     .sort(([, a], [, b]) => b - a)
     .map(([part, bytes]) => `${part} ${formatSize(bytes)}`);
-  const message = `the run does not fit into engine.memory = ${formatSize(plan.budget ?? 0)}: ${worst.stage} takes ${formatSize(total)} while ${doing[name]} (${listed.join(", ")})`;
+  const budget = `engine.memory = ${formatSize(plan.budget ?? 0)}, of which ${formatSize(plan.usable ?? 0)} can be planned with`;
+  const message = `the run does not fit into ${budget}: ${worst.stage} takes ${formatSize(total)} while ${doing[name]} (${listed.join(", ")})`;
   return new SpaError("OUT_OF_MEMORY", message, { hint: wayOut(plan) });
 }
 
@@ -56,7 +57,8 @@ const doing = { update: "updating", sampling: "sampling", scoring: "scoring" };
 
 /** What would fit where a plan does not. */
 export function wayOut({ alternatives, needed }: MemoryPlan): string {
-  const memory = `engine.memory=${Math.ceil(needed / 1e8) / 10}GB or more`;
+  const least = needed >= 1e9 ? `${Math.ceil(needed / 1e8) / 10}GB` : `${Math.ceil(needed / 1e6)}MB`;
+  const memory = `engine.memory=${least} or more`;
   return alternatives.length > 0
     ? `these would fit: ${alternatives.join("; ")}; or ${memory}`
     : `it would take ${memory}, or a smaller model`;

@@ -276,8 +276,9 @@ StepMetrics Trainer::accumulate_again(const Passes& passes, const LongCall& call
         "there is not enough memory for this step, not even in micro-batches of " +
             std::to_string(options_.micro_batch_tokens) + " tokens: " + first_line_of(failure) +
             "; weights and optimiser are as before this step",
-        "turn on activation checkpointing or int8 moments (engine.activationCheckpointing, "
-        "engine.moments), shorten rows, or train a smaller model or with LoRA; spa plan says what fits");
+        "lower engine.microBatchTokens, turn on activation checkpointing or int8 moments "
+        "(engine.activationCheckpointing, engine.moments), shorten rows, or train a smaller model or with "
+        "LoRA; spa plan says what fits");
   }
 }
 
