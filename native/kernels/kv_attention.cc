@@ -1,5 +1,7 @@
 #include "kernels/kv_attention.h"
 
+#include <ATen/TensorIndexing.h>
+
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
@@ -46,8 +48,8 @@ void append(const at::Tensor& pool, const HeadShape& shape, const int32_t* table
   }
 }
 
-at::Tensor aten_append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
-                                  const KvRows& rows) {
+at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
+                        const KvRows& rows) {
   const at::Tensor output = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
   const at::ScalarType type = qkv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const int32_t* offsets = rows.offsets.const_data_ptr<int32_t>();
@@ -74,6 +76,83 @@ at::Tensor aten_append_and_attend(const at::Tensor& qkv, const at::Tensor& pool,
         .copy_(mixed.reshape({shape.heads, n, -1}).transpose(0, 1).reshape({n, -1}));
   }
   return output;
+}
+
+/// Writes one new token a slot: k and v [slots, kv_heads, head_dim].
+void append_each(const at::Tensor& pool, const HeadShape& shape, const KvRows& rows, const at::Tensor& k,
+                 const at::Tensor& v) {
+  using at::indexing::Slice;
+  const at::Tensor starts = rows.starts.to(at::kLong);
+  const at::Tensor block = rows.block_tables.gather(1, starts.floor_divide(kv_block_tokens).unsqueeze(1));
+  const at::Tensor at_block = block.squeeze(1).to(pool.device(), at::kLong);
+  const at::Tensor at_token = starts.remainder(kv_block_tokens).to(pool.device());
+  const int64_t half = pool.size(1) / 2, blocks = pool.size(0);
+  pool.narrow(1, 0, half)
+      .view({blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
+      .index_put_({at_block, Slice(), Slice(), at_token}, k.to(pool.scalar_type()));
+  pool.narrow(1, half, half)
+      .view({blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
+      .index_put_({at_block, Slice(), at_token}, v.to(pool.scalar_type()));
+}
+
+/// One new token a slot: q [slots, heads, head_dim] attends to caches that are padded to the longest of them.
+/// Returns [slots, heads * head_dim] in q's wide type.
+at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const HeadShape& shape,
+                         const at::Tensor& starts, const at::Tensor& block_tables) {
+  const int64_t slots = q.size(0), half = pool.size(1) / 2;
+  const int64_t blocks = starts.max().item<int32_t>() / kv_block_tokens + 1,
+                length = blocks * kv_block_tokens;
+  const at::ScalarType type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor table = block_tables.narrow(1, 0, blocks).reshape({-1});
+  const at::Tensor held = pool.index_select(0, table.to(pool.device(), at::kLong));
+  const at::Tensor keys = held.narrow(1, 0, half)
+                              .view({slots, blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
+                              .permute({0, 2, 3, 1, 4})
+                              .to(type)
+                              .reshape({slots, shape.kv_heads, shape.head_dim, length});
+  const at::Tensor values = held.narrow(1, half, half)
+                                .view({slots, blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
+                                .permute({0, 2, 1, 3, 4})
+                                .to(type)
+                                .reshape({slots, shape.kv_heads, length, shape.head_dim});
+  // What a block holds after its slot's last token may be anything, NaN too.
+  const at::Tensor unused = (at::arange(length, starts.options()) > starts.unsqueeze(1)).to(pool.device());
+  const at::Tensor queries = q.to(type).view({slots, shape.kv_heads, -1, shape.head_dim});
+  const at::Tensor scores =
+      at::matmul(queries, keys).mul_(shape.scale).masked_fill_(unused.view({slots, 1, 1, length}), -INFINITY);
+  const at::Tensor seen = values.masked_fill(unused.view({slots, 1, length, 1}), 0);
+  return at::matmul(at::softmax(scores, 3), seen).view({slots, -1});
+}
+
+/// A decode step, in launches that do not grow with the slots: as many of these at a time as attention_scores
+/// has room for.
+at::Tensor aten_decode(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
+                       const KvRows& rows) {
+  const int64_t slots = slot_count(rows);
+  const at::Tensor heads = qkv.view({slots, shape.heads + 2 * shape.kv_heads, shape.head_dim});
+  append_each(pool, shape, rows, heads.narrow(1, shape.heads, shape.kv_heads),
+              heads.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads));
+  const at::Tensor output = at::empty({slots, shape.heads * shape.head_dim}, qkv.options());
+  const int64_t longest =
+      rows.starts.max().item<int32_t>() / kv_block_tokens * kv_block_tokens + kv_block_tokens;
+  const int64_t step =
+      std::clamp<int64_t>(attention_scores / 2 / (longest * shape.kv_heads * shape.head_dim), 1, slots);
+  for (int64_t begin = 0; begin < slots; begin += step) {
+    const int64_t count = std::min(step, slots - begin);
+    output.narrow(0, begin, count)
+        .copy_(attend_padded(heads.narrow(0, begin, count).narrow(1, 0, shape.heads), pool, shape,
+                             rows.starts.narrow(0, begin, count), rows.block_tables.narrow(0, begin, count)));
+  }
+  return output;
+}
+
+/// Whether every slot has one new token.
+bool is_decode(const KvRows& rows) {
+  const int32_t* offsets = rows.offsets.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < slot_count(rows); ++i) {
+    if (offsets[i + 1] - offsets[i] != 1) return false;
+  }
+  return slot_count(rows) > 0;
 }
 
 /// Multiply-adds of the attention of all new rows.
@@ -104,7 +183,7 @@ void prefetch_slot(const char* data, int64_t block_bytes, int64_t key_bytes, con
 at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
                              const KvRows& rows) {
   if (path_of(qkv) != Path::cpu || path_of(pool) != Path::cpu)
-    return aten_append_and_attend(qkv, pool, shape, rows);
+    return is_decode(rows) ? aten_decode(qkv, pool, shape, rows) : aten_prefill(qkv, pool, shape, rows);
   const at::Tensor source = dense_float(qkv);
   const at::Tensor tables = rows.block_tables.contiguous();
   const int64_t ld = source.size(1), ld_out = shape.heads * shape.head_dim;

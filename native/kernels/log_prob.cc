@@ -32,16 +32,18 @@ struct Chunk {
   int64_t begin, rows;
 };
 
-void aten_forward(const at::Tensor& logits, const at::Tensor& targets, const Chunk& chunk,
+/// Overwrites the logits.
+void aten_forward(const at::Tensor& logits, const at::Tensor& targets, double temperature, const Chunk& chunk,
                   const TokenLogProbs& result) {
+  logits.div_(temperature);
   const at::Tensor lse = logits.logsumexp(1);
   const at::Tensor picked =
       logits.gather(1, targets.narrow(0, chunk.begin, chunk.rows).unsqueeze(1)).squeeze(1);
   result.log_sum_exp.narrow(0, chunk.begin, chunk.rows).copy_(lse);
   result.log_prob.narrow(0, chunk.begin, chunk.rows).copy_(picked - lse);
   if (result.entropy.defined()) {
-    const at::Tensor p = (logits - lse.unsqueeze(1)).exp();
-    result.entropy.narrow(0, chunk.begin, chunk.rows).copy_(lse - (p * logits).sum(1));
+    const at::Tensor log_p = logits.sub_(lse.unsqueeze(1));
+    result.entropy.narrow(0, chunk.begin, chunk.rows).copy_(log_p.exp().mul_(log_p).sum(1).neg_());
   }
 }
 
@@ -59,22 +61,21 @@ void cpu_forward(const at::Tensor& logits, const at::Tensor& targets, float inve
   });
 }
 
-/// Logits -> d loss / d logits.
-at::Tensor aten_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, double temperature,
-                               const Chunk& chunk, const TokenLogProbs& forward,
-                               const at::Tensor& grad_log_prob, const at::Tensor& grad_entropy) {
-  const at::Tensor log_p = logits - forward.log_sum_exp.narrow(0, chunk.begin, chunk.rows).unsqueeze(1);
-  const at::Tensor gp =
-      grad_log_prob.narrow(0, chunk.begin, chunk.rows).to(logits.scalar_type()).unsqueeze(1);
+/// Logits -> d loss / d logits, in place.
+void aten_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                         const Chunk& chunk, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                         const at::Tensor& grad_entropy) {
+  const auto column = [&](const at::Tensor& x) {
+    return x.narrow(0, chunk.begin, chunk.rows).to(logits.scalar_type()).unsqueeze(1);
+  };
+  const at::Tensor log_p = logits.div_(temperature).sub_(column(forward.log_sum_exp));
+  const at::Tensor gp = column(grad_log_prob);
   at::Tensor factor = gp;
   if (grad_entropy.defined()) {
-    const at::Tensor h = forward.entropy.narrow(0, chunk.begin, chunk.rows).unsqueeze(1);
-    factor = gp + grad_entropy.narrow(0, chunk.begin, chunk.rows).to(logits.scalar_type()).unsqueeze(1) *
-                      (log_p + h);
+    factor = (log_p + column(forward.entropy)).mul_(column(grad_entropy)).add_(gp);
   }
-  at::Tensor gradient = -log_p.exp() * factor;
-  gradient.scatter_add_(1, targets.narrow(0, chunk.begin, chunk.rows).unsqueeze(1), gp);
-  return gradient.div_(temperature);
+  log_p.exp_().mul_(factor).neg_();
+  logits.scatter_add_(1, targets.narrow(0, chunk.begin, chunk.rows).unsqueeze(1), gp).div_(temperature);
 }
 
 void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, float inverse_temperature,
@@ -115,7 +116,7 @@ TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight
     if (is_cpu(hidden)) {
       cpu_forward(logits, targets, static_cast<float>(1.0 / temperature), chunk, result);
     } else {
-      aten_forward(logits / temperature, targets, chunk, result);
+      aten_forward(logits, targets, temperature, chunk, result);
     }
   }
   return result;
@@ -142,7 +143,7 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
     if (is_cpu(hidden)) {
       cpu_logit_gradient(gradient, targets, static_cast<float>(1.0 / temperature), chunk, forward, gp, ge);
     } else {
-      gradient = aten_logit_gradient(gradient / temperature, targets, temperature, chunk, forward, gp, ge);
+      aten_logit_gradient(gradient, targets, temperature, chunk, forward, gp, ge);
     }
     gradient = to_type(gradient, hidden.scalar_type());
     result.narrow(0, begin, chunk.rows).copy_(linear_input_gradient(gradient, weight));
