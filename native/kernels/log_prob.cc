@@ -98,7 +98,7 @@ void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, flo
 
 }  // namespace
 
-int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 24; }
+int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 23; }
 
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                               double temperature, bool entropy, int64_t budget) {
