@@ -25,8 +25,8 @@ function headBytes(
   const { vocabularySize: vocabulary, hiddenSize } = shape;
   if (sizes.tiles) return tileHeadBytes(hiddenSize, tokens, training);
   const rows = Math.min(Math.max(Math.floor(sizes.logits / vocabulary), 1), tokens);
-  // float32 logits beside those in the weights' type; on a GPU the temporaries of ATen's softmax.
-  const perLogit = (settings.device === "cuda" ? 16 : 4) + (width === 2 ? 2 : 0);
+  // float32 logits beside those in the weights' type; on a GPU, beside a temporary of ATen's.
+  const perLogit = settings.device === "cuda" ? 8 : width === 2 ? 6 : 4;
   const logits = rows * (vocabulary * perLogit + hiddenSize * width);
   if (!training) return logits;
   // Their gradient is in the weights' type when it meets the hidden states.
@@ -183,13 +183,26 @@ function backwardBytes(model: MemoryModel, count: number, keep: "everything" | "
   return count * 2 * hidden * width + Math.max(...moments);
 }
 
-/** ATen's attention on a GPU holds scores of one sequence, of some queries at a time, and its operands head by head. */
-function attentionBytes(model: MemoryModel, row: number, training: boolean): number {
-  const { shape, settings, sizes, width } = model;
+/** ATen's attention on a GPU, in float32: scores of one sequence, of some queries at a time, and operands head by head. */
+function attentionBytes(
+  { shape, settings, sizes, width }: MemoryModel,
+  row: number,
+  training: boolean,
+): number {
   if (settings.device === "cpu") return 0;
+  const { query, qkv } = layerWidths(shape);
   const scores = Math.min(shape.heads * row * row, sizes.attentionScores);
-  const operand = row * shape.heads * shape.headDimension;
-  return scores * (training ? 24 : 16) + operand * (3 * width + (training ? 8 : 0));
+  const widened = width === 2 ? 4 * (qkv + (training ? query : 0)) : 0;
+  return scores * (training ? 12 : 8) + row * (query * (training ? 24 : 12) + widened);
+}
+
+/** A decode step on a GPU: the caches of some slots, padded to the longest, as they are and in float32, and their scores. */
+function decodeBytes({ shape, settings, sizes, width }: MemoryModel, slots: number, row: number): number {
+  if (settings.device === "cpu") return 0;
+  const { keyValue } = layerWidths(shape);
+  const length = Math.ceil(row / sizes.cacheBlockTokens) * sizes.cacheBlockTokens;
+  const group = Math.min(slots, Math.max(1, Math.floor(sizes.attentionScores / 2 / (length * keyValue))));
+  return group * length * (keyValue * (2 * width + 8 + (width === 2 ? 2 : 0)) + shape.heads * 8);
 }
 
 /** Tokens that a micro-batch holds: at most as many as there are, and never less than a row. */
@@ -257,5 +270,6 @@ export function samplingPass(model: MemoryModel, slots: number, row: number): Pa
   const group = Math.min(48, Math.ceil(slots / parts));
   const rows = Math.min(group, Math.max(1, Math.floor(sizes.samplingLogits / shape.vocabularySize)));
   const logits = parts * shape.vocabularySize * (rows * (width === 2 ? 6 : 4) + 15);
-  return logits > prompts.activations ? { activations: 0, logits } : prompts;
+  const activations = Math.max(prompts.activations, decodeBytes(model, slots, row));
+  return logits > activations ? { activations: 0, logits } : { activations, logits: 0 };
 }

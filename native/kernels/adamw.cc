@@ -91,15 +91,17 @@ void adamw_(const std::vector<AdamWBuffers>& buffers, const AdamWParameters& par
 }
 
 double squared_norm(const std::vector<at::Tensor>& tensors) {
-  double total = 0;
-  std::vector<at::Tensor> dense;
+  std::vector<at::Tensor> dense, norms;
   for (const at::Tensor& tensor : tensors) {
     if (path_of(tensor) == Path::cpu) {
       dense.push_back(dense_float(tensor));
     } else {
-      total += tensor.to(at::kDouble).square().sum().item<double>();
+      // Without a copy of the gradient in another type.
+      const at::ScalarType type = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+      norms.push_back(at::linalg_vector_norm(tensor, 2, at::OptionalIntArrayRef(), false, type));
     }
   }
+  double total = norms.empty() ? 0 : at::stack(norms).to(at::kDouble).square().sum().item<double>();
   const std::vector<Block> blocks = blocks_of(dense.size(), [&](size_t i) { return dense[i].numel(); });
   std::vector<double> partial(blocks.size());
   parallel_rows(static_cast<int64_t>(blocks.size()), block_elements * 2, [&](int64_t begin, int64_t end) {

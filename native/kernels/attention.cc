@@ -29,15 +29,18 @@ Work plan(const int32_t* offsets, int64_t sequences, const HeadShape& shape) {
   return work;
 }
 
+at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
 /// [heads, length, head_dim] of one sequence's q, k and v (k and v repeated for their group), for the ATen
-/// path.
+/// path; wide, so that training sees what decoding saw.
 struct Operands {
   at::Tensor q, k, v;
 };
 
 Operands operands(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, int64_t length) {
-  const at::Tensor rows =
-      qkv.narrow(0, begin, length).view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
+  const at::Tensor rows = qkv.narrow(0, begin, length)
+                              .to(wide(qkv))
+                              .view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
   const auto heads = [&](int64_t first, int64_t count) {
     return rows.narrow(1, first, count).transpose(0, 1);
   };
@@ -47,13 +50,13 @@ Operands operands(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, 
 }
 
 /// Scores of queries [begin, begin + count) with the keys that they see: [heads, count, begin + count],
-/// scaled, wide.
+/// scaled.
 at::Tensor masked_scores(const Operands& o, float scale, int64_t begin, int64_t count) {
   const int64_t seen = begin + count;
   const at::Tensor future = at::ones({count, seen}, o.q.options().dtype(at::kBool)).triu(begin + 1);
-  const at::ScalarType type = o.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor products = at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2));
-  return products.to(type).mul_(scale).masked_fill_(future, -INFINITY);
+  return at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2))
+      .mul_(scale)
+      .masked_fill_(future, -INFINITY);
 }
 
 /// Calls body(begin, count) for runs of queries whose scores fit attention_scores.
@@ -64,20 +67,18 @@ void for_queries(const HeadShape& shape, int64_t length, const Body& body) {
 }
 
 AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
-  const at::ScalarType type = qkv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const int64_t tokens = qkv.size(0);
   const at::Tensor output = at::empty({tokens, shape.heads * shape.head_dim}, qkv.options());
-  const at::Tensor lse = at::empty({shape.heads, tokens}, qkv.options().dtype(type));
+  const at::Tensor lse = at::empty({shape.heads, tokens}, qkv.options().dtype(wide(qkv)));
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   for (int64_t i = 0; i + 1 < offsets.numel(); ++i) {
     const int64_t length = at[i + 1] - at[i];
     if (length == 0) continue;
     const Operands o = operands(qkv, shape, at[i], length);
     for_queries(shape, length, [&](int64_t begin, int64_t count) {
-      at::Tensor scores = masked_scores(o, shape.scale, begin, count);
+      const at::Tensor scores = masked_scores(o, shape.scale, begin, count);
       lse.narrow(1, at[i] + begin, count).copy_(scores.logsumexp(2));
-      scores = at::softmax(scores, 2).to(qkv.scalar_type());
-      const at::Tensor mixed = at::matmul(scores, o.v.narrow(1, 0, begin + count));
+      const at::Tensor mixed = at::matmul(at::softmax(scores, 2), o.v.narrow(1, 0, begin + count));
       output.narrow(0, at[i] + begin, count).copy_(mixed.transpose(0, 1).reshape({count, -1}));
     });
   }
@@ -87,27 +88,27 @@ AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, co
 at::Tensor aten_backward(const at::Tensor& grad, const at::Tensor& qkv, const HeadShape& shape,
                          const at::Tensor& offsets) {
   const at::Tensor result = at::zeros_like(qkv);
-  const at::ScalarType narrow = qkv.scalar_type();
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   const int64_t group = shape.heads / shape.kv_heads;
   for (int64_t i = 0; i + 1 < offsets.numel(); ++i) {
     const int64_t length = at[i + 1] - at[i];
     if (length == 0) continue;
     const Operands o = operands(qkv, shape, at[i], length);
-    const at::Tensor g =
-        grad.narrow(0, at[i], length).view({length, shape.heads, shape.head_dim}).transpose(0, 1);
+    const at::Tensor g = grad.narrow(0, at[i], length)
+                             .to(wide(qkv))
+                             .view({length, shape.heads, shape.head_dim})
+                             .transpose(0, 1);
     const at::Tensor target =
         result.narrow(0, at[i], length).view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-    const auto wide = o.q.options().dtype(narrow == at::kDouble ? at::kDouble : at::kFloat);
-    const at::Tensor grad_k = at::zeros(o.k.sizes(), wide), grad_v = at::zeros(o.v.sizes(), wide);
+    const at::Tensor grad_k = at::zeros(o.k.sizes(), o.k.options()),
+                     grad_v = at::zeros(o.v.sizes(), o.v.options());
     for_queries(shape, length, [&](int64_t begin, int64_t count) {
       const int64_t seen = begin + count;
       const at::Tensor p = at::softmax(masked_scores(o, shape.scale, begin, count), 2);
       const at::Tensor own = g.narrow(1, begin, count);
-      grad_v.narrow(1, 0, seen).add_(at::matmul(p.to(narrow).transpose(1, 2), own));
-      at::Tensor ds = at::matmul(own, o.v.narrow(1, 0, seen).transpose(1, 2)).to(p.scalar_type());
+      grad_v.narrow(1, 0, seen).add_(at::matmul(p.transpose(1, 2), own));
+      const at::Tensor ds = at::matmul(own, o.v.narrow(1, 0, seen).transpose(1, 2));
       ds.sub_((p * ds).sum(2, true)).mul_(p).mul_(shape.scale);
-      ds = ds.to(narrow);
       target.narrow(0, begin, count)
           .narrow(1, 0, shape.heads)
           .copy_(at::matmul(ds, o.k.narrow(1, 0, seen)).transpose(0, 1));

@@ -108,20 +108,20 @@ at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const Head
   const at::Tensor keys = held.narrow(1, 0, half)
                               .view({slots, blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
                               .permute({0, 2, 3, 1, 4})
-                              .to(type)
-                              .reshape({slots, shape.kv_heads, shape.head_dim, length});
+                              .reshape({slots, shape.kv_heads, shape.head_dim, length})
+                              .to(type);
   const at::Tensor values = held.narrow(1, half, half)
                                 .view({slots, blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
                                 .permute({0, 2, 1, 3, 4})
-                                .to(type)
-                                .reshape({slots, shape.kv_heads, length, shape.head_dim});
+                                .reshape({slots, shape.kv_heads, length, shape.head_dim})
+                                .to(type);
   // What a block holds after its slot's last token may be anything, NaN too.
   const at::Tensor unused = (at::arange(length, starts.options()) > starts.unsqueeze(1)).to(pool.device());
   const at::Tensor queries = q.to(type).view({slots, shape.kv_heads, -1, shape.head_dim});
   const at::Tensor scores =
       at::matmul(queries, keys).mul_(shape.scale).masked_fill_(unused.view({slots, 1, 1, length}), -INFINITY);
-  const at::Tensor seen = values.masked_fill(unused.view({slots, 1, length, 1}), 0);
-  return at::matmul(at::softmax(scores, 3), seen).view({slots, -1});
+  values.masked_fill_(unused.view({slots, 1, length, 1}), 0);
+  return at::matmul(at::softmax(scores, 3), values).view({slots, -1});
 }
 
 /// A decode step, in launches that do not grow with the slots: as many of these at a time as attention_scores
