@@ -40,6 +40,8 @@ CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots,
   if (!device.is_cpu()) {
     batch.tokens = batch.tokens.to(device);
     batch.positions = batch.positions.to(device);
+    batch.rows.device_starts = batch.rows.starts.to(device, at::kLong);
+    batch.rows.device_tables = batch.rows.block_tables.to(device, at::kLong);
   }
   return batch;
 }

@@ -78,33 +78,30 @@ at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const Hea
   return output;
 }
 
-/// Writes one new token a slot: k and v [slots, kv_heads, head_dim].
-void append_each(const at::Tensor& pool, const HeadShape& shape, const KvRows& rows, const at::Tensor& k,
-                 const at::Tensor& v) {
+/// Writes one new token a slot: k and v [slots, kv_heads, head_dim]; starts and tables as KvRows' on the
+/// device.
+void append_each(const at::Tensor& pool, const HeadShape& shape, const at::Tensor& starts,
+                 const at::Tensor& tables, const at::Tensor& k, const at::Tensor& v) {
   using at::indexing::Slice;
-  const at::Tensor starts = rows.starts.to(at::kLong);
-  const at::Tensor block = rows.block_tables.gather(1, starts.floor_divide(kv_block_tokens).unsqueeze(1));
-  const at::Tensor at_block = block.squeeze(1).to(pool.device(), at::kLong);
-  const at::Tensor at_token = starts.remainder(kv_block_tokens).to(pool.device());
+  const at::Tensor block = tables.gather(1, starts.floor_divide(kv_block_tokens).unsqueeze(1)).squeeze(1);
+  const at::Tensor within = starts.remainder(kv_block_tokens);
   const int64_t half = pool.size(1) / 2, blocks = pool.size(0);
   pool.narrow(1, 0, half)
       .view({blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
-      .index_put_({at_block, Slice(), Slice(), at_token}, k.to(pool.scalar_type()));
+      .index_put_({block, Slice(), Slice(), within}, k.to(pool.scalar_type()));
   pool.narrow(1, half, half)
       .view({blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
-      .index_put_({at_block, Slice(), at_token}, v.to(pool.scalar_type()));
+      .index_put_({block, Slice(), within}, v.to(pool.scalar_type()));
 }
 
-/// One new token a slot: q [slots, heads, head_dim] attends to caches that are padded to the longest of them.
-/// Returns [slots, heads * head_dim] in q's wide type.
+/// One new token a slot: q [slots, heads, head_dim] attends to caches that are padded to the blocks of the
+/// longest, the width of tables. Returns [slots, heads * head_dim], wide.
 at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const HeadShape& shape,
-                         const at::Tensor& starts, const at::Tensor& block_tables) {
+                         const at::Tensor& starts, const at::Tensor& tables) {
   const int64_t slots = q.size(0), half = pool.size(1) / 2;
-  const int64_t blocks = starts.max().item<int32_t>() / kv_block_tokens + 1,
-                length = blocks * kv_block_tokens;
+  const int64_t blocks = tables.size(1), length = blocks * kv_block_tokens;
   const at::ScalarType type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor table = block_tables.narrow(1, 0, blocks).reshape({-1});
-  const at::Tensor held = pool.index_select(0, table.to(pool.device(), at::kLong));
+  const at::Tensor held = pool.index_select(0, tables.reshape({-1}));
   const at::Tensor keys = held.narrow(1, 0, half)
                               .view({slots, blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
                               .permute({0, 2, 3, 1, 4})
@@ -116,11 +113,11 @@ at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const Head
                                 .reshape({slots, shape.kv_heads, length, shape.head_dim})
                                 .to(type);
   // What a block holds after its slot's last token may be anything, NaN too.
-  const at::Tensor unused = (at::arange(length, starts.options()) > starts.unsqueeze(1)).to(pool.device());
+  const at::Tensor unused = at::arange(length, starts.options()) > starts.unsqueeze(1);
+  values.masked_fill_(unused.view({slots, 1, length, 1}), 0);
   const at::Tensor queries = q.to(type).view({slots, shape.kv_heads, -1, shape.head_dim});
   const at::Tensor scores =
       at::matmul(queries, keys).mul_(shape.scale).masked_fill_(unused.view({slots, 1, 1, length}), -INFINITY);
-  values.masked_fill_(unused.view({slots, 1, length, 1}), 0);
   return at::matmul(at::softmax(scores, 3), values).view({slots, -1});
 }
 
@@ -129,19 +126,21 @@ at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const Head
 at::Tensor aten_decode(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
                        const KvRows& rows) {
   const int64_t slots = slot_count(rows);
+  const bool sent = rows.device_starts.defined();
+  const at::Tensor starts = sent ? rows.device_starts : rows.starts.to(pool.device(), at::kLong);
+  const at::Tensor tables = sent ? rows.device_tables : rows.block_tables.to(pool.device(), at::kLong);
   const at::Tensor heads = qkv.view({slots, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-  append_each(pool, shape, rows, heads.narrow(1, shape.heads, shape.kv_heads),
+  append_each(pool, shape, starts, tables, heads.narrow(1, shape.heads, shape.kv_heads),
               heads.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads));
   const at::Tensor output = at::empty({slots, shape.heads * shape.head_dim}, qkv.options());
-  const int64_t longest =
-      rows.starts.max().item<int32_t>() / kv_block_tokens * kv_block_tokens + kv_block_tokens;
-  const int64_t step =
-      std::clamp<int64_t>(attention_scores / 2 / (longest * shape.kv_heads * shape.head_dim), 1, slots);
+  const int64_t blocks = rows.starts.max().item<int32_t>() / kv_block_tokens + 1;
+  const int64_t elements = blocks * kv_block_tokens * shape.kv_heads * shape.head_dim;
+  const int64_t step = std::clamp<int64_t>(attention_scores / 2 / elements, 1, slots);
   for (int64_t begin = 0; begin < slots; begin += step) {
     const int64_t count = std::min(step, slots - begin);
-    output.narrow(0, begin, count)
-        .copy_(attend_padded(heads.narrow(0, begin, count).narrow(1, 0, shape.heads), pool, shape,
-                             rows.starts.narrow(0, begin, count), rows.block_tables.narrow(0, begin, count)));
+    const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, count); };
+    part(output).copy_(attend_padded(part(heads).narrow(1, 0, shape.heads), pool, shape, part(starts),
+                                     part(tables).narrow(1, 0, blocks)));
   }
   return output;
 }

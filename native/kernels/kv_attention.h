@@ -10,11 +10,13 @@ namespace spa::kernels {
 using cpu::kv_block_size;
 using cpu::kv_block_tokens;
 
-/// What is appended to which slot. All on the CPU.
+/// What is appended to which slot, on the CPU.
 struct KvRows {
   at::Tensor offsets;  // int32 [n + 1]: new tokens of slot i are rows offsets[i] .. offsets[i + 1) of qkv
   at::Tensor starts;   // int32 [n]: tokens that slot i holds already
   at::Tensor block_tables;  // int32 [n, blocks]: block numbers of slot i, enough for starts + new tokens
+  // starts and block_tables as int64 beside a pool on another device, so that layers need not send them each.
+  at::Tensor device_starts = {}, device_tables = {};
 };
 
 /// Appends the keys and values of qkv [rows, (heads + 2 * kv_heads) * head_dim] (rotated already) to `pool`
