@@ -18,7 +18,7 @@ export function resultsTable(evaluations: Record<string, Evaluation>): string {
   const header = [
     "policy",
     "Pass@1 [95 %]",
-    `Pass@${k} [95 %]`,
+    ...(k > 1 ? [`Pass@${k} [95 %]`] : []),
     "format",
     "observation",
     "prediction",
@@ -27,7 +27,7 @@ export function resultsTable(evaluations: Record<string, Evaluation>): string {
   const rows = entries.map(([policy, evaluation]) => [
     policy,
     withInterval(evaluation.passAt1, evaluation.ci95.passAt1),
-    withInterval(evaluation.passAt8, evaluation.ci95.passAt8),
+    ...(k > 1 ? [withInterval(evaluation.passAt8, evaluation.ci95.passAt8)] : []),
     share(evaluation.formatRate),
     share(evaluation.observationAccuracy),
     share(evaluation.predictionAccuracy),

@@ -43,6 +43,15 @@ function layersOf(path: string, extending: string[]): Layer[] {
   }
   const file = new YamlFile(path);
   const { extends: parent, ...written } = file.content;
+  if ("preset" in written && !isWhole(written)) {
+    throw new SpaError(
+      "BAD_CONFIG",
+      `${file.locate(["preset"])}: a file does not begin with a preset by "preset"`,
+      {
+        hint: `write extends: ${show(written.preset)}; preset is what a run's config.yaml says of its origin`,
+      },
+    );
+  }
   const content = withoutShorthands(written);
   const layer: Layer = { content, locate: (at) => file.locate(at) };
   if (parent === undefined) return [layer];
@@ -55,11 +64,21 @@ function layersOf(path: string, extending: string[]): Layer[] {
   return [...fileLayers(parent, dirname(path), [...extending, path]), layer];
 }
 
+/** Whether every section is there, as in the config.yaml of a run. */
+function isWhole(content: Mapping): boolean {
+  return Object.keys(configSchema.shape).every((section) => section in content);
+}
+
 function overrideLayers(overrides: readonly Override[]): Layer[] {
-  return overrides.map((override) => ({
-    content: withoutShorthands(overrideLayer(override)),
-    locate: () => override.text,
-  }));
+  return overrides.map((override) => {
+    const content = withoutShorthands(overrideLayer(override));
+    if ("preset" in content) {
+      throw new SpaError("BAD_CONFIG", `${override.text}: a preset is no setting`, {
+        hint: `name it first: spa train ${content.preset}`,
+      });
+    }
+    return { content, locate: () => override.text };
+  });
 }
 
 /** Layers are merged key by key, so each must be written out. */

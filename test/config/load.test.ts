@@ -44,6 +44,17 @@ describe("layers", () => {
     expect(config.sft.optimizer).toMatchObject({ learningRate: 1e-4, betas: [0.9, 0.95] });
   });
 
+  test("a preset is named first or extended, not set; the configuration of a run is taken as it is", () => {
+    const file = write("named.yaml", "preset: nano-sokoban\nseed: 3\n");
+    const error = errorOf(() => loadConfig(file)) as SpaError;
+    expect(error).toMatchObject({ code: "BAD_CONFIG", message: expect.stringContaining("named.yaml:1:1") });
+    expect(error.hint).toContain('extends: "nano-sokoban"');
+    const set = errorOf(() => loadConfig(empty, ["preset=nano-sokoban"])) as SpaError;
+    expect(set).toMatchObject({ code: "BAD_CONFIG", hint: "name it first: spa train nano-sokoban" });
+    const whole = loadConfig("nano-sokoban", ["seed=9"]);
+    expect(loadConfig(write("again.yaml", JSON.stringify(whole)))).toEqual({ ...whole, preset: "again" });
+  });
+
   test("values are YAML: words, lists, mappings, and all arms by one word", () => {
     const config = loadConfig(empty, [
       "arms=all",
@@ -274,6 +285,7 @@ describe("properties", () => {
     for (const [path, node] of settings()) {
       // A field of lora, which is null by default, switches it on.
       if (node.default === undefined || path === "model.revision" || path.startsWith("lora.")) continue;
+      if (path === "preset") continue;
       overrides.push(`${path}=${JSON.stringify(node.default)}`);
     }
     expect(overrides.length).toBeGreaterThan(80);
