@@ -63,9 +63,9 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
 }
 
 /**
- * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows fit, that the
- * engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that the run fits
- * its memory.
+ * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows
+ * fit, that the engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that
+ * the run fits its memory.
  *
  * @throws SpaError ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
@@ -134,7 +134,7 @@ export async function withRun<T>(
   return await work(context);
 }
 
-function openEngine({ engine, seed }: Pick<Config, "seed"> & { engine: EngineSettings }): Promise<Engine> {
+function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {
   const { device, threads, memory } = engine;
   return Engine.create({
     device,
