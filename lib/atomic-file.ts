@@ -2,9 +2,9 @@
 // a run must find again is written here: aside first, synced to disk, then renamed, then the folder synced.
 
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { SpaError } from "./errors.ts";
+import { fileError } from "./file-error.ts";
 
 /** What stands aside until it is whole ends with this; leftovers may be deleted by whoever owns the folder. */
 export const partialSuffix = ".partial";
@@ -14,21 +14,19 @@ export function asidePath(path: string): string {
   return `${path}.${process.pid}${partialSuffix}`;
 }
 
-/** A failed write as the package's error: `DISK_FULL` when space or quota ran out, else the error as it is. */
-export function fileError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  const why = code === "EDQUOT" ? "your disk quota is used up" : "the disk is full";
-  return new SpaError("DISK_FULL", `${path} could not be written: ${why}`, {
-    hint: "free some space (df -h shows the disks), then go on with --resume",
-    cause: error,
-  });
+/** Clears away what a failed attempt left. That this fails, too, says less than the failure before it. */
+export function removeLeftover(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    // The caller throws the first failure; whoever owns the folder clears leftovers away later.
+  }
 }
 
 /**
  * Replaces `file` in one instant: readers see the old content or the new, never a part. Survives loss of power.
  *
- * @throws SpaError `DISK_FULL`; the old content is still there then
+ * @throws SpaError `DISK_FULL`, `FILE_FAILED`; the old content is still there then
  */
 export function writeFileAtomically(file: string, content: string | Uint8Array): void {
   const aside = asidePath(file);
@@ -42,7 +40,7 @@ export function writeFileAtomically(file: string, content: string | Uint8Array):
     }
     renameSync(aside, file);
   } catch (error) {
-    rmSync(aside, { force: true });
+    removeLeftover(aside);
     throw fileError(error, file);
   }
   syncFolder(dirname(file));
@@ -94,7 +92,7 @@ export async function commitFolder(aside: string, target: string): Promise<void>
  * Replaces several files together: `write` fills (and syncs) the one aside for each, then all are renamed. After an
  * error the old files are as they were.
  *
- * @throws SpaError `DISK_FULL`
+ * @throws SpaError `DISK_FULL`, `FILE_FAILED`
  */
 export async function replaceFiles(
   paths: readonly string[],
@@ -106,7 +104,7 @@ export async function replaceFiles(
     for (const [index, path] of paths.entries()) await rename(asides[index], path);
     for (const folder of new Set(paths.map(dirname))) syncFolder(folder);
   } catch (error) {
-    for (const aside of asides) await rm(aside, { force: true });
+    asides.forEach(removeLeftover);
     throw fileError(error, paths[0]);
   }
 }

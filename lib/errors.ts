@@ -13,6 +13,7 @@ export type SpaErrorCode =
   | "DISK_FULL" // a file could not be written for want of space
   | "DISPOSED" // an object was used after dispose()
   | "EPISODE_OVER" // step() on a finished episode
+  | "FILE_FAILED" // the system refused to read or write a file or folder: permission, kind, name, device
   | "HUB_FAILED" // a download broke off, or came with a wrong checksum, after several attempts
   | "HUB_NOT_FOUND" // the Hub has no such model or revision
   | "HUB_OFFLINE" // a model is not in the cache, and the network is switched off or cannot be reached
@@ -34,6 +35,8 @@ export type SpaErrorCode =
 export class SpaError extends Error {
   readonly code: SpaErrorCode;
   readonly hint: string | undefined;
+  /** The run folder that was worked in; it can be gone on with once the cause is removed. */
+  folder: string | undefined;
 
   constructor(code: SpaErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -43,9 +46,24 @@ export class SpaError extends Error {
   }
 }
 
+/** The first failure, where disposing of things failed after it. */
+export function firstFailure(error: unknown): unknown {
+  return error instanceof Error && "suppressed" in error ? firstFailure(error.suppressed) : error;
+}
+
 /** Throws the `ABORTED` error if `signal` has fired; for loops that work in steps. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new SpaError("ABORTED", "the operation was aborted", { cause: signal.reason });
   }
+}
+
+/**
+ * {@link throwIfAborted} for work that never waits for the system: signals (Ctrl-C, timers, requests) arrive between turns of
+ * the event loop, so one is let pass first.
+ */
+export async function heedSignal(signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return;
+  if (!signal.aborted) await new Promise((resolve) => setImmediate(resolve));
+  throwIfAborted(signal);
 }

@@ -2,6 +2,8 @@ import { resolve } from "node:path";
 import type { Environment, Json } from "../envs/environment.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
 import type { Config } from "./config/schema.ts";
+import { firstFailure, heedSignal, SpaError } from "./errors.ts";
+import { fileError } from "./file-error.ts";
 import { resolveMemory } from "./memory/resolve.ts";
 import { Engine } from "./native/engine.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
@@ -16,7 +18,7 @@ import { readSftRows } from "./stages/sft-files.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
-  /** Ends the run after the step under way, which is saved. */
+  /** Ends the run after the step under way, which is saved; while the run is set up, at once. */
   signal?: AbortSignal;
   /** Silent by default. */
   progress?: Progress;
@@ -54,8 +56,8 @@ export interface RunOutcome {
  * fetched before there is a run folder, which keeps its commit. With a budget (`engine.memory`) the run's memory is planned
  * first; the folder keeps what was chosen.
  *
- * @throws SpaError ABORTED (the folder can be resumed), NOT_FINITE, DISK_FULL, BAD_CONFIG, HUB_NOT_FOUND, OUT_OF_MEMORY
- * (the budget is too small), …
+ * @throws SpaError ABORTED, NOT_FINITE, DISK_FULL, FILE_FAILED, BAD_CONFIG, HUB_NOT_FOUND, OUT_OF_MEMORY (the budget is too
+ * small), …; its `folder` is that of the run, once there is one: {@link resume} goes on with it
  */
 export async function train(config: Config, options: NewRunOptions = {}): Promise<RunOutcome> {
   const run = await createRun(config, options);
@@ -67,18 +69,25 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
  * fit, that the engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that
  * the run fits its memory.
  *
- * @throws SpaError ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
+ * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER,
+ * HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
 export async function createRun(
   config: Config,
   { name, root, ...options }: NewRunOptions = {},
 ): Promise<RunFolder> {
   const { data } = config.sft;
+  const { signal } = options;
+  await heedSignal(signal);
   if (data !== null) await readSftRows(data);
+  await heedSignal(signal);
   await (await openEngine(config)).dispose();
   const prepared = await prepareModel(config, options);
+  await heedSignal(signal);
   if (data !== null) await configuredExamples(config, prepared.tokenizer);
-  return RunFolder.create(resolveMemory(prepared.config, prepared.shape), {
+  const resolved = resolveMemory(prepared.config, prepared.shape);
+  await heedSignal(signal);
+  return RunFolder.create(resolved, {
     ...(name !== undefined && { name }),
     ...(root !== undefined && { root }),
   });
@@ -100,6 +109,7 @@ export async function resume(folder: string, options: RunOptions = {}): Promise<
 /** Does one planned stage, unless it is done. */
 export async function runStage(context: StageContext, stage: PlannedStage): Promise<void> {
   if (context.run.stage(stage.id)?.state === "done") return;
+  await heedSignal(context.signal);
   await stage.run(context);
   writeResults(context.run);
 }
@@ -107,7 +117,8 @@ export async function runStage(context: StageContext, stage: PlannedStage): Prom
 /**
  * Opens a run folder with everything that stages need, and closes it again whatever happens.
  *
- * @throws SpaError RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, UNKNOWN_NAME (environment), ADDON_MISSING
+ * @throws SpaError ABORTED, RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, UNKNOWN_NAME (environment), ADDON_MISSING; its `folder`
+ * is the run's
  */
 export async function withRun<T>(
   folder: string,
@@ -115,22 +126,33 @@ export async function withRun<T>(
   work: (context: StageContext) => Promise<T>,
 ): Promise<T> {
   const run = RunFolder.open(folder);
-  using _lock = run.lock();
+  try {
+    using _lock = run.lock();
+    return await workIn(run, options, work);
+  } catch (thrown) {
+    const error = fileError(firstFailure(thrown));
+    if (error instanceof SpaError) error.folder ??= run.path;
+    throw error;
+  }
+}
+
+async function workIn<T>(
+  run: RunFolder,
+  options: RunOptions,
+  work: (context: StageContext) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
   const progress = options.progress ?? createProgress({ mode: "quiet", stream: process.stderr });
+  await heedSignal(signal);
   const prepared = await prepareModel(run.config, { ...options, progress });
   const { folder: pretrainedFolder, tokenizer } = prepared;
   const config = resolveMemory(run.config, prepared.shape);
+  await heedSignal(signal);
   await using engine = await openEngine(config);
-  const context = await createStageContext({
-    run,
-    config,
-    engine,
-    tokenizer,
-    pretrainedFolder,
-    createEnvironment: options.createEnvironment ?? (await environmentFactory(config)),
-    progress,
-    signal: options.signal,
-  });
+  const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
+  const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
+  const context = await createStageContext(parts);
+  await heedSignal(signal);
   return await work(context);
 }
 

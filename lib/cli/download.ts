@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { SpaError } from "../errors.ts";
 import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
 import { showDownload } from "../hub/show-download.ts";
-import { interruptible } from "./interrupt.ts";
+import { untilInterrupted } from "./interrupt.ts";
 import { type ProgressOptionValues, progressFor } from "./progress-mode.ts";
 
 interface DownloadOptions extends ProgressOptionValues {
@@ -45,15 +45,15 @@ export function addDownloadCommand(program: Command, finish: (code: number) => v
     });
 }
 
-/** Does what comes before a run: shows progress, and stops at the first Ctrl-C. */
+/** Does what comes before a run: shows progress, and stops in order at the first Ctrl-C. */
 export async function whileInterruptible<T>(
   options: ProgressOptionValues,
   work: (progress: ReturnType<typeof progressFor>, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const progress = progressFor(options);
-  using interruption = interruptible(
-    () => progress.note("stopping; what has been fetched is kept"),
-    () => console.error("\nstopped at once; what has been fetched is kept"),
-  );
-  return await work(progress, interruption.signal);
+  const notices = {
+    first: () => progress.note("stopping; what has been fetched is kept"),
+    second: () => console.error("\nstopped at once; what has been fetched is kept"),
+  };
+  return untilInterrupted(notices, (signal) => work(progress, signal));
 }

@@ -7,9 +7,10 @@ export const exitCodes: readonly [code: number, meaning: string][] = [
   [2, "wrong usage: unknown command, preset, setting, environment or level; wrong value"],
   [3, "not ready: native addon, libtorch or device missing"],
   [4, "a checkpoint, tokenizer or run folder is broken, of another version, or in use"],
-  [5, "out of disk, memory or capacity; or a loss that is not finite"],
+  [5, "out of disk, memory or capacity; a file that cannot be read or written; a loss that is not finite"],
   [6, "a model could not be fetched: no network, no permission, or the download broke off"],
   [130, "interrupted (Ctrl-C)"],
+  [143, "ended by kill (SIGTERM); 129 where the terminal was closed"],
 ];
 
 const byCode: Record<SpaErrorCode, number> = {
@@ -26,6 +27,7 @@ const byCode: Record<SpaErrorCode, number> = {
   DISK_FULL: 5,
   DISPOSED: 1,
   EPISODE_OVER: 1,
+  FILE_FAILED: 5,
   HUB_FAILED: 6,
   HUB_NOT_FOUND: 2,
   HUB_OFFLINE: 6,

@@ -1,41 +1,66 @@
-/** Signals that mean "stop": Ctrl-C, `kill`, a closed terminal. */
+// Ctrl-C, `kill` and a closed terminal. The first signal asks the work under way to stop at its next safe point, the second
+// ends the process at once, which a run folder survives. There is one interruption in a process: what stops in order may
+// consist of several parts (a model is fetched, a run is set up, stages train), and a signal between two of them counts too.
+// Work that has nothing to bring in order never comes here: a signal ends it as the system does.
+
+import { constants } from "node:os";
+
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+type StopSignal = (typeof signals)[number];
 
 /** Milliseconds in which a second signal is the same key press: npm passes on what the terminal has sent as well. */
 const samePress = 500;
 
-export interface Interruption extends Disposable {
-  /** Fires at the first signal. */
-  readonly signal: AbortSignal;
+/** What the user is told while a part of the work is under way. */
+export interface InterruptionNotices {
+  /** At the first signal. */
+  first(): void;
+  /** At the second, before the process ends. */
+  second(): void;
+}
+
+/** The code that shells give a process which a signal has ended: 130 for Ctrl-C, 143 for `kill`. */
+function exitCodeOf(name: StopSignal): number {
+  return 128 + constants.signals[name];
+}
+
+const controller = new AbortController();
+let firstSignal: { name: StopSignal; at: number } | undefined;
+let notices: InterruptionNotices | undefined;
+let isListening = false;
+
+function onSignal(name: StopSignal): void {
+  if (firstSignal) {
+    if (performance.now() - firstSignal.at < samePress) return;
+    notices?.second();
+    process.exit(exitCodeOf(name));
+  }
+  firstSignal = { name, at: performance.now() };
+  controller.abort(new Error(`interrupted by ${name}`));
+  notices?.first();
 }
 
 /**
- * Turns the first Ctrl-C (or `kill`) into an AbortSignal, so that work stops at its next safe point; the second ends
- * the process at once, which a run folder survives.
+ * Does work that the first signal stops in order.
  *
- * @param onFirst told the signal's name at the first
- * @param onSecond told before the process ends
+ * @param work is given the AbortSignal that fires then; it has fired already if the signal came after an earlier part
  */
-export function interruptible(onFirst: (name: string) => void, onSecond: () => void): Interruption {
-  const controller = new AbortController();
-  let pressed = 0;
-  const handler = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) {
-      if (performance.now() - pressed < samePress) return;
-      onSecond();
-      process.exit(130);
-    }
-    pressed = performance.now();
-    controller.abort(new Error(`interrupted by ${name}`));
-    onFirst(name);
-  };
-  for (const name of signals) process.on(name, handler);
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => {
-      // An interrupted process is about to end; a second press finds the handler until then.
-      if (controller.signal.aborted) return;
-      for (const name of signals) process.off(name, handler);
-    },
-  };
+export async function untilInterrupted<T>(
+  told: InterruptionNotices,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  if (!isListening) for (const name of signals) process.on(name, onSignal);
+  isListening = true;
+  notices = told;
+  try {
+    return await work(controller.signal);
+  } finally {
+    notices = undefined;
+  }
+}
+
+/** The exit code of a process that a signal has stopped; undefined where none came. */
+export function interruptionCode(): number | undefined {
+  return firstSignal && exitCodeOf(firstSignal.name);
 }

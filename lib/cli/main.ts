@@ -1,10 +1,13 @@
 import { Command, CommanderError } from "commander";
+import { firstFailure, SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { packageVersion } from "../package-version.ts";
 import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addExportCommand } from "./export.ts";
+import { interruptionCode } from "./interrupt.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
@@ -62,6 +65,13 @@ function tolerateClosedPipes(): void {
   }
 }
 
+/** Says why a command failed, or that it was stopped. @returns the exit code */
+function reportFailure(error: unknown): number {
+  const stopped = error instanceof SpaError && error.code === "ABORTED" ? interruptionCode() : undefined;
+  console.error(stopped === undefined ? describeError(error) : "stopped before a run began");
+  return stopped ?? exitCodeOf(error);
+}
+
 /**
  * Runs one command.
  *
@@ -80,7 +90,6 @@ export async function main(argv: string[]): Promise<number> {
   } catch (error) {
     // Commander has printed its message; its own code is 1 for wrong usage.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    console.error(describeError(error));
-    return exitCodeOf(error);
+    return reportFailure(fileError(firstFailure(error)));
   }
 }

@@ -30,12 +30,5 @@ function parts(error: unknown): {
   if (error instanceof SpaError) return error;
   const hint = "SPA_DEBUG=1 shows where it happened";
   if (!(error instanceof Error)) return { code: "INTERNAL", message: String(error), hint };
-  const system = (error as NodeJS.ErrnoException).code;
-  if (typeof system !== "string")
-    return { code: "INTERNAL", message: error.message, hint, stack: error.stack };
-  // The system's own messages begin with their code: "EACCES: permission denied, mkdir 'runs'".
-  const message = error.message.startsWith(`${system}: `)
-    ? error.message.slice(system.length + 2)
-    : error.message;
-  return { code: system, message, hint, stack: error.stack };
+  return { code: "INTERNAL", message: error.message, hint, stack: error.stack };
 }

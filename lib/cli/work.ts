@@ -1,4 +1,3 @@
-import { fileError } from "../atomic-file.ts";
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { type Results, withRun, writeResults } from "../pipeline.ts";
 import { formatDuration, type Progress } from "../run/progress.ts";
@@ -6,7 +5,7 @@ import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { planStages } from "../stages/plan.ts";
-import { interruptible } from "./interrupt.ts";
+import { interruptionCode, untilInterrupted } from "./interrupt.ts";
 import { progressFor } from "./progress-mode.ts";
 import { resultsTable } from "./results-table.ts";
 import { type RunOptionValues, showPath } from "./run-options.ts";
@@ -17,15 +16,14 @@ function progressOf(folder: string, options: RunOptionValues): Progress {
 }
 
 /** Failures after which the user wants to know what is left. */
-const namesCheckpoint: ReadonlySet<SpaErrorCode> = new Set(["NOT_FINITE", "DISK_FULL", "OUT_OF_MEMORY"]);
+const namesCheckpoint: ReadonlySet<SpaErrorCode> = new Set([
+  "NOT_FINITE",
+  "DISK_FULL",
+  "FILE_FAILED",
+  "OUT_OF_MEMORY",
+]);
 
-/** The first failure, where disposing of things failed after it. */
-function firstFailure(error: unknown): unknown {
-  return error instanceof Error && "suppressed" in error ? firstFailure(error.suppressed) : error;
-}
-
-function withLastCheckpoint(thrown: unknown, folder: string): unknown {
-  const error = fileError(thrown, (thrown as NodeJS.ErrnoException | undefined)?.path ?? folder);
+function withLastCheckpoint(error: unknown, folder: string): unknown {
   if (
     !(error instanceof SpaError) ||
     !namesCheckpoint.has(error.code) ||
@@ -40,12 +38,11 @@ function withLastCheckpoint(thrown: unknown, folder: string): unknown {
   return new SpaError(error.code, `${error.message}; ${kept}`, { hint, cause: error });
 }
 
-/** How a stopped command ended: with code 130, and what to type to go on. */
-function reportInterruption(progress: Progress, options: RunOptionValues, folder: string): number {
+/** What to type to go on after a stop. */
+function reportInterruption(progress: Progress, options: RunOptionValues, folder: string): void {
   const text = `stopped. Go on with: npx spa train --resume ${showPath(folder)}`;
   if (options.quiet) console.error(text);
   else progress.note(text);
-  return 130;
 }
 
 /**
@@ -60,22 +57,23 @@ export async function workInRun(
   body: (context: StageContext) => Promise<void>,
 ): Promise<number> {
   const progress = progressOf(folder, options);
-  using interruption = interruptible(
-    () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
-    () => console.error(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
-  );
+  const notices = {
+    first: () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
+    second: () => console.error(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
+  };
   const work = (context: StageContext) => {
     progress.note(`run folder: ${showPath(folder)}`);
     return body(context);
   };
   try {
-    await withRun(folder, { progress, signal: interruption.signal }, work);
+    await untilInterrupted(notices, (signal) => withRun(folder, { progress, signal }, work));
     return 0;
-  } catch (thrown) {
-    const error = firstFailure(thrown);
+  } catch (error) {
     progress.done();
-    if (interruption.signal.aborted && error instanceof SpaError && error.code === "ABORTED") {
-      return reportInterruption(progress, options, folder);
+    const code = interruptionCode();
+    if (code !== undefined && error instanceof SpaError && error.code === "ABORTED") {
+      reportInterruption(progress, options, folder);
+      return code;
     }
     throw withLastCheckpoint(error, folder);
   }

@@ -1,4 +1,5 @@
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import type { CachedRepository } from "./cache.ts";
 import { noSpace } from "./download-blob.ts";
 import { downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
@@ -57,11 +58,12 @@ export async function fetchModel(
 
 /** An error of the file system, as one about the cache. */
 function unwritable(error: unknown, folder: string): unknown {
-  if (error instanceof SpaError) return error;
-  const { code = "", message } = error as NodeJS.ErrnoException;
-  if (["ENOSPC", "EDQUOT"].includes(code)) return noSpace(`the disk of the cache is full: ${message}`, error);
-  // mkdir tells ENOENT on file systems that are mounted read-only.
-  if (!["EACCES", "EEXIST", "ENOENT", "ENOTDIR", "EPERM", "EROFS"].includes(code)) return error;
+  const known = fileError(error);
+  if (!(known instanceof SpaError)) return error;
+  const { code, message } = known;
+  if (code === "DISK_FULL" && known !== error)
+    return noSpace(`the disk of the cache is full: ${message}`, error);
+  if (code !== "FILE_FAILED") return known;
   return new SpaError("HUB_FAILED", `the cache ${folder} cannot be written: ${message}`, {
     hint: "set HF_HOME to a folder in which you may write",
     cause: error,

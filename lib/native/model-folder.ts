@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { fileError, replaceFiles, writeSynced } from "../atomic-file.ts";
+import { replaceFiles, writeSynced } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import type { Dtype, NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { parseModelConfig, writeGenerationConfig, writeModelConfig } from "./hugging-face-config.ts";
 import { readJsonObject } from "./json-file.ts";
@@ -142,16 +143,7 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
-    const known = fileError(error, folder);
-    if (known instanceof SpaError) throw known;
-    throw new SpaError(
-      "BAD_ARGUMENT",
-      `the folder ${folder} cannot be created: ${(error as Error).message}`,
-      {
-        hint: `check that ${dirname(folder)} is a folder in which you may write`,
-        cause: error,
-      },
-    );
+    throw fileError(error, folder);
   }
 }
 

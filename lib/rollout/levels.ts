@@ -1,5 +1,5 @@
 import type { Environment } from "../../envs/environment.ts";
-import { SpaError } from "../errors.ts";
+import { heedSignal, SpaError } from "../errors.ts";
 
 /** A level as it stands at the start of an episode. */
 export interface Level {
@@ -41,11 +41,12 @@ export class LevelStream {
     this.#conditions = conditions;
   }
 
-  /** The next `count` levels. @throws SpaError BAD_CONFIG when no further level meets the conditions */
-  async take(count: number): Promise<Level[]> {
+  /** The next `count` levels. @throws SpaError BAD_CONFIG when no further level meets the conditions; ABORTED */
+  async take(count: number, signal?: AbortSignal): Promise<Level[]> {
     const levels: Level[] = [];
     let refused = 0;
     while (levels.length < count) {
+      await heedSignal(signal);
       const level = await drawLevel(this.#environment, this.nextSeed++);
       if (this.#allows(level)) {
         levels.push(level);
@@ -90,15 +91,20 @@ export interface LevelSplit {
  * Test and tuning levels. Test levels are those of consecutive seeds, as published; tuning levels leave out what
  * occurs among them.
  */
-export async function splitLevels(environment: Environment, options: SplitOptions): Promise<LevelSplit> {
+export async function splitLevels(
+  environment: Environment,
+  options: SplitOptions,
+  signal?: AbortSignal,
+): Promise<LevelSplit> {
   const { maxDistance } = options;
-  const test = await new LevelStream(environment, options.testSeed, { maxDistance }).take(options.testLevels);
+  const testStream = new LevelStream(environment, options.testSeed, { maxDistance });
+  const test = await testStream.take(options.testLevels, signal);
   const testContents = new Set(options.disjoint ? test.map(({ grid }) => grid) : []);
   const tuningStream = new LevelStream(environment, options.tuningSeed, {
     excluded: testContents,
     maxDistance,
   });
-  const tuning = await tuningStream.take(options.tuningLevels);
+  const tuning = await tuningStream.take(options.tuningLevels, signal);
   const held = new Set(options.disjoint ? [...test, ...tuning].map(({ grid }) => grid) : []);
   return { test, tuning, held };
 }

@@ -14,8 +14,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { join, relative } from "node:path";
 import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
-import { asidePath, commitFolder, fileError, writeFileAtomically } from "../atomic-file.ts";
+import { asidePath, commitFolder, removeLeftover, writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { trainingFolders } from "./ledger.ts";
 import { type CheckpointRecord, type RunFolder, stageFileName } from "./run-folder.ts";
 
@@ -151,7 +152,7 @@ export async function saveCheckpoint(run: RunFolder, content: CheckpointContent)
     run.setCheckpoints(stage, after);
     thin(run, before, after);
   } catch (error) {
-    rmSync(aside, { recursive: true, force: true });
+    removeLeftover(aside);
     throw namingLastGood(run, fileError(error, folder));
   }
   return folder;

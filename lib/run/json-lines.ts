@@ -10,8 +10,9 @@ import {
   writeSync,
 } from "node:fs";
 import type { Json } from "../../envs/environment.ts";
-import { fileError, writeFileAtomically } from "../atomic-file.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 
 /** JSON has no word for NaN and infinities: NaN (a figure that does not apply) is left out, infinities become the largest number. */
 function jsonValue(_key: string, value: unknown): unknown {

@@ -15,8 +15,9 @@ import {
 } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { asidePath, fileError } from "../atomic-file.ts";
+import { asidePath } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 
 /** Who holds a lock. */
 export interface LockHolder {

@@ -23,9 +23,10 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import type { Json } from "../../envs/environment.ts";
-import { asidePath, fileError, partialSuffix, syncFolder, writeFileAtomically } from "../atomic-file.ts";
+import { asidePath, partialSuffix, removeLeftover, syncFolder, writeFileAtomically } from "../atomic-file.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { packageVersion } from "../package-version.ts";
 import {
   type CheckpointRecord,
@@ -128,9 +129,9 @@ export class RunFolder {
       syncFolder(dirname(path));
       return true;
     } catch (error) {
-      rmSync(aside, { recursive: true, force: true });
+      removeLeftover(aside);
       const code = (error as NodeJS.ErrnoException).code;
-      if (code === "ENOTEMPTY" || code === "EEXIST" || code === "ENOTDIR") return false;
+      if (code === "ENOTEMPTY" || code === "EEXIST") return false;
       throw fileError(error, path);
     }
   }

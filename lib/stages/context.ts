@@ -38,7 +38,7 @@ export async function createStageContext(parts: StageContextParts): Promise<Stag
   return {
     ...parts,
     environments: new EnvironmentPool(parts.createEnvironment),
-    split: await splitLevels(parts.createEnvironment(), parts.config.levels),
+    split: await splitLevels(parts.createEnvironment(), parts.config.levels, parts.signal),
   };
 }
 
@@ -86,21 +86,25 @@ export function stageFolder(run: RunFolder, stage: string): string {
 }
 
 /** What {@link loadModel} needs of a context. */
-export type ModelContext = Pick<StageContext, "run" | "config" | "engine" | "tokenizer" | "pretrainedFolder">;
+export type ModelContext = Pick<
+  StageContext,
+  "run" | "config" | "engine" | "tokenizer" | "pretrainedFolder"
+> & { signal?: AbortSignal | undefined };
 
 /**
  * Loads a model's folder in the run's dtype; of an adapter's folder the adapter, on the run's base model.
  *
- * @throws SpaError BAD_TOKENIZER when the run's tokenizer does not fit it
+ * @throws SpaError ABORTED, BAD_TOKENIZER when the run's tokenizer does not fit it
  */
 export async function loadModel(context: ModelContext, folder: string): Promise<Model> {
   const isAdapter = isAdapterFolder(folder);
   const whole = isAdapter ? baseFolder(context) : folder;
-  const model = await context.engine.loadModel(whole, { dtype: context.config.engine.dtype });
+  const { engine, config, signal } = context;
+  const model = await engine.loadModel(whole, { dtype: config.engine.dtype, signal });
   try {
     checkTokenizerFits(context.tokenizer, model.config.vocabularySize, model.config.endTokens);
     if (!isAdapter) return model;
-    const adapted = await model.loadAdapter(folder);
+    const adapted = await model.loadAdapter(folder, { signal });
     await model.dispose();
     return adapted;
   } catch (error) {

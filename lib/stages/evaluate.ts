@@ -1,5 +1,5 @@
 import type { Json } from "../../envs/environment.ts";
-import { throwIfAborted } from "../errors.ts";
+import { heedSignal } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { collect, type Play } from "../rollout/collector.ts";
 import type { Level } from "../rollout/levels.ts";
@@ -79,7 +79,7 @@ export async function playLevels(
   }
   const trajectories: Trajectory[] = [];
   for (const play of plays) {
-    throwIfAborted(signal);
+    await heedSignal(signal);
     const generator = new SeededGenerator(seed, "random", play.id);
     const script = (...[episode, random]: Parameters<Parameters<typeof playScripted>[3]>) => ({
       reasoning: "",

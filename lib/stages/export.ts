@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { asidePath, commitFolder, fileError } from "../atomic-file.ts";
-import { SpaError } from "../errors.ts";
+import { asidePath, commitFolder, removeLeftover } from "../atomic-file.ts";
+import { heedSignal, SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
 import { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
@@ -19,6 +20,7 @@ export interface ExportOptions {
   stage?: string | undefined;
   /** Writes the adapter alone, in PEFT's files. */
   adapter?: boolean | undefined;
+  /** Stops before anything is written. */
   signal?: AbortSignal | undefined;
   /** Told of the download, where the base model has to be fetched. */
   progress?: Progress | undefined;
@@ -54,6 +56,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
     engine,
     tokenizer,
     pretrainedFolder,
+    signal: options.signal,
   };
   await using model = await loadModel(context, checkpoint.folder);
   if (options.adapter && !model.adapter) {
@@ -61,6 +64,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
       hint: "leave --adapter out",
     });
   }
+  await heedSignal(options.signal);
   const aside = asidePath(target);
   try {
     mkdirSync(dirname(target), { recursive: true });
@@ -69,7 +73,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
     tokenizer.save(aside);
     await commitFolder(aside, target);
   } catch (error) {
-    rmSync(aside, { recursive: true, force: true });
+    removeLeftover(aside);
     throw fileError(error, target);
   }
   return { folder: target, stage: checkpoint.stage, step: checkpoint.step };

@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../errors.ts";
+import { heedSignal } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { collect, type Play } from "../rollout/collector.ts";
 import { playScripted, type Script } from "../rollout/scripted.ts";
@@ -87,7 +87,7 @@ async function selfPlayPlays(context: StageContext, { round }: SelfPlayTask): Pr
   const groups = Math.max(1, Math.round(trajectories / rounds / groupSize));
   const stream = trainingLevels(context, "self-play");
   stream.nextSeed += (round - 1) * SEEDS_PER_ROUND;
-  const levels = await stream.take(groups);
+  const levels = await stream.take(groups, context.signal);
   return levels.flatMap((level, group) =>
     Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
   );
@@ -137,7 +137,7 @@ async function playRandomly(
     actions: randomPolicyActions(context, episode, generator),
   });
   for (const one of plays) {
-    throwIfAborted(context.signal);
+    await heedSignal(context.signal);
     const generator = new SeededGenerator(seed, one.id);
     trajectories.push(await playScripted(protocol, context.environments, one, script, generator));
     context.progress.tick(trajectories.length);

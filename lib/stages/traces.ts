@@ -1,3 +1,4 @@
+import { heedSignal } from "../errors.ts";
 import type { Level } from "../rollout/levels.ts";
 import { randomActions } from "../rollout/random-policy.ts";
 import { playScripted, type Script } from "../rollout/scripted.ts";
@@ -35,7 +36,7 @@ export class TraceSource {
   }
 
   static async create(context: StageContext): Promise<TraceSource> {
-    const levels = await trainingLevels(context, "base").take(context.config.base.levels);
+    const levels = await trainingLevels(context, "base").take(context.config.base.levels, context.signal);
     return new TraceSource(context, levels, await learnNoise(context, levels));
   }
 
@@ -109,6 +110,7 @@ export async function learnNoise(context: StageContext, levels: readonly Level[]
     actions: randomPolicyActions(context, episode, generator),
   });
   for (const [id, level] of levels.slice(0, EXPLORED_LEVELS).entries()) {
+    await heedSignal(context.signal);
     const { turns } = await playScripted(
       protocol,
       context.environments,

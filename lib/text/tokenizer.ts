@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { SpaError } from "../errors.ts";
+import { fileError } from "../file-error.ts";
 import {
   type ByteScheme,
   byteSchemeOf,
@@ -174,7 +175,7 @@ export class Tokenizer {
   /**
    * Writes the tokenizer's files, its chat template among them, byte for byte as they were read.
    *
-   * @throws SpaError DISK_FULL, BAD_ARGUMENT (folder cannot be written)
+   * @throws SpaError DISK_FULL, FILE_FAILED
    */
   save(folder: string): void {
     try {
@@ -183,11 +184,7 @@ export class Tokenizer {
         if (name !== generationConfig) writeFileSync(join(folder, name), bytes);
       }
     } catch (cause) {
-      const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "DISK_FULL" : "BAD_ARGUMENT";
-      throw new SpaError(code, `the tokenizer cannot be written to ${folder}: ${(cause as Error).message}`, {
-        hint: code === "DISK_FULL" ? "free some space and go on" : "choose a folder that can be written",
-        cause,
-      });
+      throw fileError(cause, folder);
     }
   }
 }

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { asidePath, commitFolder, fileError, writeFileAtomically } from "../../lib/atomic-file.ts";
+import { asidePath, commitFolder, writeFileAtomically } from "../../lib/atomic-file.ts";
 import { SpaError } from "../../lib/errors.ts";
 import { JsonLines } from "../../lib/run/json-lines.ts";
 import { MetricsLog } from "../../lib/run/metrics.ts";
@@ -52,15 +52,6 @@ describe("atomic files", () => {
     expect(codeOf(() => writeFileAtomically(file, "new"))).toBe("DISK_FULL");
     expect(readFileSync(file, "utf8")).toBe("old");
     expect(readdirSync(folder)).toEqual(["file"]);
-  });
-
-  test("only want of space and quota become DISK_FULL", () => {
-    const system = (code: string) => Object.assign(new Error(code), { code });
-    expect(fileError(system("EDQUOT"), "x")).toMatchObject({
-      code: "DISK_FULL",
-      message: expect.stringContaining("quota"),
-    });
-    expect(fileError(system("EACCES"), "x")).toMatchObject({ code: "EACCES" });
   });
 
   test("a folder appears whole; a target that is not empty is an error and stays", async () => {
