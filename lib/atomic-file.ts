@@ -26,14 +26,16 @@ export function removeLeftover(path: string): void {
 /**
  * Replaces `file` in one instant: readers see the old content or the new, never a part. Survives loss of power.
  *
+ * @param content whole, or in pieces that are written one after another
  * @throws SpaError `DISK_FULL`, `FILE_FAILED`; the old content is still there then
  */
-export function writeFileAtomically(file: string, content: string | Uint8Array): void {
+export function writeFileAtomically(file: string, content: string | Uint8Array | Iterable<Uint8Array>): void {
   const aside = asidePath(file);
   try {
     const descriptor = openSync(aside, "w");
     try {
-      writeFileSync(descriptor, content);
+      const isWhole = typeof content === "string" || content instanceof Uint8Array;
+      for (const piece of isWhole ? [content] : content) writeFileSync(descriptor, piece);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);

@@ -76,17 +76,17 @@ const verbs: Readonly<Record<string, string>> = {
  * A system's error about a file as the package's: `DISK_FULL` (space, quota, largest size), `CAPACITY` (open files) or
  * `FILE_FAILED`, with the path, what was being done, and a remedy. Any other error as it is.
  *
- * @param target what was being written, where the caller knows better than the error: files are written aside first
+ * @param about the file, where the caller knows better than the error (files are written aside first), and what was done to it
  */
-export function fileError(error: unknown, target?: string): unknown {
+export function fileError(error: unknown, about?: string, action = "written"): unknown {
   if (!(error instanceof Error) || error instanceof SpaError) return error;
   const { code: system, errno, syscall, path, dest } = error as NodeJS.ErrnoException & { dest?: string };
   const verb = syscall === undefined ? undefined : verbs[syscall];
   if (system === undefined || verb === undefined || typeof errno !== "number") return error;
   const trouble = troubles[system];
   const why = trouble?.why ?? getSystemErrorMap().get(errno)?.[1] ?? error.message;
-  const where = target ?? path ?? "a file";
-  const done = target === undefined ? `${verb}${dest === undefined ? "" : ` to ${dest}`}` : "written";
+  const where = about ?? path ?? "a file";
+  const done = about === undefined ? `${verb}${dest === undefined ? "" : ` to ${dest}`}` : action;
   const how = path === undefined || path === where ? "" : `, ${syscall} ${path}`;
   return new SpaError(
     trouble?.code ?? "FILE_FAILED",

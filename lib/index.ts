@@ -73,7 +73,6 @@ export {
 export {
   environmentFactory,
   type NewRunOptions,
-  type Results,
   type RunOptions,
   type RunOutcome,
   resume,
@@ -89,6 +88,7 @@ export type { Trajectory, Turn } from "./rollout/trajectory.ts";
 export { TurnProtocol } from "./rollout/turn-protocol.ts";
 export { bestCheckpoint, type Checkpoint, latestCheckpoint } from "./run/checkpoint.ts";
 export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
+export type { Results } from "./run/results.ts";
 export { RunFolder } from "./run/run-folder.ts";
 export type { StageContext } from "./stages/context.ts";
 export { estimateRun, type RunEstimate } from "./stages/estimate.ts";

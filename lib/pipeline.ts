@@ -7,10 +7,12 @@ import { fileError } from "./file-error.ts";
 import { resolveMemory } from "./memory/resolve.ts";
 import { Engine } from "./native/engine.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
+import { evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
+import { checkShape } from "./run/shape.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
-import { type Evaluation, type EvaluationResult, evaluationStage } from "./stages/evaluate.ts";
+import { evaluationPrefix, evaluationStage } from "./stages/evaluate.ts";
 import { modelForEstimates } from "./stages/model-shape.ts";
 import { configuredExamples, type PlannedStage, planStages } from "./stages/plan.ts";
 import { prepareModel } from "./stages/prepare-model.ts";
@@ -32,15 +34,6 @@ export interface NewRunOptions extends RunOptions {
   name?: string;
   /** The folder of run folders, by default runs. */
   root?: string;
-}
-
-/** The content of results.json. */
-export interface Results {
-  preset: string;
-  seed: number;
-  /** By policy: random, base, baseWorldModel, sft, control, spa, formatOnly. */
-  evaluations: { [policy: string]: Evaluation };
-  stages: { name: string; seconds: number; tokensSampled: number; tokensTrained: number }[];
 }
 
 /** A finished run. */
@@ -184,11 +177,12 @@ export async function environmentFactory(config: Config): Promise<() => Environm
 export function writeResults(run: RunFolder): Results {
   const evaluations: Results["evaluations"] = {};
   const { split } = run.config.evaluation;
+  const hint = "the file was damaged or edited; spa eval --again evaluates anew";
   for (const { id, state, result } of run.stages) {
-    const { policy, evaluation } = (result ?? {}) as unknown as Partial<EvaluationResult>;
-    if (policy !== undefined && evaluation && state === "done" && id === evaluationStage(policy, split)) {
-      evaluations[policy] = evaluation;
-    }
+    if (state !== "done" || !id.startsWith(evaluationPrefix)) continue;
+    const source = { file: `${run.file("run.json")}, stage ${id}`, hint };
+    const { policy, evaluation } = checkShape(evaluationResultSchema, result, source);
+    if (id === evaluationStage(policy, split)) evaluations[policy] = evaluation;
   }
   const stages = run.stages.map(({ id, seconds, tokensSampled, tokensTrained }) => ({
     name: id,

@@ -1,22 +1,19 @@
-import { readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SpaError } from "../errors.ts";
-import type { Results } from "../pipeline.ts";
 import { comparePolicies } from "../run/report/names.ts";
+import { type Results, readResults } from "../run/results.ts";
 import type { Evaluation } from "../stages/evaluate.ts";
 import { share } from "./results-table.ts";
 
-function readResults(folder: string): Results {
-  const file = join(folder, "results.json");
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as Results;
-  } catch (error) {
-    throw new SpaError("BAD_CHECKPOINT", `${file} cannot be read: ${(error as Error).message}`, {
-      hint: "name run folders whose evaluations are done, e.g. spa compare runs/*",
-      cause: error,
-    });
-  }
+function resultsOf(folder: string): Results {
+  const results = readResults(folder);
+  if (results) return results;
+  const what = existsSync(folder) ? "there is no such file" : "there is no such folder";
+  throw new SpaError("BAD_CHECKPOINT", `${join(folder, "results.json")} cannot be read: ${what}`, {
+    hint: "name run folders whose evaluations are done, e.g. spa compare runs/*",
+  });
 }
 
 type Rate = (evaluation: Evaluation) => number | null;
@@ -63,7 +60,7 @@ export function addCompareCommand(program: Command, finish: (code: number) => vo
     .description("print the results of several runs side by side, as Markdown: **mean** (run / run / …)")
     .argument("<runs...>", "run folders")
     .action((folders: string[]) => {
-      console.log(comparisonTable(folders.map(readResults)));
+      console.log(comparisonTable(folders.map(resultsOf)));
       finish(0);
     });
 }

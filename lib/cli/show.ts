@@ -4,7 +4,7 @@ import { SpaError } from "../errors.ts";
 import { formatTrajectory } from "../run/report/trajectory-text.ts";
 import { viewTrajectory } from "../run/report/trajectory-view.ts";
 import { RunFolder } from "../run/run-folder.ts";
-import type { LoggedTrajectory } from "../run/trajectory-log.ts";
+import type { TrajectoryEntry } from "../run/trajectory-log.ts";
 import { lastRun, showPath } from "./run-options.ts";
 import { formatTable } from "./table.ts";
 
@@ -77,19 +77,20 @@ export function show(run: RunFolder, options: ShowOptions, color: boolean): stri
   const found = rows.filter((row) => row.step === step);
   if (options.list) return list(found);
   const index = options.index ?? 0;
-  const trajectory = found[index];
-  if (!trajectory) {
+  const entry = found[index];
+  if (!entry) {
     throw new SpaError("BAD_ARGUMENT", `step ${step} of ${options.stage} has no trajectory ${index}`, {
       hint: `${found.length} were logged: --index 0 to ${found.length - 1}`,
     });
   }
   const title = `${run.name}  ${options.stage}  step ${step}  trajectory ${index} of ${found.length}`;
+  const trajectory = run.trajectories(options.stage).at(entry);
   return formatTrajectory(viewTrajectory(trajectory, run.config.protocol.traceState), title, { color });
 }
 
-function trajectoriesOf(run: RunFolder, stage: string): LoggedTrajectory[] {
+function trajectoriesOf(run: RunFolder, stage: string): TrajectoryEntry[] {
   const stages = run.stagesWithTrajectories();
-  const rows = stages.includes(stage) ? run.trajectories(stage).read() : [];
+  const rows = stages.includes(stage) ? run.trajectories(stage).index() : [];
   if (rows.length > 0) return rows;
   const nearest = nearestName(stage, stages);
   const guess = nearest !== undefined && nearest !== stage ? `; did you mean "${nearest}"?` : "";
@@ -100,7 +101,7 @@ function trajectoriesOf(run: RunFolder, stage: string): LoggedTrajectory[] {
 
 function overview(run: RunFolder): string {
   const rows = run.stagesWithTrajectories().map((stage) => {
-    const found = run.trajectories(stage).read();
+    const found = run.trajectories(stage).index();
     const steps = [...new Set(found.map(({ step }) => step))].sort((left, right) => left - right);
     const solved = found.filter(({ success }) => success).length;
     return [stage, String(found.length), String(solved), describeSteps(steps)];
@@ -117,12 +118,12 @@ function describeSteps(steps: readonly number[]): string {
   return `${steps[0]} … ${steps[steps.length - 1]} (${steps.length} steps)`;
 }
 
-function list(trajectories: readonly LoggedTrajectory[]): string {
+function list(trajectories: readonly TrajectoryEntry[]): string {
   const rows = trajectories.map(({ seed, distance, turns, totalReward, success, finish }, index) => [
     String(index),
     String(seed),
     distance === null ? "–" : String(distance),
-    String(turns.length),
+    String(turns),
     totalReward.toFixed(2),
     success ? "yes" : "no",
     finish,

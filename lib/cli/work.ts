@@ -1,5 +1,5 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
-import { type Results, withRun, writeResults } from "../pipeline.ts";
+import { withRun, writeResults } from "../pipeline.ts";
 import { formatDuration, type Progress } from "../run/progress.ts";
 import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
@@ -81,7 +81,7 @@ export async function workInRun(
 
 /** Writes results.json and report.html, and prints what the run has come to: a table, or one JSON line. */
 export async function finishRun(run: RunFolder, options: RunOptionValues): Promise<void> {
-  const results: Results = writeResults(run);
+  const results = writeResults(run);
   const report = await writeReport(run);
   if (options.log === "json") {
     console.log(JSON.stringify({ event: "results", folder: run.path, report, ...results }));

@@ -17,8 +17,8 @@ import type { Json } from "../../envs/environment.ts";
 import { asidePath, commitFolder, removeLeftover, writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
-import { trainingFolders } from "./ledger.ts";
-import { type CheckpointRecord, type RunFolder, stageFileName } from "./run-folder.ts";
+import { checkpointName, trainingFolders } from "./ledger.ts";
+import type { CheckpointRecord, RunFolder } from "./run-folder.ts";
 
 /** Writes itself as files into a folder: a model. */
 interface SavesFolder {
@@ -136,7 +136,7 @@ function thin(run: RunFolder, before: readonly CheckpointRecord[], after: readon
  */
 export async function saveCheckpoint(run: RunFolder, content: CheckpointContent): Promise<string> {
   const { stage, step, validation } = content;
-  const name = `${stageFileName(stage)}-${step}`;
+  const name = checkpointName(stage, step);
   const folder = run.file("checkpoints", name);
   const before = run.checkpoints.filter((record) => record.stage === stage);
   if (before.some((record) => record.name === name)) return folder;

@@ -1,18 +1,19 @@
 import {
   closeSync,
-  existsSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
-  readFileSync,
+  statSync,
   truncateSync,
   writeSync,
 } from "node:fs";
-import type { Json } from "../../envs/environment.ts";
+import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
+import { type Line, lastWholeLine, longestLine, pieceBytes, readLines, readRange } from "./line-file.ts";
+import { parseShape } from "./shape.ts";
 
 /** JSON has no word for NaN and infinities: NaN (a figure that does not apply) is left out, infinities become the largest number. */
 function jsonValue(_key: string, value: unknown): unknown {
@@ -20,124 +21,207 @@ function jsonValue(_key: string, value: unknown): unknown {
   return Number.isNaN(value) ? undefined : Math.sign(value) * Number.MAX_VALUE;
 }
 
-/**
- * The length of the part of `text` (bytes as Latin-1 characters, so that lengths are bytes) that consists of whole
- * lines, each of them JSON. Looks at the end only.
- */
-function wholeLength(text: string): number {
-  let end = text.lastIndexOf("\n") + 1;
-  while (end > 0) {
-    const begin = text.lastIndexOf("\n", end - 2) + 1;
-    try {
-      JSON.parse(text.slice(begin, end));
-      return end;
-    } catch {
-      end = begin;
-    }
+function isJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString());
+    return true;
+  } catch {
+    return false;
   }
-  return 0;
+}
+
+/** A row, and the line that it stands on. */
+export interface LoggedRow<Row> {
+  row: Row;
+  line: Pick<Line, "number" | "begin" | "end">;
 }
 
 /**
  * A file of JSON values, one a line, that grows by appending. A process that dies while it appends leaves a torn last
- * line, which readers pass over and {@link JsonLines.repair} cuts off.
+ * line, which readers pass over and {@link JsonLines.repair} cuts off. Files of any size are read in constant memory.
  */
 export class JsonLines<Row> {
   readonly path: string;
+  readonly #schema: z.ZodType<Row>;
+  readonly #piece: number;
   #descriptor: number | undefined;
 
-  constructor(path: string) {
+  /**
+   * @param schema of a row; by default any JSON
+   * @param piece bytes that are read at once
+   */
+  constructor(path: string, schema: z.ZodType<Row> = z.any(), piece = pieceBytes) {
     this.path = path;
+    this.#schema = schema;
+    this.#piece = piece;
   }
 
   /**
    * Appends rows with one write.
    *
-   * @throws SpaError `DISK_FULL`; none of the rows is in the file then
+   * @throws SpaError `DISK_FULL`, `FILE_FAILED`; none of the rows is in the file then
    */
   append(...rows: Row[]): void {
     if (rows.length === 0) return;
     const bytes = Buffer.from(rows.map((row) => `${JSON.stringify(row, jsonValue)}\n`).join(""));
-    this.#descriptor ??= openSync(this.path, "a+");
-    const length = fstatSync(this.#descriptor).size;
-    try {
-      for (let written = 0; written < bytes.length; ) {
-        written += writeSync(this.#descriptor, bytes, written);
+    this.#writing(() => {
+      this.#descriptor ??= openSync(this.path, "a+");
+      const length = fstatSync(this.#descriptor).size;
+      try {
+        for (let written = 0; written < bytes.length; ) {
+          written += writeSync(this.#descriptor, bytes, written);
+        }
+      } catch (error) {
+        this.#cutBack(this.#descriptor, length);
+        throw error;
       }
-    } catch (error) {
-      if (fstatSync(this.#descriptor).isFile()) ftruncateSync(this.#descriptor, length);
-      throw fileError(error, this.path);
+    });
+  }
+
+  /** After a failed write. Where this fails as well, readers see a torn line. */
+  #cutBack(descriptor: number, length: number): void {
+    try {
+      ftruncateSync(descriptor, length);
+    } catch {
+      // The failure to write is the one to tell.
     }
   }
 
-  /** Every whole row. @throws SpaError `BAD_CHECKPOINT` on a damaged line that is not the torn last one */
+  /**
+   * The whole rows one after another, each with its place.
+   *
+   * @throws SpaError `BAD_CHECKPOINT` on a damaged line that is not the torn last one, and on a row of another shape
+   */
+  *entries(): Generator<LoggedRow<Row>> {
+    for (const line of this.#lines()) yield { row: this.#parse(line), line };
+  }
+
+  /** Every whole row. @throws as {@link JsonLines.entries} */
   read(): Row[] {
-    const text = this.#text();
-    const lines = text.slice(0, wholeLength(text)).split("\n").slice(0, -1);
-    return lines.map((line, index) => this.#parse(line, index + 1));
+    return [...this.entries()].map(({ row }) => row);
+  }
+
+  /** The row of a line that {@link JsonLines.entries} has told of. @throws as there */
+  at({ number, begin, end }: LoggedRow<Row>["line"]): Row {
+    const bytes = this.#opened((descriptor) => readRange(descriptor, begin, end - 1));
+    return this.#parse({ number, begin, end, bytes });
   }
 
   /** Keeps the rows that `keep` accepts. A crash in the middle leaves the old file or the new one. */
   filter(keep: (row: Row) => boolean): void {
-    const text = this.#text();
-    if (text === "") return;
-    const lines = text.slice(0, wholeLength(text)).split("\n").slice(0, -1);
-    const kept = lines
-      .filter((line, index) => keep(this.#parse(line, index + 1)))
-      .map((line) => `${line}\n`)
-      .join("");
-    if (kept === text) return;
-    this.close();
-    if (text.startsWith(kept)) {
-      truncateSync(this.path, kept.length);
-    } else {
-      writeFileAtomically(this.path, Buffer.from(kept, "latin1"));
+    let prefix = 0;
+    let dropped = false;
+    let rewritten = false;
+    for (const { row, line } of this.entries()) {
+      if (!keep(row)) dropped = true;
+      else if (dropped) rewritten = true;
+      else prefix = line.end;
+      if (rewritten) break;
     }
+    if (rewritten) {
+      this.close();
+      this.#writing(() => writeFileAtomically(this.path, this.#kept(keep)));
+    } else if (this.#size() > prefix) {
+      this.close();
+      this.#writing(() => truncateSync(this.path, prefix));
+    }
+  }
+
+  /** The bytes of the rows that `keep` accepts, in pieces. */
+  *#kept(keep: (row: Row) => boolean): Generator<Buffer> {
+    let piece: Buffer[] = [];
+    let bytes = 0;
+    for (const line of this.#lines()) {
+      if (!keep(this.#parse(line))) continue;
+      piece.push(line.bytes!, Buffer.from("\n"));
+      bytes += line.end - line.begin;
+      if (bytes < this.#piece) continue;
+      yield Buffer.concat(piece);
+      piece = [];
+      bytes = 0;
+    }
+    yield Buffer.concat(piece);
   }
 
   /** Cuts off a torn end. For the process that holds the run's lock. */
   repair(): void {
-    const text = this.#text();
-    const whole = wholeLength(text);
-    if (whole < text.length) truncateSync(this.path, whole);
+    const size = this.#size();
+    if (size === 0) return;
+    const whole = this.#opened((descriptor) => lastWholeLine(descriptor, size, isJson, this.#piece));
+    if (whole < size) this.#writing(() => truncateSync(this.path, whole));
   }
 
   /** Brings everything appended so far to disk. */
   sync(): void {
-    if (this.#descriptor === undefined) return;
+    const descriptor = this.#descriptor;
+    if (descriptor !== undefined) this.#writing(() => fsyncSync(descriptor));
+  }
+
+  close(): void {
+    const descriptor = this.#descriptor;
+    if (descriptor === undefined) return;
+    this.#descriptor = undefined;
+    this.#writing(() => {
+      try {
+        fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+    });
+  }
+
+  *#lines(): Generator<Line> {
+    const size = this.#size();
+    if (size === 0) return;
+    const descriptor = this.#reading(() => openSync(this.path, "r"));
     try {
-      fsyncSync(this.#descriptor);
+      const whole = lastWholeLine(descriptor, size, isJson, this.#piece);
+      yield* readLines(descriptor, whole, this.#piece);
+    } catch (error) {
+      throw fileError(error, this.path, "read");
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+
+  /** 0 where there is no file. */
+  #size(): number {
+    return this.#reading(() => statSync(this.path, { throwIfNoEntry: false })?.size ?? 0);
+  }
+
+  #opened<T>(work: (descriptor: number) => T): T {
+    return this.#reading(() => {
+      const descriptor = openSync(this.path, "r");
+      try {
+        return work(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+    });
+  }
+
+  #reading<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw fileError(error, this.path, "read");
+    }
+  }
+
+  #writing<T>(work: () => T): T {
+    try {
+      return work();
     } catch (error) {
       throw fileError(error, this.path);
     }
   }
 
-  close(): void {
-    if (this.#descriptor === undefined) return;
-    this.sync();
-    closeSync(this.#descriptor);
-    this.#descriptor = undefined;
-  }
-
-  #text(): string {
-    return existsSync(this.path) ? readFileSync(this.path, "latin1") : "";
-  }
-
-  #parse(line: string, number: number): Row {
-    try {
-      return JSON.parse(Buffer.from(line, "latin1").toString("utf8")) as Row;
-    } catch (error) {
-      throw new SpaError(
-        "BAD_CHECKPOINT",
-        `${this.path}, line ${number}, is not JSON: ${(error as Error).message}`,
-        {
-          hint: `the file was damaged or edited; delete line ${number} to go on without it`,
-          cause: error,
-        },
-      );
+  #parse({ number, bytes }: Line): Row {
+    const hint = `the file was damaged or edited; delete line ${number} to go on without it`;
+    if (bytes === undefined) {
+      const message = `${this.path}, line ${number}, is longer than ${longestLine} bytes`;
+      throw new SpaError("BAD_CHECKPOINT", message, { hint });
     }
+    return parseShape(this.#schema, bytes.toString(), { file: this.path, line: number, hint });
   }
 }
-
-/** A JSON object as it stands in a file of lines. */
-export type JsonRow = { [key: string]: Json };

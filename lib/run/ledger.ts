@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { SpaError } from "../errors.ts";
+import { checkShape, readShape } from "./shape.ts";
 
 /** The format of run folders that this version of the package writes and reads. */
 export const runFormat = 1;
@@ -9,10 +10,22 @@ export const runFormat = 1;
 /** The folders within a checkpoint that only training needs; checkpoints other than a stage's newest lack them. */
 export const trainingFolders = ["trainer", "critic"];
 
+/** A stage's id as part of a file name: `spa/ppo` -> `spa-ppo`. */
+export function stageFileName(stage: string): string {
+  return stage.replaceAll("/", "-");
+}
+
 const count = z.number().min(0);
 
+/** Ids become names of files and folders, so they hold nothing that leads elsewhere. */
+const stageId = z.string().regex(/^[\w-]+(\/[\w-]+)*$/, "must be words joined by slashes");
+
+export function isStageId(id: string): boolean {
+  return stageId.safeParse(id).success;
+}
+
 const stageSchema = z.object({
-  id: z.string(),
+  id: stageId,
   state: z.enum(["running", "done"]),
   /** Working time, interruptions apart. */
   seconds: count,
@@ -23,16 +36,26 @@ const stageSchema = z.object({
   result: z.json().optional(),
 });
 
-const checkpointSchema = z.object({
-  /** The folder's name within checkpoints/. */
+const checkpointFields = z.object({
+  /** The folder's name within checkpoints/: that of {@link checkpointName}. */
   name: z.string(),
-  stage: z.string(),
+  stage: stageId,
   step: z.int().min(0),
   /** It holds the trainer's state, so that training can go on from it; else weights only. */
   training: z.boolean(),
   /** The larger, the better. */
   validation: z.number().optional(),
 });
+
+/** The name of a checkpoint's folder. */
+export function checkpointName(stage: string, step: number): string {
+  return `${stageFileName(stage)}-${step}`;
+}
+
+const checkpointSchema = checkpointFields.refine(
+  ({ name, stage, step }) => name === checkpointName(stage, step),
+  { path: ["name"], message: "must be stage and step, joined by hyphens" },
+);
 
 const ledgerSchema = z.object({
   format: z.literal(runFormat),
@@ -61,35 +84,17 @@ export function readLedger(path: string): Ledger {
       hint: "run folders stand in runs/ unless told otherwise",
     });
   }
-  let content: { format?: unknown; package?: unknown } | null;
-  try {
-    content = JSON.parse(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw new SpaError("BAD_CHECKPOINT", `${file} is not JSON: ${(error as Error).message}`, {
-      hint: "the file was damaged or edited; it is always written as a whole",
-      cause: error,
-    });
-  }
-  const format = content?.format;
+  const hint = "the file was damaged or edited; it is always written as a whole";
+  const content = readShape(z.looseObject({ format: z.unknown(), package: z.unknown() }), file, hint)!;
+  const { format } = content;
   if (typeof format === "number" && format !== runFormat) {
     throw new SpaError(
       "RUN_VERSION",
-      `${path} has run format ${format} (written by spa-ai ${content?.package}); this version reads format ${runFormat}`,
+      `${path} has run format ${format} (written by spa-ai ${content.package}); this version reads format ${runFormat}`,
       {
-        hint: `use spa-ai ${content?.package} for this run, or start a new one; its checkpoints load in any version`,
+        hint: `use spa-ai ${content.package} for this run, or start a new one; its checkpoints load in any version`,
       },
     );
   }
-  const ledger = ledgerSchema.safeParse(content);
-  if (!ledger.success) {
-    const [issue] = ledger.error.issues;
-    throw new SpaError(
-      "BAD_CHECKPOINT",
-      `${file}: ${issue.path.join(".") || "the content"}: ${issue.message}`,
-      {
-        hint: "the file was damaged or edited; it is always written as a whole",
-      },
-    );
-  }
-  return ledger.data;
+  return checkShape(ledgerSchema, content, { file, hint });
 }

@@ -1,4 +1,9 @@
+import { z } from "zod";
 import { JsonLines } from "./json-lines.ts";
+
+const rowSchema: z.ZodType<MetricsRow> = z
+  .object({ stage: z.string(), step: z.int() })
+  .catchall(z.union([z.number(), z.string(), z.boolean(), z.null()]));
 
 /** One line of metrics.jsonl: which stage and step it speaks of, and the figures (docs/metrics.md explains each). */
 export interface MetricsRow {
@@ -23,10 +28,10 @@ function rounded(value: MetricsEntry[string]): MetricsEntry[string] {
 
 /** The run's metrics.jsonl. */
 export class MetricsLog {
-  readonly #lines: JsonLines<MetricsEntry>;
+  readonly #lines: JsonLines<MetricsRow>;
 
   constructor(path: string) {
-    this.#lines = new JsonLines(path);
+    this.#lines = new JsonLines(path, rowSchema);
   }
 
   get path(): string {
@@ -35,7 +40,7 @@ export class MetricsLog {
 
   append(entry: MetricsEntry): void {
     const values = Object.entries(entry).map(([name, value]) => [name, rounded(value)]);
-    this.#lines.append(Object.fromEntries(values) as MetricsEntry);
+    this.#lines.append(Object.fromEntries(values) as MetricsRow);
   }
 
   /** Drops what `stage` logged after `step`; -1 drops all of the stage's rows. */
@@ -43,8 +48,13 @@ export class MetricsLog {
     this.#lines.filter((row) => row.stage !== stage || row.step <= step);
   }
 
+  /** One row after another: the file may be larger than memory. */
+  *rows(): Generator<MetricsRow> {
+    for (const { row } of this.#lines.entries()) yield row;
+  }
+
   read(): MetricsRow[] {
-    return this.#lines.read() as MetricsRow[];
+    return this.#lines.read();
   }
 
   /** See {@link JsonLines.repair}. */

@@ -10,37 +10,30 @@
 //   results.json, report.html
 //   lock.<n>            who works here
 
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
-import { parse, stringify } from "yaml";
+import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
+import { basename, join, resolve, sep } from "node:path";
+import { parse } from "yaml";
 import type { Json } from "../../envs/environment.ts";
-import { asidePath, partialSuffix, removeLeftover, syncFolder, writeFileAtomically } from "../atomic-file.ts";
+import { partialSuffix, writeFileAtomically } from "../atomic-file.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
-import { packageVersion } from "../package-version.ts";
 import {
   type CheckpointRecord,
+  isStageId,
   type Ledger,
   readLedger,
-  runFormat,
   type StageRecord,
+  stageFileName,
   trainingFolders,
 } from "./ledger.ts";
 import { acquireLock } from "./lock.ts";
+import { innerFolders, makeRunFolder } from "./make-run-folder.ts";
 import { MetricsLog } from "./metrics.ts";
+import { checkShape } from "./shape.ts";
 import { TrajectoryLog } from "./trajectory-log.ts";
 
-export type { CheckpointRecord, StageRecord } from "./ledger.ts";
+export { type CheckpointRecord, type StageRecord, stageFileName } from "./ledger.ts";
 
 /** What a finished stage reports beside its result. */
 export interface StageOutcome {
@@ -49,11 +42,6 @@ export interface StageOutcome {
   tokensSampled: number;
   tokensTrained: number;
   [result: string]: Json;
-}
-
-/** A stage's id as part of a file name: `spa/ppo` -> `spa-ppo`. */
-export function stageFileName(stage: string): string {
-  return stage.replaceAll("/", "-");
 }
 
 /** `20250131-142501`, local time: names sort as they were started. */
@@ -96,7 +84,7 @@ export class RunFolder {
     const wanted = name ?? `${config.preset}-${timeStamp(now)}`;
     for (let count = 1; ; count++) {
       const path = join(root, count === 1 ? wanted : `${wanted}-${count}`);
-      if (RunFolder.#createAt(path, config, now)) return RunFolder.open(path);
+      if (makeRunFolder(path, config, now)) return RunFolder.open(path);
       if (name !== undefined) {
         throw new SpaError("BAD_ARGUMENT", `${path} exists already`, {
           hint: `take another --name, or go on with that run: --resume ${path}`,
@@ -105,73 +93,33 @@ export class RunFolder {
     }
   }
 
-  /** Writes the folder aside and renames it. False if something is there already. */
-  static #createAt(path: string, config: Config, now: Date): boolean {
-    if (existsSync(path)) return false;
-    const aside = asidePath(join(dirname(path), `.${basename(path)}`));
-    const ledger: Ledger = {
-      format: runFormat,
-      package: packageVersion(),
-      preset: config.preset,
-      seed: config.seed,
-      created: now.toISOString(),
-      stages: [],
-      checkpoints: [],
-    };
-    try {
-      for (const folder of ["trajectories", "data", "checkpoints"]) {
-        mkdirSync(join(aside, folder), { recursive: true });
-      }
-      writeFileSync(join(aside, "metrics.jsonl"), "");
-      writeFileAtomically(join(aside, "config.yaml"), stringify(config));
-      writeFileAtomically(join(aside, "run.json"), `${JSON.stringify(ledger, null, 2)}\n`);
-      renameSync(aside, path);
-      syncFolder(dirname(path));
-      return true;
-    } catch (error) {
-      removeLeftover(aside);
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === "ENOTEMPTY" || code === "EEXIST") return false;
-      throw fileError(error, path);
-    }
-  }
-
   /**
    * Opens a run folder to read it; {@link RunFolder.lock} it before anything is written.
    *
-   * @throws SpaError `BAD_CHECKPOINT` if it is no run folder or damaged, `RUN_VERSION` if its format is another one
+   * @throws SpaError `BAD_CHECKPOINT` if it is no run folder or damaged, `RUN_VERSION` if its format is another one,
+   * `FILE_FAILED`
    */
   static open(path: string): RunFolder {
-    const ledger = readLedger(path);
-    const file = join(path, "config.yaml");
-    const text = existsSync(file) ? readFileSync(file, "utf8") : "";
-    let config: ReturnType<typeof configSchema.safeParse>;
-    try {
-      config = configSchema.safeParse(parse(text));
-    } catch (error) {
-      throw new SpaError("BAD_CHECKPOINT", `${file} is no YAML: ${(error as Error).message}`, {
-        cause: error,
+    if (basename(resolve(path)).endsWith(partialSuffix)) {
+      throw new SpaError("BAD_CHECKPOINT", `${path} is unfinished: the process that made it was ended`, {
+        hint: "start the run anew; unfinished folders are removed then",
       });
     }
-    if (!config.success) {
-      const [issue] = config.error.issues;
-      throw new SpaError(
-        "BAD_CHECKPOINT",
-        `${file}: ${issue.path.join(".") || "the file"}: ${issue.message}`,
-        {
-          hint: "config.yaml was written when the run began; undo what was changed in it since",
-        },
-      );
+    try {
+      const ledger = readLedger(path);
+      return new RunFolder(path, readConfig(join(path, "config.yaml")), ledger);
+    } catch (error) {
+      throw fileError(error);
     }
-    return new RunFolder(path, config.data, ledger);
   }
 
   /** The run folder in `root` that was started last, or undefined where there is none. */
   static latest(root = "runs"): string | undefined {
     if (!existsSync(root)) return undefined;
     const started = readdirSync(root)
+      .filter((name) => !name.endsWith(partialSuffix))
       .map((name) => join(root, name))
-      .filter((path) => statSync(path).isDirectory() && existsSync(join(path, "run.json")))
+      .filter((path) => existsSync(join(path, "run.json")))
       .map((path) => ({ path, created: createdAt(path) }))
       .sort(
         (left, right) => left.created.localeCompare(right.created) || left.path.localeCompare(right.path),
@@ -201,18 +149,20 @@ export class RunFolder {
   /**
    * Takes the folder for this process and clears away what a killed one left unfinished. Disposal gives it back.
    *
-   * @throws SpaError `RUN_LOCKED`, which names the process and host that work in it
+   * @throws SpaError `RUN_LOCKED`, which names the process and host that work in it; `BAD_CHECKPOINT` for links that lead out
+   * of the folder
    */
   lock(): Disposable {
     const lock = acquireLock(this.path);
     this.#locked = true;
     try {
+      refuseLinksOut(this.path);
       this.#ledger = readLedger(this.path);
       this.#clearLeftovers();
     } catch (error) {
       this.#locked = false;
       lock[Symbol.dispose]();
-      throw error;
+      throw fileError(error);
     }
     return {
       [Symbol.dispose]: () => {
@@ -233,6 +183,11 @@ export class RunFolder {
 
   /** Enters the stage as running. A stage that is running already stays as it is: it is being resumed. */
   beginStage(id: string): StageRecord {
+    if (!isStageId(id)) {
+      throw new SpaError("BAD_ARGUMENT", `"${id}" cannot be the id of a stage`, {
+        hint: "an id is words joined by slashes, such as spa/ppo",
+      });
+    }
     const known = this.stage(id);
     if (!this.checkpoints.some((checkpoint) => checkpoint.stage === id) && known?.state !== "done") {
       this.rewindStage(id, -1);
@@ -328,7 +283,7 @@ export class RunFolder {
     for (const name of readdirSync(this.file("trajectories"))) {
       if (name.endsWith(".jsonl")) new TrajectoryLog(this.file("trajectories", name)).repair();
     }
-    for (const folder of [".", "trajectories", "data", "checkpoints"]) {
+    for (const folder of [".", ...innerFolders]) {
       for (const name of readdirSync(this.file(folder))) {
         if (name.endsWith(partialSuffix)) rmSync(this.file(folder, name), { recursive: true, force: true });
       }
@@ -346,6 +301,39 @@ export class RunFolder {
         rmSync(this.file("checkpoints", name), { recursive: true, force: true });
       }
     }
+  }
+}
+
+/** @throws SpaError `BAD_CHECKPOINT` */
+function readConfig(file: string): Config {
+  let content: unknown;
+  try {
+    content = existsSync(file) ? parse(readFileSync(file, "utf8")) : undefined;
+  } catch (error) {
+    const known = fileError(error);
+    if (known instanceof SpaError) throw known;
+    throw new SpaError("BAD_CHECKPOINT", `${file} is no YAML: ${(error as Error).message}`, { cause: error });
+  }
+  const hint = "config.yaml was written when the run began; undo what was changed in it since";
+  return checkShape(configSchema, content, { file, hint });
+}
+
+/** Through a link the run would cut and remove what is not its own. */
+function refuseLinksOut(path: string): void {
+  const root = realpathSync(path);
+  const inner = innerFolders.flatMap((folder) =>
+    existsSync(join(path, folder)) ? readdirSync(join(path, folder)).map((name) => join(folder, name)) : [],
+  );
+  for (const name of ["metrics.jsonl", ...innerFolders, ...inner]) {
+    const entry = join(path, name);
+    if (!lstatSync(entry, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
+    const target = existsSync(entry) ? realpathSync(entry) : undefined;
+    if (target?.startsWith(root + sep)) continue;
+    const stat = target === undefined ? undefined : statSync(target);
+    if (stat && !stat.isFile() && !stat.isDirectory()) continue;
+    throw new SpaError("BAD_CHECKPOINT", `${entry} is a link that leads out of the run folder`, {
+      hint: "put the file or folder itself there; a run folder may be linked to as a whole",
+    });
   }
 }
 

@@ -1,5 +1,6 @@
+import { z } from "zod";
 import type { Trajectory, Turn } from "../rollout/trajectory.ts";
-import { JsonLines } from "./json-lines.ts";
+import { JsonLines, type LoggedRow } from "./json-lines.ts";
 
 /** How many of a step's trajectories are logged when the caller does not say: enough to look at, bounded in size. */
 export const trajectoriesPerStep = 8;
@@ -28,6 +29,47 @@ export interface LoggedTrajectory {
   pieces: LoggedPiece[];
   /** Log-probability of each sampled token in order, to three decimals. */
   logProbs: number[];
+}
+
+const state = z.object({ grid: z.string(), structured: z.string() });
+const place = z.int().min(0);
+
+const turnSchema = z.object({
+  begin: place,
+  end: place,
+  reward: z.number(),
+  valid: z.boolean(),
+  invalidReason: z.string().optional(),
+  actions: z.array(z.string()),
+  executed: z.int().min(0),
+  stateBefore: state,
+  stateAfter: state,
+  observation: z.string().optional(),
+  prediction: z.string().optional(),
+  effective: z.boolean(),
+});
+
+const trajectorySchema: z.ZodType<LoggedTrajectory> = z.object({
+  step: z.int(),
+  id: z.int(),
+  group: z.int(),
+  seed: z.int(),
+  totalReward: z.number(),
+  success: z.boolean(),
+  finish: z.string(),
+  distance: z.number().nullable(),
+  segments: z.array(place),
+  turns: z.array(turnSchema),
+  tokens: z.array(z.int()),
+  pieces: z.array(z.tuple([z.int(), z.union([z.literal(0), z.literal(1)]), place, z.string()])),
+  logProbs: z.array(z.number()),
+});
+
+/** What a list shows of a logged trajectory, and where its line stands. */
+export interface TrajectoryEntry
+  extends Pick<LoggedTrajectory, "step" | "seed" | "distance" | "totalReward" | "success" | "finish"> {
+  turns: number;
+  line: LoggedRow<LoggedTrajectory>["line"];
 }
 
 export interface TrajectoryLogOptions {
@@ -81,7 +123,7 @@ export class TrajectoryLog {
   readonly #lines: JsonLines<LoggedTrajectory>;
 
   constructor(path: string) {
-    this.#lines = new JsonLines(path);
+    this.#lines = new JsonLines(path, trajectorySchema);
   }
 
   get path(): string {
@@ -107,13 +149,17 @@ export class TrajectoryLog {
     return this.#lines.read();
   }
 
-  /** The steps that have trajectories, ascending. */
-  steps(): number[] {
-    return [...new Set(this.read().map((row) => row.step))].sort((left, right) => left - right);
+  /** What there is, in the order of the log: a few figures a trajectory, for the file may be larger than memory. */
+  index(): TrajectoryEntry[] {
+    return Array.from(this.#lines.entries(), ({ row, line }) => {
+      const { step, seed, distance, totalReward, success, finish, turns } = row;
+      return { step, seed, distance, totalReward, success, finish, turns: turns.length, line };
+    });
   }
 
-  readStep(step: number): LoggedTrajectory[] {
-    return this.read().filter((row) => row.step === step);
+  /** The trajectory of an entry of {@link TrajectoryLog.index}. */
+  at({ line }: TrajectoryEntry): LoggedTrajectory {
+    return this.#lines.at(line);
   }
 
   /** See {@link JsonLines.repair}. */

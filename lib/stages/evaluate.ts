@@ -7,6 +7,7 @@ import { playScripted } from "../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
+import type { EvaluationResult } from "../run/results.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import { loadModel, protocolOf, type StageContext } from "./context.ts";
 import { bootstrapIntervals, type Interval, passAtK } from "./pass-rates.ts";
@@ -36,12 +37,6 @@ export interface Evaluation extends PassRates {
   byDistance: { [distance: string]: PassRates & { levels: number } };
   levels: number;
   samples: number;
-}
-
-/** What the ledger keeps of an evaluation. */
-export interface EvaluationResult {
-  policy: string;
-  evaluation: Evaluation;
 }
 
 /** Who plays: a model in one of the formats, or the random policy. */
@@ -162,9 +157,12 @@ export interface EvaluationTask {
   source: string | "random";
 }
 
+/** What the ids of evaluations begin with. */
+export const evaluationPrefix = "evaluate/";
+
 /** Id of the stage that evaluates a policy. */
 export function evaluationStage(policy: string, split: "test" | "tuning"): string {
-  return `evaluate/${policy}${split === "test" ? "" : "-tuning"}`;
+  return `${evaluationPrefix}${policy}${split === "test" ? "" : "-tuning"}`;
 }
 
 /**

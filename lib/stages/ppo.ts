@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { PpoConfig } from "../config/schema.ts";
 import type { Model } from "../native/model.ts";
 import { createTrainer, type StepMetrics, type Trainer } from "../native/trainer.ts";
@@ -35,6 +36,9 @@ export interface PpoTask {
   settings: PpoConfig;
 }
 
+/** What a checkpoint of the stage holds beside its models. */
+const savedState = z.object({ nextSeed: z.int() });
+
 /** Everything that a step works with. */
 interface PpoStage {
   context: StageContext;
@@ -60,7 +64,7 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
   const { settings } = task;
   const run = new StageRun(context, task.id, settings.steps);
   const levels = trainingLevels(context, "ppo");
-  levels.nextSeed = (run.state as { nextSeed: number } | undefined)?.nextSeed ?? levels.nextSeed;
+  levels.nextSeed = run.state(savedState)?.nextSeed ?? levels.nextSeed;
   const models = await loadModels(context, run, task);
   try {
     const critic =

@@ -1,9 +1,12 @@
+import { join } from "node:path";
+import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
 import { SpaError } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import type { Trainer } from "../native/trainer.ts";
 import { type Checkpoint, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
 import type { MetricsEntry } from "../run/metrics.ts";
+import { checkShape } from "../run/shape.ts";
 import { saveModel } from "./adapters.ts";
 import type { StageContext } from "./context.ts";
 
@@ -45,7 +48,7 @@ export class StageRun {
     context.run.beginStage(id);
     this.checkpoint = latestCheckpoint(context.run, id);
     context.run.rewindStage(id, this.checkpoint ? this.step : -1);
-    if (this.checkpoint) Object.assign(this.cost, (this.checkpoint.state as unknown as SavedState).cost);
+    if (this.checkpoint) Object.assign(this.cost, this.#saved(savedState).cost);
     context.progress.stage(id, total, this.step);
   }
 
@@ -54,9 +57,15 @@ export class StageRun {
     return this.checkpoint?.step ?? 0;
   }
 
-  /** What the stage saved beside its models. */
-  get state(): Json | undefined {
-    return (this.checkpoint?.state as unknown as SavedState | undefined)?.state;
+  /** What the stage saved beside its models; undefined at its beginning. @throws SpaError BAD_CHECKPOINT for another shape */
+  state<T>(schema: z.ZodType<T>): T | undefined {
+    return this.checkpoint && this.#saved(savedState.extend({ state: schema })).state;
+  }
+
+  #saved<T>(schema: z.ZodType<T>): T {
+    const { folder, state } = this.checkpoint!;
+    const hint = `to do the stage again from its beginning: --resume ${this.context.run.path} --redo ${this.id}`;
+    return checkShape(schema, state, { file: join(folder, "state.json"), hint });
   }
 
   log(step: number, figures: Omit<MetricsEntry, "stage" | "step">): void {
@@ -65,12 +74,12 @@ export class StageRun {
 
   async save(step: number, { model, trainer, critic, state = null, validation }: StageState): Promise<void> {
     this.#countTime();
-    const saved: SavedState = { cost: { ...this.cost }, state };
+    const saved: z.infer<typeof savedState> = { cost: { ...this.cost }, state };
     const { run, tokenizer } = this.context;
     const files = (part: Model) => ({ save: (folder: string) => saveModel(this.context, part, folder) });
     const models = { model: files(model), critic: critic && files(critic) };
     const content = { stage: this.id, step, ...models, trainer, tokenizer, validation };
-    await saveCheckpoint(run, { ...content, state: saved as unknown as Json });
+    await saveCheckpoint(run, { ...content, state: saved });
   }
 
   /**
@@ -103,7 +112,9 @@ export class StageRun {
   }
 }
 
-interface SavedState {
-  cost: StageCost;
-  state: Json;
-}
+const count = z.number().min(0);
+
+const savedState = z.object({
+  cost: z.object({ seconds: count, tokensSampled: count, tokensTrained: count }),
+  state: z.json(),
+});

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { comparisonTable } from "../../lib/cli/compare.ts";
-import type { Results } from "../../lib/pipeline.ts";
+import type { Results } from "../../lib/run/results.ts";
 import type { Evaluation } from "../../lib/stages/evaluate.ts";
 import { spa } from "./spa.ts";
 

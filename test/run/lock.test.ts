@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,11 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "spa-lock-"));
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Without the named pipe by which a holder shows other containers that it lives. */
+function locks(): string[] {
+  return readdirSync(folder).filter((name) => !name.endsWith(".alive"));
+}
 
 function refusal(): SpaError {
   try {
@@ -54,7 +60,7 @@ test("a pid that now belongs to another process does not hold the lock", () => {
   const holder = { pid: process.pid, host: hostname(), processStart: "1", bootId: null };
   writeFileSync(join(folder, "lock.4"), JSON.stringify(holder));
   using _lock = acquireLock(folder);
-  expect(readdirSync(folder)).toEqual(["lock.5"]);
+  expect(locks()).toEqual(["lock.5"]);
 });
 
 test("a lock of an earlier boot is stale; one of another host is not", () => {
@@ -71,7 +77,7 @@ test("a lock file of no sense holds nobody off", () => {
   writeFileSync(join(folder, "lock.1"), "");
   writeFileSync(join(folder, "lock.2"), "null");
   using _lock = acquireLock(folder);
-  expect(readdirSync(folder)).toEqual(["lock.3"]);
+  expect(locks()).toEqual(["lock.3"]);
 });
 
 test("four processes that contend for a lock whose holder died are never inside together", async () => {
@@ -80,4 +86,86 @@ test("four processes that contend for a lock whose holder died are never inside 
   const children = Array.from({ length: 4 }, () => program.start([folder, "contend", "50"]));
   const outputs = await Promise.all(children.map((child) => waitForText(child, "finished")));
   expect(outputs).toHaveLength(4);
+});
+
+/** A process in a PID namespace of its own, as in a container; it keeps the host's name. */
+const container = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const hasContainers = spawnSync(container[0], [...container.slice(1), "true"]).status === 0;
+
+test.runIf(hasContainers)(
+  "a holder in another container is respected while it lives, and no longer",
+  async () => {
+    const child = program.start([folder], { command: container });
+    await waitForText(child, "locked");
+    const error = refusal();
+    expect(error.code).toBe("RUN_LOCKED");
+    expect(error.message).toMatch(/in use by process 1 on .+, another container/);
+    expect(error.hint).toContain(join(folder, "lock.1"));
+    await killHard(child);
+    // The namespace ends with its first process, a little later.
+    while (lockHolder(folder)) await new Promise((resolve) => setTimeout(resolve, 20));
+    using _lock = acquireLock(folder);
+    expect(locks()).toEqual(["lock.2"]);
+  },
+);
+
+test.runIf(hasContainers)(
+  "a lock is respected from within another container, and containers contend as processes do",
+  async () => {
+    {
+      using _lock = acquireLock(folder);
+      const child = program.start([folder, "try"], { command: container });
+      await waitForText(child, "refused");
+    }
+    const children = [container, container, []].map((command) =>
+      program.start([folder, "contend", "20"], { command }),
+    );
+    expect(await Promise.all(children.map((child) => waitForText(child, "finished")))).toHaveLength(3);
+    expect(readdirSync(folder)).toEqual(locks());
+  },
+);
+
+test("a holder in another container that gives no sign cannot be told to be dead", () => {
+  const other = {
+    pid: process.pid,
+    host: hostname(),
+    processStart: "1",
+    bootId: null,
+    pidNamespace: "pid:[1]",
+  };
+  writeFileSync(join(folder, "lock.1"), JSON.stringify(other));
+  expect(refusal().message).toContain("another container");
+  writeFileSync(join(folder, "lock.1"), JSON.stringify({ ...other, lifeSign: "../run.json" }));
+  expect(refusal().code).toBe("RUN_LOCKED");
+});
+
+test("without hard links a lock is a folder, and excludes those with hard links", async () => {
+  const script = `import fs from "node:fs"; import { syncBuiltinESMExports } from "node:module";
+    fs.linkSync = () => { throw Object.assign(new Error("EPERM: not permitted, link"), { code: "EPERM", syscall: "link" }); };
+    syncBuiltinESMExports();`;
+  const node = ["--import", `data:text/javascript,${encodeURIComponent(script)}`];
+  const child = program.start([folder], { node });
+  await waitForText(child, "locked");
+  expect(readdirSync(join(folder, "lock.1"))).toEqual(["holder"]);
+  expect(refusal().message).toContain(`process ${child.pid}`);
+  await killHard(child);
+  const children = [node, node, []].map((options) =>
+    program.start([folder, "contend", "20"], { node: options }),
+  );
+  expect(await Promise.all(children.map((other) => waitForText(other, "finished")))).toHaveLength(3);
+});
+
+test("a rival's file that is cleared away meanwhile is no failure", async () => {
+  const children = Array.from({ length: 3 }, () => program.start([folder, "contend", "60"]));
+  let running = true;
+  const finished = Promise.all(children.map((child) => waitForText(child, "finished"))).finally(() => {
+    running = false;
+  });
+  // As the holder of a run's lock does with all that stands aside.
+  while (running) {
+    for (const name of readdirSync(folder).filter((entry) => entry.endsWith(".partial")))
+      rmSync(join(folder, name), { force: true });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(await finished).toHaveLength(3);
 });

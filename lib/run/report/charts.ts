@@ -32,8 +32,12 @@ export interface ChartSection {
   more: Chart[];
 }
 
+/** Rows of a stage that are drawn at most: more than a chart has pixels. */
+const drawnRows = 4096;
+
 /** The charts of a run's metrics. Sections and charts without data are left out. */
-export function chartSections(rows: readonly MetricsRow[]): ChartSection[] {
+export function chartSections(metrics: Iterable<MetricsRow>): ChartSection[] {
+  const rows = thinned(metrics);
   const stages = [...new Set(rows.map(({ stage }) => stage))];
   return chartGroups.flatMap(({ title, stages: pattern, charts, more }) => {
     const own = stages.filter((stage) => pattern.test(stage));
@@ -42,6 +46,21 @@ export function chartSections(rows: readonly MetricsRow[]): ChartSection[] {
     const section = { title, charts: draw(charts), more: draw(more) };
     return section.charts.length + section.more.length > 0 ? [section] : [];
   });
+}
+
+/** Of a stage with many rows every second, fourth, … and the last. */
+function thinned(metrics: Iterable<MetricsRow>): MetricsRow[] {
+  const stages = new Map<string, { read: number; stride: number; rows: MetricsRow[]; last: MetricsRow }>();
+  for (const row of metrics) {
+    const stage = stages.get(row.stage) ?? { read: 0, stride: 1, rows: [], last: row };
+    stages.set(row.stage, stage);
+    stage.last = row;
+    if (stage.read++ % stage.stride === 0) stage.rows.push(row);
+    if (stage.rows.length <= drawnRows) continue;
+    stage.rows = stage.rows.filter((_, index) => index % 2 === 0);
+    stage.stride *= 2;
+  }
+  return [...stages.values()].flatMap(({ rows, last }) => (rows.at(-1) === last ? rows : [...rows, last]));
 }
 
 interface Line {

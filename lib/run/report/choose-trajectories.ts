@@ -1,5 +1,5 @@
 import type { RunFolder } from "../run-folder.ts";
-import type { LoggedTrajectory } from "../trajectory-log.ts";
+import type { TrajectoryEntry } from "../trajectory-log.ts";
 import type { StageTrajectories } from "./trajectory-section.ts";
 
 /** Steps of a stage that are shown: the first, the last, and others at even distances. */
@@ -11,7 +11,8 @@ const shownTrajectories = 12;
 /** Some trajectories of every stage: from its whole length, and of both outcomes where there are both. */
 export function chooseTrajectories(run: RunFolder): StageTrajectories[] {
   return run.stagesWithTrajectories().flatMap((stage) => {
-    const rows = run.trajectories(stage).read();
+    const log = run.trajectories(stage);
+    const rows = log.index();
     if (rows.length === 0) return [];
     const steps = spread([...new Set(rows.map(({ step }) => step))], shownSteps);
     const perStep = Math.floor(shownTrajectories / steps.length);
@@ -21,7 +22,7 @@ export function chooseTrajectories(run: RunFolder): StageTrajectories[] {
         perStep,
       ),
     );
-    return [{ stage, logged: rows.length, chosen }];
+    return [{ stage, logged: rows.length, chosen: chosen.map((entry) => log.at(entry)) }];
   });
 }
 
@@ -33,7 +34,7 @@ function spread<T>(items: readonly T[], count: number): T[] {
 }
 
 /** Half of each outcome as far as there are enough, in the order of the log. */
-function bothOutcomes(rows: readonly LoggedTrajectory[], count: number): LoggedTrajectory[] {
+function bothOutcomes(rows: readonly TrajectoryEntry[], count: number): TrajectoryEntry[] {
   const solved = rows.filter(({ success }) => success);
   const others = rows.filter(({ success }) => !success);
   const half = Math.ceil(count / 2);

@@ -36,7 +36,7 @@ export function renderPage(run: RunFolder, evaluations: Evaluations): string {
 </header>
 <main>
 ${resultSection(evaluations)}
-${chartSection(chartSections(run.metrics.read()))}
+${chartSection(chartSections(run.metrics.rows()))}
 ${stageSection(run.stages)}
 ${trajectorySection(chooseTrajectories(run), config.protocol.traceState)}
 <section id="configuration"><h2>Configuration</h2>

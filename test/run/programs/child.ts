@@ -9,7 +9,8 @@ const root = join(here, "..", "..", "..");
 
 /** A program of this folder as plain JavaScript that `node` can run; node_modules stay outside. */
 export interface Program extends Disposable {
-  start(args: string[]): ChildProcess;
+  /** @param before options of Node, and a command that it is started by */
+  start(args: string[], before?: { command?: string[]; node?: string[] }): ChildProcess;
 }
 
 /** Bundles `<name>.ts` of this folder. */
@@ -27,8 +28,16 @@ export async function buildProgram(name: string): Promise<Program> {
     },
   });
   return {
-    start: (args) =>
-      spawn(process.execPath, [join(folder, `${name}.mjs`), ...args], { stdio: ["pipe", "pipe", "inherit"] }),
+    start: (args, { command = [], node = [] } = {}) => {
+      const [program, ...rest] = [
+        ...command,
+        process.execPath,
+        ...node,
+        join(folder, `${name}.mjs`),
+        ...args,
+      ];
+      return spawn(program, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    },
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
