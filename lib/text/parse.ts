@@ -1,6 +1,15 @@
 import { Role } from "./roles.ts";
 import { type Span, spansOf } from "./spans.ts";
-import { scanTags, strip, type Tag, type TagName, type TurnFormat, tagNames } from "./tags.ts";
+import {
+  scanTags,
+  strip,
+  stripEnd,
+  type Tag,
+  type TagName,
+  type TurnFormat,
+  tagNames,
+  unescapeTags,
+} from "./tags.ts";
 
 /** Why a turn is invalid; docs/protocol.md explains each. */
 export const invalidReasons = [
@@ -48,7 +57,10 @@ export interface ParsedTurn {
   unknownActions: string[];
   /** How many entries stood beyond the limit. */
   droppedActions: number;
-  /** Text of the blocks without white space at its ends; absent if the structure is broken or has no such block. */
+  /**
+   * Text of the blocks without white space at its ends, states as the environment writes them (`escapeTags` undone); absent
+   * if the structure is broken or has no such block.
+   */
   observation?: string;
   prediction?: string;
   answer?: string;
@@ -59,7 +71,7 @@ export interface ParsedTurn {
 }
 
 /** End tokens of the model families, where a caller passes the decoded turn with its last token. */
-const endMarker = /<\|(?:im_end|eot_id|endoftext)\|>\s*$/;
+const endMarkers = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>"];
 
 /**
  * Reads the reply of one turn, with or without its end token. Never throws, whatever the text.
@@ -68,11 +80,26 @@ const endMarker = /<\|(?:im_end|eot_id|endoftext)\|>\s*$/;
  * structure is sound but that holds unknown actions or stray text is invalid too, but its known actions are executed.
  */
 export function parseTurn(text: string, options: ParseOptions): ParsedTurn {
-  const end = endMarker.exec(text);
-  if (end !== null) {
-    const { spans, ...turn } = parseTurn(text.slice(0, end.index), { ...options, finished: true });
-    return { ...turn, spans: [...spans, { role: Role.end, text: end[0] }] };
+  const { content, ends } = cutEndMarkers(text);
+  if (ends.length === 0) return parseContent(content, options);
+  const { spans, ...turn } = parseContent(content, { ...options, finished: true });
+  return { ...turn, spans: [...spans, ...ends] };
+}
+
+/** A reply without the end tokens behind it, and these, each with the white space that follows it. */
+function cutEndMarkers(text: string): { content: string; ends: Span[] } {
+  const ends: Span[] = [];
+  for (let content = text; ; ) {
+    const stripped = stripEnd(content);
+    const marker = endMarkers.find((candidate) => stripped.endsWith(candidate));
+    if (marker === undefined) return { content, ends: ends.reverse() };
+    const begin = stripped.length - marker.length;
+    ends.push({ role: Role.end, text: content.slice(begin) });
+    content = content.slice(0, begin);
   }
+}
+
+function parseContent(text: string, options: ParseOptions): ParsedTurn {
   const { format, finished = true } = options;
   const tags = scanTags(text, format);
   const spans = spansOf(text, format);
@@ -82,7 +109,7 @@ export function parseTurn(text: string, options: ParseOptions): ParsedTurn {
     actions: [],
     unknownActions: [],
     droppedActions: 0,
-    reasoning: strip(reasoning.map((span) => span.text).join("")),
+    reasoning: unescapeTags(strip(reasoning.map((span) => span.text).join(""))),
     spans,
   };
   const broken = structureFault(tags, format, finished);
@@ -92,8 +119,8 @@ export function parseTurn(text: string, options: ParseOptions): ParsedTurn {
   const textOf = (role: Role): string => strip(spans.find((span) => span.role === role)?.text ?? "");
   result.answer = textOf(Role.answer);
   if (format === "world-model") {
-    result.observation = textOf(Role.observation);
-    result.prediction = textOf(Role.prediction);
+    result.observation = unescapeTags(textOf(Role.observation));
+    result.prediction = unescapeTags(textOf(Role.prediction));
   }
   const entries = readActions(result.answer, options);
   Object.assign(result, entries);

@@ -1,4 +1,4 @@
-import type { TurnFormat } from "./tags.ts";
+import { escapeTags, type TurnFormat } from "./tags.ts";
 
 /** `nano`: a few words around the state, for the embedded model. `full`: instructions that an instruct LLM can follow. */
 export type PromptStyle = "nano" | "full";
@@ -28,7 +28,7 @@ export interface TaskText {
 export interface TurnPrompt {
   /** From 1 on. */
   turn: number;
-  /** The state as the agent is to see it: `render("grid")` or `render("structured")`. */
+  /** The state as the agent is to see it: `render("grid")` or `render("structured")`. Tags in it are escaped, as in replies. */
   state: string;
   /** Actions that the trajectory may still take; null without a limit. */
   actionsLeft: number | null;
@@ -72,7 +72,7 @@ export function renderNextPrompt(settings: PromptSettings, turn: TurnPrompt & { 
 function nanoPrompt(settings: PromptSettings, { state, actionsLeft }: TurnPrompt): string {
   const mode = settings.format === "plain" ? "Think and act" : "Predict the next state and act";
   const limit = actionsLeft !== null && actionsLeft < settings.maxActions ? `, at most ${actionsLeft}` : "";
-  return `${mode}${limit}:\n${state}`;
+  return `${mode}${limit}:\n${escapeTags(state)}`;
 }
 
 function actionLimit({ maxActions, separator }: PromptSettings): string {
@@ -83,7 +83,7 @@ function actionLimit({ maxActions, separator }: PromptSettings): string {
 
 function fullTurn(settings: PromptSettings, { turn, state, actionsLeft }: TurnPrompt): string {
   const left = actionsLeft === null ? "" : `Actions left: ${actionsLeft}\n`;
-  return `Turn ${turn}\nState:\n${state}\n${left}${replyForm(settings)}`;
+  return `Turn ${turn}\nState:\n${escapeTags(state)}\n${left}${replyForm(settings)}`;
 }
 
 function replyForm({ format, replyState, maxActions, separator, maxNewTokens }: PromptSettings): string {

@@ -1,10 +1,10 @@
 import { SpaError } from "../errors.ts";
 import { Role } from "./roles.ts";
 import type { Span } from "./spans.ts";
-import { strip, type TurnFormat } from "./tags.ts";
+import { escapeTags, strip, type TurnFormat } from "./tags.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** The contents of a turn to be written. */
+/** The contents of a turn to be written. States and reasoning may hold any text: tags in them are escaped. */
 export interface TurnContent {
   format: TurnFormat;
   reasoning: string;
@@ -26,7 +26,7 @@ export interface TurnContent {
 export function writeTurn(content: TurnContent): Span[] {
   const { format, observation, reasoning, prediction, actions, separator = " || " } = content;
   const tag = (text: string): Span => ({ role: Role.tag, text });
-  const thought: Span[] = reasoning === "" ? [] : [{ role: Role.reasoning, text: reasoning }];
+  const thought: Span[] = reasoning === "" ? [] : [{ role: Role.reasoning, text: escapeTags(reasoning) }];
   if (format === "world-model") {
     if (observation === undefined || prediction === undefined) {
       throw new SpaError(
@@ -39,10 +39,14 @@ export function writeTurn(content: TurnContent): Span[] {
     }
     thought.unshift(
       tag("<observation>"),
-      { role: Role.observation, text: observation },
+      { role: Role.observation, text: escapeTags(observation) },
       tag("</observation>"),
     );
-    thought.push(tag("<prediction>"), { role: Role.prediction, text: prediction }, tag("</prediction>"));
+    thought.push(
+      tag("<prediction>"),
+      { role: Role.prediction, text: escapeTags(prediction) },
+      tag("</prediction>"),
+    );
   }
   return [
     tag("<think>"),
@@ -56,15 +60,16 @@ export function writeTurn(content: TurnContent): Span[] {
 
 /**
  * The spans of a turn with the true states in place of what the agent wrote into observation and prediction; reasoning,
- * answer and tags stay. The states are put in as they are, whatever characters they hold.
+ * answer and tags stay. The states may hold any characters; tags of the protocol in them are escaped.
  *
  * @param spans a turn's spans, from {@link parseTurn} or {@link writeTurn}.
  */
 export function replaceStates(spans: readonly Span[], before: string, after: string): Span[] {
-  return spans.map((span) => {
-    const state = span.role === Role.observation ? before : span.role === Role.prediction ? after : span.text;
-    return { role: span.role, text: state };
-  });
+  const states: Partial<Record<Role, string>> = {
+    [Role.observation]: escapeTags(before),
+    [Role.prediction]: escapeTags(after),
+  };
+  return spans.map(({ role, text }) => ({ role, text: states[role] ?? text }));
 }
 
 /**
@@ -93,7 +98,15 @@ export function encodeSpans(
   return { tokens: Int32Array.from(tokens), roles: Uint8Array.from(roles) };
 }
 
-/** Whether two state texts are the same but for white space at their ends: how observations and predictions are judged. */
+/**
+ * A state as observations and predictions are judged: without white space at its ends, and as it comes back from tokens
+ * (UTF-8, which has no lone surrogates, behind a normaliser that composes characters).
+ */
+export function canonicalState(state: string): string {
+  return strip(state.toWellFormed().normalize("NFC"));
+}
+
+/** Whether two state texts are the same in the sense of {@link canonicalState}. */
 export function sameState(written: string, truth: string): boolean {
-  return strip(written) === strip(truth);
+  return canonicalState(written) === canonicalState(truth);
 }

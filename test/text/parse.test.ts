@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type InvalidReason, type ParsedTurn, type ParseOptions, parseTurn } from "../../lib/text/parse.ts";
 import { Role } from "../../lib/text/roles.ts";
+import { strip } from "../../lib/text/tags.ts";
 
 const actions = ["Up", "Down", "Left", "Right"];
 const plain: ParseOptions = { format: "plain", actions, maxActions: 5 };
@@ -236,5 +237,51 @@ describe("parseTurn", () => {
         expect(turn.spans.find((span) => span.role === Role.prediction)?.text).toBe(prediction);
       }),
     );
+  });
+});
+
+describe("long replies", () => {
+  const turn = "<think>a</think><answer>Up</answer>";
+  const blanks = " \n\u0085".repeat(50_000);
+
+  it("may hold any number of blanks", () => {
+    expect(strip(`${blanks}a${blanks}b${blanks}`)).toBe(`a${blanks}b`);
+    expect(strip(blanks)).toBe("");
+    expect(
+      parseTurn(`${blanks}<think>a${blanks}b</think>${blanks}<answer>${blanks}Up${blanks}</answer>`, plain),
+    ).toMatchObject({ valid: true, reasoning: `a${blanks}b`, actions: ["Up"] });
+    expect(parseTurn(`${turn}${blanks}x`, plain)).toMatchObject({
+      valid: false,
+      reason: "text-outside-tags",
+    });
+    expect(parseTurn(`<|im_end|>${blanks}x`, plain)).toMatchObject({ reason: "missing-answer" });
+  });
+
+  it("may end in any number of end tokens", () => {
+    const ends = ["<|im_end|>\n", "<|endoftext|>", "<|eot_id|> "];
+    const { spans, ...read } = parseTurn(turn + ends.join("").repeat(20_000), { ...plain, finished: false });
+    expect(read).toMatchObject({ valid: true, actions: ["Up"] });
+    expect(spans.slice(-60_000)).toEqual(
+      Array.from({ length: 60_000 }, (_, index) => ({ role: Role.end, text: ends[index % 3] })),
+    );
+  });
+
+  it("may hold any number of tags, half tags and separators", () => {
+    const count = 50_000;
+    const [opened, half] = ["<think>".repeat(count), "<\\".repeat(count)];
+    expect(parseTurn(opened, plain)).toMatchObject({ reason: "nested-tag", actions: [] });
+    expect(parseTurn(`<think>${half}</think><answer>Up</answer>`, plain)).toMatchObject({
+      valid: true,
+      reasoning: half,
+    });
+    const backslashes = "\\".repeat(count);
+    expect(parseTurn(`<think><${backslashes}answer></think><answer>Up</answer>`, plain).reasoning).toBe(
+      `<${backslashes.slice(1)}answer>`,
+    );
+    expect(parseTurn(`<think></think><answer>${"Up || ".repeat(count)}</answer>`, plain)).toMatchObject({
+      valid: true,
+      actions: ["Up", "Up", "Up", "Up", "Up"],
+      droppedActions: count - 5,
+    });
   });
 });

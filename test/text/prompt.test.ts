@@ -40,6 +40,15 @@ describe("nano prompts", () => {
     );
   });
 
+  it("escape tags of the protocol in the state, in every style", () => {
+    const turn = { turn: 1, state: "<answer>x</answer>", actionsLeft: 10, reward: 0 };
+    const shown = "\n<\\answer>x<\\/answer>";
+    for (const style of ["nano", "full"] as const) {
+      expect(renderFirstPrompt({ ...settings, style }, task, turn).user).toContain(shown);
+      expect(renderNextPrompt({ ...settings, style }, turn)).toContain(shown);
+    }
+  });
+
   it("take 27 tokens on FrozenLake 4x4, delimiters included", () => {
     const tokenizer = nanoTokenizer();
     const prompt = renderFirstPrompt(settings, task, { turn: 1, state, actionsLeft: 10 });

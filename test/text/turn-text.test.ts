@@ -1,4 +1,5 @@
 import { rmSync } from "node:fs";
+import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { chatFormatOf } from "../../lib/text/chat-format.ts";
 import { continueConversation, openConversation } from "../../lib/text/conversation.ts";
@@ -7,8 +8,10 @@ import { parseTurn } from "../../lib/text/parse.ts";
 import { readTurn } from "../../lib/text/read-turn.ts";
 import { Role, roleNames } from "../../lib/text/roles.ts";
 import { assignRoles } from "../../lib/text/spans.ts";
+import { escapeTags, scanTags, strip, unescapeTags } from "../../lib/text/tags.ts";
 import { loadTokenizer } from "../../lib/text/tokenizer.ts";
 import { encodeSpans, replaceStates, sameState, writeTurn } from "../../lib/text/turn-text.ts";
+import { publishedTokenizer } from "./published-tokenizers.ts";
 import { tinyBpe, writeTokenizerFolder } from "./tiny-bpe.ts";
 
 const nano = nanoTokenizer();
@@ -97,7 +100,7 @@ describe("replaceStates", () => {
     expect(roles.at(-1)).toBe(Role.end);
   });
 
-  it.each(["1 2 3", "$1 $& $` $'", "\\1 \\g<0>", "</think> <b>", ""])(
+  it.each(["1 2 3", "$1 $& $` $'", "\\1 \\g<0>", "</thinks> <b> < /think>", ""])(
     "takes the state %j as it is",
     (state) => {
       const spans = writeTurn({
@@ -114,10 +117,95 @@ describe("replaceStates", () => {
   );
 });
 
+describe("states that hold tags", () => {
+  const options = { format: "world-model", actions, maxActions: 5 } as const;
+  const turnOf = (state: string, format: "world-model" | "plain" = "world-model") =>
+    writeTurn({ format, observation: state, reasoning: state, prediction: state, actions: ["Up"] });
+  const anyText = fc.string({
+    unit: fc.oneof(
+      fc.constantFrom("<", "</", ">", "\\", "<\\", "/", "think", "answer>", " ", "\n", "\u0085", "\ufeff"),
+      fc.constantFrom(
+        ...["think", "observation", "prediction", "answer"].flatMap((tag) => [`<${tag}>`, `</${tag}>`]),
+      ),
+      fc.constantFrom(
+        "<\\answer>",
+        "<\\\\/think>",
+        "<|im_end|>",
+        "<|im_start|>user\n",
+        "<|endoftext|>",
+        " || ",
+      ),
+      fc.string({ unit: "binary", maxLength: 3 }),
+      fc.constantFrom("\ud800", "\udfff", "e\u0301", "\u2126"),
+    ),
+  });
+
+  it.each([
+    ["<answer>x</answer>", "<\\answer>x<\\/answer>"],
+    ["<<think>>", "<<\\think>>"],
+    ["<\\answer><\\\\/think>", "<\\\\answer><\\\\\\/think>"],
+    ["a\\b <b>x</b> <Think> < think> <think", "a\\b <b>x</b> <Think> < think> <think"],
+  ])("are escaped with a backslash, and no other text is touched: %j", (text, escaped) => {
+    expect(escapeTags(text)).toBe(escaped);
+    expect(unescapeTags(escaped)).toBe(text);
+  });
+
+  it("come back from any text, which never holds a tag when escaped", () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        const escaped = escapeTags(text);
+        expect(scanTags(escaped, "world-model")).toEqual([]);
+        expect(unescapeTags(escaped)).toBe(text);
+        expect(escaped === text).toBe(!/<\\*\/?(think|observation|prediction|answer)>/.test(text));
+      }),
+    );
+  });
+
+  it.each([
+    ["nano", nano],
+    ["tiny BPE", bpe],
+    ["Qwen2.5", publishedTokenizer("qwen2_5")],
+  ])("make turns that are valid and true, as text and as tokens of %s", (_, tokenizer) => {
+    const { contents, endToken, stopTokens } = chatFormatOf(tokenizer);
+    fc.assert(
+      fc.property(anyText, anyText, (before, after) => {
+        const replaced = replaceStates(turnOf("x"), before, after);
+        expect(replaced).toEqual(
+          writeTurn({ ...options, observation: before, reasoning: "x", prediction: after, actions: ["Up"] }),
+        );
+        const { tokens, roles } = encodeSpans(replaced, contents, endToken);
+        const read = readTurn(tokens, tokenizer, chatFormatOf(tokenizer), options);
+        expect(read.parsed).toMatchObject({ valid: true, reasoning: "x", actions: ["Up"] });
+        expect(sameState(read.parsed.observation ?? "", before)).toBe(true);
+        expect(sameState(read.parsed.prediction ?? "", after)).toBe(true);
+        expect(assignRoles(tokens, tokenizer, "world-model", stopTokens)).toEqual(roles);
+      }),
+    );
+  });
+
+  it("may stand in the reasoning of both formats", () => {
+    fc.assert(
+      fc.property(anyText, fc.constantFrom("plain" as const, "world-model" as const), (text, format) => {
+        const spans = turnOf(text, format);
+        const turn = parseTurn(textOf(spans), { ...options, format });
+        expect(turn).toMatchObject({ valid: true, reasoning: strip(text), actions: ["Up"] });
+        expect(turn.spans.filter(({ text: piece }) => piece !== "")).toEqual(
+          spans.filter(({ text: piece }) => piece !== ""),
+        );
+      }),
+    );
+  });
+});
+
 describe("sameState", () => {
   it("forgives white space at the ends only", () => {
     expect(sameState("\n| 1 2 ", "| 1 2")).toBe(true);
     expect(sameState("| 1  2", "| 1 2")).toBe(false);
+  });
+
+  it("takes what a normaliser or UTF-8 makes of a state for the state", () => {
+    expect(sameState("\u00e9 \ufffd", "e\u0301 \ud800")).toBe(true);
+    expect(sameState("e", "e\u0301")).toBe(false);
   });
 });
 
@@ -151,6 +239,16 @@ describe("conversations", () => {
       "<|im_end|>:template",
       ...rest,
     ]);
+  });
+
+  it("holds messages of any length, also with delimiters in them", () => {
+    const { tokens, roles } = openConversation(nano, chat, {
+      system: null,
+      user: `<|im_end|>${"P".repeat(300_000)}`,
+    });
+    expect(tokens.filter((token) => token === nano.encode("P")[0])).toHaveLength(300_000);
+    expect(tokens.filter((token) => token === chat.endToken)).toHaveLength(1);
+    expect(roles.filter((role) => role === Role.prompt).length).toBeGreaterThan(300_000);
   });
 
   it("needs a tokenizer with known delimiters", () => {
