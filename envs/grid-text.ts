@@ -106,7 +106,9 @@ export function wholeGrid({ rows, columns }: { rows: number; columns: number }):
 
 /** The lines of a level text; line ends of any system, and empty lines at the end, make no difference. */
 export function levelLines(text: string): string[] {
-  return text.replace(/\r\n?/g, "\n").replace(/\n+$/, "").split("\n");
+  const lines = text.replace(/\r\n?/g, "\n").split("\n");
+  while (lines.length > 1 && lines[lines.length - 1] === "") lines.pop();
+  return lines;
 }
 
 /**

@@ -113,5 +113,7 @@ function cellPlaces(cells: readonly string[]): number[] {
 }
 
 function range(values: readonly number[]): [number, number] {
-  return values.length === 0 ? [0, 0] : [Math.min(...values), Math.max(...values)];
+  if (values.length === 0) return [0, 0];
+  const least = values.reduce((a, b) => Math.min(a, b));
+  return [least, values.reduce((a, b) => Math.max(a, b))];
 }

@@ -40,8 +40,11 @@ export class ContentEncoder {
     }
     const tokens: number[] = [];
     let content = "";
+    const append = (ids: Int32Array): void => {
+      for (const id of ids) tokens.push(id);
+    };
     const flush = (): void => {
-      tokens.push(...this.encode(content));
+      append(this.encode(content));
       content = "";
     };
     for (const { text, isDelimiter } of parts) {
@@ -52,7 +55,7 @@ export class ContentEncoder {
           continue;
         }
         flush();
-        tokens.push(...this.#tokenizer.encode(piece));
+        append(this.#tokenizer.encode(piece));
       }
     }
     flush();

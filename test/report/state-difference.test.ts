@@ -40,6 +40,24 @@ test("a state that lacks lines stands beside empty ones", () => {
   expect(truth[1]).toEqual([{ text: "P_", same: false }]);
 });
 
+test("states of any size are compared, past a bound place by place", () => {
+  const words = (count: number, first: string) =>
+    `(${first}${Array.from({ length: count }, (_, index) => ` w${index}`).join("")} end`;
+  const near = compareStates(words(50_000, "a"), words(50_000, "b c"));
+  expect(near.equal).toBe(false);
+  expect(near.truth[0][1]).toEqual({ text: "b c", same: false });
+  expect(kept(near.written[0], true)).toBe(words(50_000, "a").replace("(a", "("));
+
+  const far = compareStates(`(${"a b ".repeat(50_000)}`, `(${"b a ".repeat(50_000)}c`);
+  expect(far.written[0].filter(({ same }) => !same)).toHaveLength(100_000);
+  expect(kept(far.written[0], true)).toBe(kept(far.truth[0], true));
+
+  const line = (first: string) => `(${first}${" x y".repeat(400)} ${first}`;
+  const lines = compareStates(`${line("a")}\n`.repeat(300), `${line("b")} c\n`.repeat(300));
+  expect(lines.written).toHaveLength(300);
+  for (const index of [0, 299]) expect(kept(lines.written[index], true)).toBe(kept(lines.truth[index], true));
+});
+
 test("white space around states does not count", () => {
   expect(compareStates("\n _P \n", "_P").equal).toBe(true);
 });

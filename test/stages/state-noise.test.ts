@@ -14,6 +14,19 @@ describe("StateNoise", () => {
     expect(noise.describe(state, "grid", new SeededGenerator(1), options)).toBe(grid);
   });
 
+  it("learns from any number of coordinates", () => {
+    const large = { grid, structured: `${grid}\n${"(3,1) (7,9) ".repeat(100_000)}` };
+    const drawn = new StateNoise([large]).randomCoordinates("(0,0)".repeat(500), new SeededGenerator(1), 1);
+    const places = new Set(drawn.match(/\d+,\d+/g));
+    expect(places.size).toBe(5 * 9);
+    expect([places.has("3,1"), places.has("7,9"), places.has("2,1"), places.has("8,1")]).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+
   it("moves the player to a random cell, and its coordinates with it", () => {
     const places = new Set<string>();
     for (let seed = 0; seed < 200; seed++) {
