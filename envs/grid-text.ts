@@ -91,22 +91,30 @@ export function badLevel(
   return new SpaError("BAD_LEVEL", `${environment} level, ${where}: ${problem}`, { hint });
 }
 
+/** A grid, and where its first cell stands in the text that it was read from. */
+export interface ReadGrid extends GridCells {
+  origin: TextPlace;
+}
+
+/** Where a grid begins that is the whole text. */
+const TEXT_BEGIN: TextPlace = { line: 1, column: 1 };
+
 /** The place of a cell index in the text of a grid with one character per cell. */
-export function placeOf(index: number, columns: number): TextPlace {
-  return { line: Math.floor(index / columns) + 1, column: (index % columns) + 1 };
+export function placeOf(index: number, { columns, origin }: Pick<ReadGrid, "columns" | "origin">): TextPlace {
+  return { line: origin.line + Math.floor(index / columns), column: origin.column + (index % columns) };
 }
 
 /** From the first to the last cell of a grid with one character per cell, for what is wrong with it as a whole. */
-export function wholeGrid({ rows, columns }: { rows: number; columns: number }): [TextPlace, TextPlace] {
-  return [
-    { line: 1, column: 1 },
-    { line: rows, column: columns },
-  ];
+export function wholeGrid(grid: Pick<ReadGrid, "rows" | "columns" | "origin">): [TextPlace, TextPlace] {
+  return [grid.origin, placeOf(grid.rows * grid.columns - 1, grid)];
 }
 
-/** The lines of a level text; line ends of any system, and empty lines at the end, make no difference. */
+/** The lines of a level text; line ends of any system, a byte order mark, and empty lines at the end make no difference. */
 export function levelLines(text: string): string[] {
-  const lines = text.replace(/\r\n?/g, "\n").split("\n");
+  const lines = text
+    .replace(/^\ufeff/, "")
+    .replace(/\r\n?/g, "\n")
+    .split("\n");
   while (lines.length > 1 && lines[lines.length - 1] === "") lines.pop();
   return lines;
 }
@@ -114,25 +122,26 @@ export function levelLines(text: string): string[] {
 /**
  * Reads a level with one character per cell.
  *
+ * @param origin where the text begins in a longer one, for errors
  * @throws SpaError BAD_LEVEL, with line and column, when the text is empty, ragged, too large or has unknown symbols
  */
-export function readGrid(environment: string, text: string, vocabulary: Vocabulary): GridCells {
+export function readGrid(
+  environment: string,
+  text: string,
+  vocabulary: Vocabulary,
+  origin = TEXT_BEGIN,
+): ReadGrid {
   const lines = levelLines(text).map((line) => [...line]);
   const rows = lines.length;
   const columns = lines[0].length;
   if (columns === 0) {
-    throw badLevel(
-      environment,
-      { line: 1, column: 1 },
-      "the line is empty",
-      "give one line of symbols per row",
-    );
+    throw badLevel(environment, origin, "the line is empty", "give one line of symbols per row");
   }
   if (rows > MAX_SIDE || columns > MAX_SIDE) {
     const problem = `${rows} rows of ${columns} cells are too many`;
     throw badLevel(
       environment,
-      wholeGrid({ rows, columns }),
+      wholeGrid({ rows, columns, origin }),
       problem,
       `a level has at most ${MAX_SIDE} of each`,
     );
@@ -153,10 +162,11 @@ export function readGrid(environment: string, text: string, vocabulary: Vocabula
       cells[row * columns + column] = code;
     }
   }
-  return { rows, columns, cells };
+  return { rows, columns, cells, origin };
 }
 
-function symbolsHint(vocabulary: Vocabulary): string {
+/** The symbols that a level is written in, for hints. */
+export function symbolsHint(vocabulary: Vocabulary): string {
   return `the symbols are ${vocabulary.shown.join(" ")}`;
 }
 

@@ -133,7 +133,7 @@ export class CountdownEnvironment implements Environment {
 function readLevel(level: string): Omit<Episode, "answer"> {
   const lines = levelLines(level);
   const form = `write 2 to ${MAX_NUMBERS} numbers and the target, for example "2 3 4 = 20"`;
-  const match = /^\s*([1-9]\d{0,5}(?:\s+[1-9]\d{0,5})+)\s*=\s*([1-9]\d{0,8})\s*$/.exec(lines[0]);
+  const match = /^\s*([1-9]\d{0,5}(?:\s+[1-9]\d{0,5})+)\s*=\s*([1-9]\d{0,15})\s*$/.exec(lines[0]);
   const numbers = match?.[1].split(/\s+/).map(Number) ?? [];
   if (match === null || numbers.length > MAX_NUMBERS) {
     throw badLevel(NAME, { line: 1, column: 1 }, `${JSON.stringify(lines[0])} is no puzzle`, form);
@@ -142,6 +142,15 @@ function readLevel(level: string): Omit<Episode, "answer"> {
     throw badLevel(NAME, { line: 2, column: 1 }, "a second line", form);
   }
   const target = Number(match[2]);
+  if (!Number.isSafeInteger(target)) {
+    const place = { line: 1, column: lines[0].indexOf(match[2]) + 1 };
+    throw badLevel(
+      NAME,
+      place,
+      `the target ${match[2]} is too large`,
+      `the largest is ${Number.MAX_SAFE_INTEGER}`,
+    );
+  }
   const fractions = numbers.map((number) => ({ top: number, bottom: 1 }));
   if (!isReachable(fractions, target)) {
     const place = { line: 1, column: lines[0].indexOf("=") + 1 };

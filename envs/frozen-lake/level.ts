@@ -1,4 +1,4 @@
-import { badLevel, placeOf, readGrid, type Vocabulary, wholeGrid } from "../grid-text.ts";
+import { badLevel, placeOf, type ReadGrid, readGrid, type Vocabulary, wholeGrid } from "../grid-text.ts";
 import { FROZEN, type FrozenLakeMap, GOAL, HOLE, PLAYER, PLAYER_IN_HOLE, PLAYER_ON_GOAL } from "./map.ts";
 
 const NAME = "frozen-lake";
@@ -9,13 +9,13 @@ const NAME = "frozen-lake";
  *
  * @throws SpaError BAD_LEVEL, with line and column
  */
-export function readFrozenLakeLevel(text: string, vocabulary: Vocabulary): FrozenLakeMap {
+export function readFrozenLakeLevel(text: string, vocabulary: Vocabulary): FrozenLakeMap & ReadGrid {
   const grid = readGrid(NAME, text, vocabulary);
-  const { columns, cells } = grid;
+  const { cells } = grid;
   let start = -1;
   let goal = -1;
   for (const [index, cell] of cells.entries()) {
-    const place = placeOf(index, columns);
+    const place = placeOf(index, grid);
     const symbol = vocabulary.shown[cell];
     if (cell === PLAYER_IN_HOLE || cell === PLAYER_ON_GOAL) {
       const where = cell === PLAYER_ON_GOAL ? "on the goal" : "in a hole";
@@ -49,8 +49,8 @@ export function readFrozenLakeLevel(text: string, vocabulary: Vocabulary): Froze
 }
 
 /** The BAD_LEVEL error for a map whose goal cannot be reached. */
-export function unreachableGoal(map: FrozenLakeMap, vocabulary: Vocabulary): Error {
+export function unreachableGoal(map: FrozenLakeMap & ReadGrid, vocabulary: Vocabulary): Error {
   const problem = `the player has no way to the goal (${vocabulary.shown[GOAL]})`;
   const hint = `open a path: replace a hole (${vocabulary.shown[HOLE]}) by a frozen cell (${vocabulary.shown[FROZEN]})`;
-  return badLevel(NAME, placeOf(map.start, map.columns), problem, hint);
+  return badLevel(NAME, placeOf(map.start, map), problem, hint);
 }

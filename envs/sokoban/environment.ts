@@ -19,7 +19,7 @@ import {
   WALL,
 } from "./board.ts";
 import { generateRoom } from "./generate.ts";
-import { readSokobanLevel, unsolvedLevel } from "./level.ts";
+import { readSokobanLevel, unsolvableLevel } from "./level.ts";
 import { describeSokoban, SokobanText } from "./render.ts";
 import { DEFAULT_SEARCH_STATES, solveBoard } from "./solver.ts";
 
@@ -42,7 +42,7 @@ const optionsSchema = z.strictObject({
   maxSteps: z.int().min(1).default(100),
   /** Moves that the search for a starting position goes back from the solved room; deeper is harder and slower. */
   searchDepth: z.int().min(2).max(1000).default(300),
-  /** States that the solver may look at before it gives up; 0 accepts levels given as text unchecked. */
+  /** States that the solver may look at before it gives up; 0 accepts levels given as text unsolvable, too. */
   searchStates: z.int().min(0).default(DEFAULT_SEARCH_STATES),
   /** Symbols to print and read in place of the standard ones, e.g. `{ "#": "W" }`. */
   symbols: z.record(z.string(), z.string()).default({}),
@@ -98,8 +98,8 @@ export class SokobanEnvironment implements Environment {
   }
 
   /**
-   * @throws SpaError BAD_LEVEL for a level that is malformed, unsolvable, or too large for the solver to tell;
-   *   BAD_ARGUMENT for a bad seed
+   * @throws SpaError BAD_LEVEL for a level that is malformed, or that the solver finds unsolvable (not if it gives up);
+   *   BAD_ARGUMENT for a bad seed, or one that no room comes of
    */
   reset(options: ResetOptions): string {
     const { seed, level } = checkReset(NAME, options, LARGEST_SEED);
@@ -110,12 +110,10 @@ export class SokobanEnvironment implements Environment {
   }
 
   private levelBoard(level: string): SokobanBoard {
-    const board = readSokobanLevel(level, this.vocabulary);
-    if (this.options.searchStates > 0) {
-      const solution = solveBoard(board, this.options.searchStates);
-      if (solution.status !== "solved") {
-        throw unsolvedLevel(board, solution.status === "gave-up" ? solution.states : null);
-      }
+    const { board, player } = readSokobanLevel(level, this.vocabulary);
+    const { searchStates } = this.options;
+    if (searchStates > 0 && solveBoard(board, searchStates).status === "unsolvable") {
+      throw unsolvableLevel(player);
     }
     return board;
   }
@@ -204,5 +202,6 @@ export function solveSokoban(
   level: string,
   { symbols, searchStates }: Pick<SokobanOptions, "symbols" | "searchStates"> = {},
 ): Solution {
-  return solveBoard(readSokobanLevel(level, createVocabulary(NAME, SOKOBAN_SYMBOLS, symbols)), searchStates);
+  const { board } = readSokobanLevel(level, createVocabulary(NAME, SOKOBAN_SYMBOLS, symbols));
+  return solveBoard(board, searchStates);
 }

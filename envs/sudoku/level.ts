@@ -2,7 +2,8 @@ import { badLevel, levelLines, type TextPlace } from "../grid-text.ts";
 import { completions, type Digits, emptyCells, isSize, SHAPES, type Shape } from "./board.ts";
 
 const NAME = "sudoku";
-const FORM = "write one line a row, digits separated by spaces and a dot for an empty cell";
+const FORM =
+  "write one line a row, or all 16 or 81 cells in one line: digits, with a dot, 0 or _ for an empty cell";
 
 interface PlacedDigit {
   digit: number;
@@ -10,7 +11,10 @@ interface PlacedDigit {
   place: TextPlace;
 }
 
-/** The cells row by row. A text of one line may separate its rows by bars, as upstream prints it. */
+/**
+ * The cells row by row. A text of one line may separate its rows by bars, as upstream prints it, or hold the whole grid, as
+ * collections of puzzles do.
+ */
 function readRows(text: string): PlacedDigit[][] {
   const lines = levelLines(text);
   const rows: PlacedDigit[][] = [];
@@ -29,7 +33,15 @@ function readRows(text: string): PlacedDigit[][] {
       }
     }
   }
-  return rows.filter((row) => row.length > 0);
+  const filled = rows.filter((row) => row.length > 0);
+  return filled.length === 1 ? cutIntoRows(filled[0]) : filled;
+}
+
+/** A whole grid's cells row by row; cells that are none stay together. */
+function cutIntoRows(cells: PlacedDigit[]): PlacedDigit[][] {
+  const size = Math.sqrt(cells.length);
+  if (!isSize(size)) return [cells];
+  return Array.from({ length: size }, (_, row) => cells.slice(row * size, (row + 1) * size));
 }
 
 /** A puzzle and where its cells stand in the text. */
@@ -48,7 +60,8 @@ function readPuzzle(text: string): ReadPuzzle {
       { line: 1, column: 1 },
       { line: lastLine, column: 1 },
     ] as const;
-    throw badLevel(NAME, everything, `${size} rows of cells`, `a grid has 4 or 9 rows; ${FORM}`);
+    const problem = size === 1 ? `${rows[0].length} cells in one row` : `${size} rows of cells`;
+    throw badLevel(NAME, everything, problem, `a grid has 4 or 9 rows; ${FORM}`);
   }
   for (const row of rows) {
     if (row.length !== size) {
@@ -79,9 +92,9 @@ function conflict({ peers }: Shape, digits: Digits): [number, number] | null {
 }
 
 /**
- * Reads a puzzle from text: what `render("grid")` prints, or one line with a bar before each row.
+ * Reads a puzzle from text: what `render("grid")` prints, or one line, with a bar before each row or without.
  *
- * A puzzle with several solutions is accepted: any of them counts.
+ * A puzzle with several solutions is accepted: any of them counts. So is one whose search gave up.
  *
  * @throws SpaError BAD_LEVEL, with line and column, for a malformed, full, contradictory or unsolvable grid
  */
@@ -102,12 +115,10 @@ export function readSudokuLevel(text: string): { shape: Shape; digits: Digits } 
       "leave a cell to fill in",
     );
   }
-  const found = completions(shape, digits, 1);
-  if (found.count === 0) {
-    const problem = found.gaveUp
-      ? "no solution found: the search gave up, so there may or may not be one"
-      : "the grid has no solution";
-    throw badLevel(NAME, [places[firstEmpty], places[places.length - 1]], problem, "change or remove digits");
+  const { count, gaveUp } = completions(shape, digits, 1);
+  if (count === 0 && !gaveUp) {
+    const place = [places[firstEmpty], places[places.length - 1]] as const;
+    throw badLevel(NAME, place, "the grid has no solution", "change or remove digits");
   }
   return { shape, digits };
 }

@@ -133,6 +133,13 @@ describe("countdown", () => {
     expect(caught(() => copy.step(answer)).code).toBe("EPISODE_OVER");
   });
 
+  it("takes targets as large as numbers are exact", () => {
+    const level = "1000 999 998 997 996 = 990034950024000";
+    const environment = new CountdownEnvironment();
+    expect(environment.reset({ level })).toBe(level);
+    expect(environment.step("1000 * 999 * 998 * 997 * 996").info.success).toBe(true);
+  });
+
   it.each([
     ["2 3 4", "line 1, column 1"],
     ["2 = 2", "line 1, column 1"],
@@ -140,6 +147,8 @@ describe("countdown", () => {
     ["1 2 3 4 5 6 = 7", "line 1, column 1"],
     ["2 3 = 6\n1", "line 2, column 1"],
     ["2 3 4 = 21", "line 1, column 7"],
+    ["1000 1000 = 9007199254740992", "line 1, column 13"],
+    ["1000 1000 = 90071992547409920", "line 1, column 1"],
   ])("refuses the level %j", (level, place) => {
     const error = caught(() => new CountdownEnvironment().reset({ level }));
     expect(error).toMatchObject({ code: "BAD_LEVEL" });

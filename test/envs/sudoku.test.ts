@@ -238,6 +238,38 @@ describe("levels given as text", () => {
     expect(environment.render("grid")).toBe(grid);
   });
 
+  it.each([
+    ["1..4.4..2..3.3.1", "1 . . 4\n. 4 . .\n2 . . 3\n. 3 . 1"],
+    ["1004040020030301\n", "1 . . 4\n. 4 . .\n2 . . 3\n. 3 . 1"],
+    [" 1 _ _ 4 _ 4 _ _ 2 _ _ 3 _ 3 _ 1 ", "1 . . 4\n. 4 . .\n2 . . 3\n. 3 . 1"],
+    ["1..4|.4..|2..3|.3.1", "1 . . 4\n. 4 . .\n2 . . 3\n. 3 . 1"],
+    [
+      // Wikipedia's example of a puzzle.
+      "530070000600195000098000060800060003400803001700020006060000280000419005000080079",
+      "5 3 . . 7 . . . .\n6 . . 1 9 5 . . .\n. 9 8 . . . . 6 .\n8 . . . 6 . . . 3\n4 . . 8 . 3 . . 1\n" +
+        "7 . . . 2 . . . 6\n. 6 . . . . 2 8 .\n. . . 4 1 9 . . 5\n. . . . 8 . . 7 9",
+    ],
+  ])("are read from one line: %j", (level, grid) => {
+    expect(new SudokuEnvironment().reset({ level })).toBe(grid);
+  });
+
+  it.each([
+    ["1..4.4..2..3.3.", "line 1, column 1: 15 cells in one row"],
+    ["1..4.5..2..3.3.1", 'line 1, column 6: unknown symbol "5"'],
+    ["1..4.4..2..3.3.x", 'line 1, column 16: unknown symbol "x"'],
+    ["1..41...2..3.3.1", "line 1, column 5: a second 1"],
+  ])("are refused where a line is none: %j", (level, message) => {
+    expect(caught(() => new SudokuEnvironment().reset({ level })).message).toContain(message);
+  });
+
+  it("are accepted where the search for a solution gives up", () => {
+    // Peter Norvig's impossible puzzle, which takes programs like this minutes.
+    const level = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4.........";
+    const environment = new SudokuEnvironment();
+    expect(environment.reset({ level })).toMatch(/^\. \. \. \. \. 5 \. 8 \.\n/);
+    expect(environment.shortestSolution()).toBeNull();
+  });
+
   it("come back from render", () => {
     fc.assert(
       fc.property(
