@@ -43,6 +43,7 @@ export interface Environment {
   readonly actions: readonly string[];
   /** The task in words: goal, meaning of the symbols, form of an action. For prompts. */
   instructions(): string;
+  /** Begins an episode. A seed that no level comes of: throw SpaError BAD_ARGUMENT, and level streams go on with the next. */
   reset(options: ResetOptions): string | Promise<string>;
   /** Never fails on odd action text (`valid` is false then); fails when the episode is over or was never started. */
   step(action: string): StepResult | Promise<StepResult>;

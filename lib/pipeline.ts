@@ -17,6 +17,7 @@ import { modelForEstimates } from "./stages/model-shape.ts";
 import { configuredExamples, type PlannedStage, planStages } from "./stages/plan.ts";
 import { prepareModel } from "./stages/prepare-model.ts";
 import { readSftRows } from "./stages/sft-files.ts";
+import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
@@ -59,11 +60,11 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
 
 /**
  * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows
- * fit, that the engine starts on the device asked for, that a pretrained model is there whole, fetched if need be, and that
- * the run fits its memory.
+ * fit, that the environment has the levels that the stages will draw, that the engine starts on the device asked for, that a
+ * pretrained model is there whole, fetched if need be, and that the run fits its memory.
  *
- * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER,
- * HUB_NOT_FOUND, OUT_OF_MEMORY, …
+ * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CONFIG (levels), BAD_CHECKPOINT, UNSUPPORTED,
+ * BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
 export async function createRun(
   config: Config,
@@ -74,6 +75,7 @@ export async function createRun(
   await heedSignal(signal);
   if (data !== null) await readSftRows(data);
   await heedSignal(signal);
+  await checkConfiguredLevels(config, options);
   await (await openEngine(config)).dispose();
   const prepared = await prepareModel(config, options);
   await heedSignal(signal);
@@ -145,8 +147,17 @@ async function workIn<T>(
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
   const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
   const context = await createStageContext(parts);
+  const ahead = planStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
+  await checkLevels(config, ahead, createEnvironment(), { excluded: context.split.held, signal });
+  for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
   await heedSignal(signal);
   return await work(context);
+}
+
+/** What is known of a run's levels without drawing all of them. */
+async function checkConfiguredLevels(config: Config, options: RunOptions): Promise<void> {
+  const create = options.createEnvironment ?? (await environmentFactory(config));
+  await checkLevels(config, planStages(config), create(), { signal: options.signal });
 }
 
 function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {
@@ -161,8 +172,13 @@ function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }):
 
 type EngineSettings = Pick<Config["engine"], "device" | "threads" | "memory">;
 
-/** What a run would take, for `--dry-run`. Needs no engine. */
+/**
+ * What a run would take, for `--dry-run`. Needs no engine.
+ *
+ * @throws SpaError BAD_CONFIG where the environment lacks levels, …
+ */
 export async function estimate(config: Config): Promise<RunEstimate> {
+  await checkConfiguredLevels(config, {});
   return estimateRun(config, await modelForEstimates(config), await environmentFactory(config));
 }
 

@@ -16,10 +16,19 @@ export interface LevelConditions {
   excluded?: ReadonlySet<string>;
   /** Longest shortest solution; null: any. */
   maxDistance?: number | null;
+  /** The setting that the first seed comes from, for errors: `levels.testSeed`. */
+  source?: string;
 }
 
-/** Seeds looked at without finding a level before a draw gives up. */
-const MAX_REFUSED = 20_000;
+/** Why a seed was passed over: its content is excluded, its distance too long or unknown, or no level comes of it. */
+type Refusal = "excluded" | "distant" | "missing";
+
+/**
+ * Seeds in a row that may be refused before the first level is found: levels are quick to compare, slow to solve, and slower to
+ * seek in vain. Where there was one there may be more: then it may take {@link PATIENCE} times as many.
+ */
+const MOST_REFUSED: Readonly<Record<Refusal, number>> = { excluded: 20_000, distant: 1_000, missing: 60 };
+const PATIENCE = 10;
 
 /** The level that `seed` stands for. */
 export async function drawLevel(environment: Environment, seed: number): Promise<Level> {
@@ -27,12 +36,18 @@ export async function drawLevel(environment: Environment, seed: number): Promise
   return { seed, grid: environment.render("grid"), distance: environment.shortestSolution?.() ?? null };
 }
 
-/** Draws levels from consecutive seeds and skips those that the conditions refuse. Its counter is all its state. */
+/**
+ * Draws levels from consecutive seeds. It passes over those that the conditions refuse, and those that no level comes of (`reset`
+ * throws BAD_ARGUMENT). Its counter is all its state.
+ */
 export class LevelStream {
   /** The next seed to look at. */
   nextSeed: number;
   readonly #environment: Environment;
   readonly #conditions: LevelConditions;
+  #patience = 1;
+  /** What `reset` said of the last seed that no level came of. */
+  #missing: SpaError | undefined;
 
   /** @param environment an object of the stream's own: it is reset for each level */
   constructor(environment: Environment, firstSeed: number, conditions: LevelConditions = {}) {
@@ -41,31 +56,83 @@ export class LevelStream {
     this.#conditions = conditions;
   }
 
-  /** The next `count` levels. @throws SpaError BAD_CONFIG when no further level meets the conditions; ABORTED */
+  /**
+   * The next `count` levels.
+   *
+   * @throws SpaError BAD_CONFIG, by setting, when no further level meets the conditions or the seeds are at their end; ABORTED
+   */
   async take(count: number, signal?: AbortSignal): Promise<Level[]> {
+    this.#checkDistances();
     const levels: Level[] = [];
-    let refused = 0;
+    let refused = { excluded: 0, distant: 0, missing: 0 };
     while (levels.length < count) {
       await heedSignal(signal);
-      const level = await drawLevel(this.#environment, this.nextSeed++);
-      if (this.#allows(level)) {
-        levels.push(level);
-        refused = 0;
-      } else if (++refused === MAX_REFUSED) {
-        throw new SpaError(
-          "BAD_CONFIG",
-          `none of ${MAX_REFUSED} seeds up to ${this.nextSeed - 1} gives a level of ${this.#environment.name} that is not a test or tuning level`,
-          { hint: "make the environment larger, take fewer test levels, or set levels.disjoint=false" },
-        );
+      const drawn = await this.#draw();
+      if (typeof drawn === "object") {
+        levels.push(drawn);
+        this.#patience = PATIENCE;
+        refused = { excluded: 0, distant: 0, missing: 0 };
+      } else if (++refused[drawn] === this.#patience * MOST_REFUSED[drawn]) {
+        throw this.#exhausted(refused, drawn);
       }
     }
     return levels;
   }
 
-  #allows(level: Level): boolean {
+  /** The level of the next seed, or why it is passed over. */
+  async #draw(): Promise<Level | Refusal> {
+    if (!Number.isSafeInteger(this.nextSeed)) throw this.#seedsEnd();
     const { excluded, maxDistance } = this.#conditions;
-    if (excluded?.has(level.grid)) return false;
-    return maxDistance == null || (level.distance !== null && level.distance <= maxDistance);
+    let level: Level;
+    try {
+      level = await drawLevel(this.#environment, this.nextSeed++);
+    } catch (error) {
+      if (!(error instanceof SpaError && error.code === "BAD_ARGUMENT")) throw error;
+      this.#missing = error;
+      return "missing";
+    }
+    if (excluded?.has(level.grid)) return "excluded";
+    const near = maxDistance == null || (level.distance !== null && level.distance <= maxDistance);
+    return near ? level : "distant";
+  }
+
+  get #source(): string {
+    return this.#conditions.source ?? "the first seed";
+  }
+
+  #checkDistances(): void {
+    const { maxDistance } = this.#conditions;
+    if (maxDistance == null || this.#environment.shortestSolution !== undefined) return;
+    const { name } = this.#environment;
+    const problem = `levels.maxDistance=${maxDistance} needs the length of a shortest solution, which ${name} does not tell`;
+    throw new SpaError("BAD_CONFIG", problem, {
+      hint: "set levels.maxDistance=null, or let the environment implement shortestSolution()",
+    });
+  }
+
+  #seedsEnd(): SpaError {
+    const problem = `there are no seeds after ${Number.MAX_SAFE_INTEGER}, to which the levels behind ${this.#source} have come`;
+    return new SpaError("BAD_CONFIG", problem, { hint: `lower ${this.#source}` });
+  }
+
+  #exhausted(refused: Readonly<Record<Refusal, number>>, most: Refusal): SpaError {
+    const { maxDistance } = this.#conditions;
+    const why: Record<Refusal, string> = {
+      excluded: "are test or tuning levels",
+      distant: `have no known solution of at most ${maxDistance} actions (levels.maxDistance)`,
+      missing: `give no level: ${this.#missing?.message}`,
+    };
+    const hint: Record<Refusal, string> = {
+      excluded:
+        "make the environment larger, take fewer test levels (levels.testLevels, levels.tuningLevels), or set levels.disjoint=false",
+      distant: "raise levels.maxDistance, or make the environment's levels easier",
+      missing: `${this.#missing?.hint ?? "change the environment's options"}, or change ${this.#source}`,
+    };
+    const reasons = (Object.keys(why) as Refusal[]).filter((reason) => refused[reason] > 0);
+    const seeds = reasons.reduce((sum, reason) => sum + refused[reason], 0);
+    const counts = reasons.map((reason) => `${refused[reason]} ${why[reason]}`).join("; ");
+    const problem = `no level of ${this.#environment.name} in ${seeds} seeds up to ${this.nextSeed - 1} (${this.#source}): ${counts}`;
+    return new SpaError("BAD_CONFIG", problem, { hint: hint[most], cause: this.#missing });
   }
 }
 
@@ -97,12 +164,16 @@ export async function splitLevels(
   signal?: AbortSignal,
 ): Promise<LevelSplit> {
   const { maxDistance } = options;
-  const testStream = new LevelStream(environment, options.testSeed, { maxDistance });
+  const testStream = new LevelStream(environment, options.testSeed, {
+    maxDistance,
+    source: "levels.testSeed",
+  });
   const test = await testStream.take(options.testLevels, signal);
   const testContents = new Set(options.disjoint ? test.map(({ grid }) => grid) : []);
   const tuningStream = new LevelStream(environment, options.tuningSeed, {
     excluded: testContents,
     maxDistance,
+    source: "levels.tuningSeed",
   });
   const tuning = await tuningStream.take(options.tuningLevels, signal);
   const held = new Set(options.disjoint ? [...test, ...tuning].map(({ grid }) => grid) : []);

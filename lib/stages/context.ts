@@ -5,7 +5,7 @@ import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
 import { EnvironmentPool } from "../rollout/episode.ts";
-import { type LevelConditions, type LevelSplit, LevelStream, splitLevels } from "../rollout/levels.ts";
+import { type LevelSplit, splitLevels } from "../rollout/levels.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
@@ -40,19 +40,6 @@ export async function createStageContext(parts: StageContextParts): Promise<Stag
     environments: new EnvironmentPool(parts.createEnvironment),
     split: await splitLevels(parts.createEnvironment(), parts.config.levels, parts.signal),
   };
-}
-
-/** How far the training levels of the other stages lie from those of PPO, in seeds. */
-const SEED_OFFSETS = { ppo: 0, "self-play": 1_000_000, base: 2_000_000 };
-
-/**
- * The training levels of a kind of stage. The arms' PPO stages see the same levels in the same order; self-play and base
- * have levels of their own.
- */
-export function trainingLevels(context: StageContext, kind: keyof typeof SEED_OFFSETS): LevelStream {
-  const { levels } = context.config;
-  const conditions: LevelConditions = { excluded: context.split.held, maxDistance: levels.maxDistance };
-  return new LevelStream(context.createEnvironment(), levels.trainSeed + SEED_OFFSETS[kind], conditions);
 }
 
 /** The turn protocol of a run in one format. */

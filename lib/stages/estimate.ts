@@ -78,6 +78,7 @@ async function episodeLength(
   const pool = new EnvironmentPool(createEnvironment);
   const stream = new LevelStream(createEnvironment(), config.levels.trainSeed, {
     maxDistance: config.levels.maxDistance,
+    source: "levels.trainSeed",
   });
   const generator = new SeededGenerator("estimate");
   const script: Script = (episode, random) => {

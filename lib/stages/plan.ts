@@ -5,10 +5,11 @@ import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./contex
 import { evaluate, evaluationStage } from "./evaluate.ts";
 import { ppo } from "./ppo.ts";
 import { pretrain } from "./pretrain.ts";
-import { examplesFile, selfPlay } from "./self-play.ts";
+import { examplesFile, levelsPerRound, selfPlay } from "./self-play.ts";
 import { sft } from "./sft.ts";
 import type { SftExample } from "./sft-examples.ts";
 import { readExamples, readSftFile } from "./sft-files.ts";
+import type { TrainingDraw } from "./training-levels.ts";
 
 /** A stage of a run's schedule. */
 export interface PlannedStage {
@@ -18,6 +19,8 @@ export interface PlannedStage {
   arm?: ArmName;
   /** Of the turns that are played or trained on; undefined where both are. */
   format?: TurnFormat;
+  /** The training levels that it draws, at least so many. */
+  draws?: TrainingDraw & { count: number };
   /** Does the stage, from wherever it stands. The stages before it must be done. */
   run(context: StageContext): Promise<void>;
 }
@@ -25,7 +28,10 @@ export interface PlannedStage {
 /** The schedule of a run: what it does, in order. */
 export function planStages(config: Config): PlannedStage[] {
   const stages: PlannedStage[] = [evaluation("random", "plain", null, config)];
-  if (config.model.kind === "nano") stages.push({ id: BASE_STAGE, kind: "base", run: pretrain });
+  if (config.model.kind === "nano") {
+    const draws = { kind: "base" as const, count: config.base.levels };
+    stages.push({ id: BASE_STAGE, kind: "base", draws, run: pretrain });
+  }
   stages.push(
     evaluation("base", "plain", BASE_STAGE, config),
     evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
@@ -60,6 +66,7 @@ function selfPlayRounds(config: Config): PlannedStage[] {
         kind: "self-play",
         arm: "spa",
         format: "world-model",
+        draws: { kind: "self-play", round, count: levelsPerRound(config) },
         run: (context) => selfPlay(context, { id, round, source: modelFolder(context, from) }),
       },
       sftStage(sftId, from, id),
@@ -125,6 +132,7 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
     kind: "ppo",
     arm,
     format,
+    draws: { kind: "ppo", count: settings.steps * settings.groups },
     run: (context) => ppo(context, { id, source: modelFolder(context, source), format, settings }),
   };
 }

@@ -10,7 +10,7 @@ import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import { loadBeside, loadTrained } from "./adapters.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
-import { protocolOf, type StageContext, trainingLevels } from "./context.ts";
+import { protocolOf, type StageContext } from "./context.ts";
 import { passRates, playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
@@ -26,6 +26,7 @@ import { updateMeans } from "./ppo-metrics.ts";
 import { StageRun } from "./stage-run.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 import { MicroBatchWatch, memorySettings, trainerSchedule } from "./training.ts";
+import { trainingLevels } from "./training-levels.ts";
 
 /** Reinforcement learning of one arm. */
 export interface PpoTask {
@@ -63,7 +64,7 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
   const { config } = context;
   const { settings } = task;
   const run = new StageRun(context, task.id, settings.steps);
-  const levels = trainingLevels(context, "ppo");
+  const levels = trainingLevels(context, { kind: "ppo" });
   levels.nextSeed = run.state(savedState)?.nextSeed ?? levels.nextSeed;
   const models = await loadModels(context, run, task);
   try {

@@ -1,3 +1,4 @@
+import type { Config } from "../config/schema.ts";
 import { heedSignal } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { collect, type Play } from "../rollout/collector.ts";
@@ -6,7 +7,7 @@ import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../run/run-folder.ts";
-import { loadModel, protocolOf, type StageContext, trainingLevels } from "./context.ts";
+import { loadModel, protocolOf, type StageContext } from "./context.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
   type RewrittenTrajectory,
@@ -18,6 +19,7 @@ import { type SftRow, writeExamples, writeSftRows } from "./sft-files.ts";
 import { StageRun } from "./stage-run.ts";
 import { learnNoise, randomPolicyActions } from "./traces.ts";
 import { tokensPerSecond } from "./training.ts";
+import { trainingLevels } from "./training-levels.ts";
 
 /** Trajectories of self-play that are logged. */
 const LOGGED_TRAJECTORIES = 32;
@@ -82,19 +84,21 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
   run.complete({ examples: examples.length, formatRate: statistics.formatRate });
 }
 
+/** Levels of a round; each is played by a group. */
+export function levelsPerRound({
+  selfPlay: { trajectories, rounds, groupSize },
+}: Pick<Config, "selfPlay">): number {
+  return Math.max(1, Math.round(trajectories / rounds / groupSize));
+}
+
 async function selfPlayPlays(context: StageContext, { round }: SelfPlayTask): Promise<Play[]> {
-  const { trajectories, rounds, groupSize } = context.config.selfPlay;
-  const groups = Math.max(1, Math.round(trajectories / rounds / groupSize));
-  const stream = trainingLevels(context, "self-play");
-  stream.nextSeed += (round - 1) * SEEDS_PER_ROUND;
-  const levels = await stream.take(groups, context.signal);
+  const { groupSize } = context.config.selfPlay;
+  const stream = trainingLevels(context, { kind: "self-play", round });
+  const levels = await stream.take(levelsPerRound(context.config), context.signal);
   return levels.flatMap((level, group) =>
     Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
   );
 }
-
-/** Room between the level seeds of two rounds. */
-const SEEDS_PER_ROUND = 100_000;
 
 async function play(
   context: StageContext,
@@ -166,7 +170,10 @@ async function rewriteAll(
 async function stateTargets(context: StageContext, task: SelfPlayTask): Promise<StateTargets> {
   const { states } = context.config.sft;
   if (states !== "random-coordinates") return { states };
-  const noise = await learnNoise(context, await trainingLevels(context, "self-play").take(NOISE_LEVELS));
+  const noise = await learnNoise(
+    context,
+    await trainingLevels(context, { kind: "self-play" }).take(NOISE_LEVELS),
+  );
   return { states, noise, generator: new SeededGenerator(context.config.seed, task.id, "targets") };
 }
 

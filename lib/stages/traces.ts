@@ -6,8 +6,9 @@ import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import type { StateText, Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { isAssistantRole } from "../text/roles.ts";
-import { protocolOf, type StageContext, trainingLevels } from "./context.ts";
+import { protocolOf, type StageContext } from "./context.ts";
 import { StateNoise } from "./state-noise.ts";
+import { trainingLevels } from "./training-levels.ts";
 
 /** What the agent of a plain trace says after it has named where things are. */
 const conclusions = [" So I move closer.", " I go to the goal.", " I move away.", ""];
@@ -36,7 +37,8 @@ export class TraceSource {
   }
 
   static async create(context: StageContext): Promise<TraceSource> {
-    const levels = await trainingLevels(context, "base").take(context.config.base.levels, context.signal);
+    const stream = trainingLevels(context, { kind: "base" });
+    const levels = await stream.take(context.config.base.levels, context.signal);
     return new TraceSource(context, levels, await learnNoise(context, levels));
   }
 

@@ -56,7 +56,103 @@ describe("LevelStream", () => {
   });
 });
 
+describe("LevelStream at its limits", () => {
+  const refusal = async (take: Promise<unknown>): Promise<SpaError> => {
+    const error = await take.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toBeInstanceOf(SpaError);
+    expect(error).toMatchObject({ code: "BAD_CONFIG" });
+    return error as SpaError;
+  };
+  /** Six boxes in 6x6 cells: no room comes of most seeds. */
+  const crowded = () => createEnvironment("sokoban", { rows: 6, columns: 6, boxes: 6, searchDepth: 60 });
+
+  it("passes over seeds that no level comes of, and goes on from its counter", async () => {
+    const stream = new LevelStream(crowded(), 0);
+    const levels = await stream.take(2);
+    expect(stream.nextSeed).toBe(levels[1].seed + 1);
+    expect(levels[1].seed).toBeGreaterThan(1);
+    const environment = crowded();
+    for (let seed = 0; seed < stream.nextSeed; seed++) {
+      const level = levels.find((one) => one.seed === seed);
+      if (level === undefined)
+        expect(() => environment.reset({ seed })).toThrow(/no room of 6 x 6 with 6 boxes/);
+      else expect(environment.reset({ seed })).toBe(level.grid);
+    }
+    expect(await new LevelStream(crowded(), levels[0].seed + 1).take(1)).toEqual([levels[1]]);
+  });
+
+  it("gives up where no seed has a level, with the environment's reason and the setting", async () => {
+    const environment = createEnvironment("sokoban", { rows: 4, columns: 4, boxes: 8 });
+    const { message, hint } = await refusal(
+      new LevelStream(environment, 10, { source: "levels.testSeed" }).take(1),
+    );
+    expect(message).toContain(
+      "up to 69 (levels.testSeed): 60 give no level: sokoban: no room of 4 x 4 with 8 boxes",
+    );
+    expect(hint).toBe("use a larger room, fewer boxes or a deeper search, or change levels.testSeed");
+  });
+
+  it("gives up at an environment's last seed, and at the last that is a whole number", async () => {
+    const environment = createEnvironment("sokoban");
+    const near = new LevelStream(environment, 2 ** 32 - 2, { source: "levels.trainSeed" });
+    expect((await near.take(2)).map(({ seed }) => seed)).toEqual([2 ** 32 - 2, 2 ** 32 - 1]);
+    const { message, hint } = await refusal(near.take(1));
+    expect(message).toContain("(levels.trainSeed)");
+    expect(hint).toContain("from 0 to 4294967295");
+    const last = new LevelStream(lake(4), Number.MAX_SAFE_INTEGER - 1, { source: "levels.trainSeed" });
+    expect(await last.take(2)).toHaveLength(2);
+    expect((await refusal(last.take(1))).hint).toBe("lower levels.trainSeed");
+  });
+
+  it("gives up by setting where every level is too far or nobody knows how far", async () => {
+    const sudoku = createEnvironment("sudoku");
+    const { message, hint } = await refusal(new LevelStream(sudoku, 0, { maxDistance: 5 }).take(1));
+    expect(message).toContain("1000 have no known solution of at most 5 actions (levels.maxDistance)");
+    expect(hint).toContain("raise levels.maxDistance");
+    const bandit = new LevelStream(createEnvironment("bandit"), 0, { maxDistance: 5 });
+    const unknown = await refusal(bandit.take(1));
+    expect(unknown.message).toContain("levels.maxDistance=5");
+    expect(unknown.hint).toContain("shortestSolution()");
+    expect(bandit.nextSeed).toBe(0);
+  });
+
+  it("names every reason, and has more patience where there was a level", async () => {
+    const few = new Set((await new LevelStream(lake(2), 0).take(4000)).map(({ grid }) => grid));
+    const [kept] = few;
+    few.delete(kept);
+    const stream = new LevelStream(lake(2), 0, { excluded: few });
+    const [level] = await stream.take(1);
+    expect(level.grid).toBe(kept);
+    few.add(kept);
+    const { message } = await refusal(stream.take(1));
+    expect(message).toContain("in 200000 seeds");
+    expect(message).toContain("200000 are test or tuning levels");
+  });
+
+  it("lets errors of another kind through", async () => {
+    const broken = {
+      ...createEnvironment("bandit"),
+      reset: () => Promise.reject(new SpaError("CAPACITY", "full")),
+    };
+    await expect(new LevelStream(broken as never, 0).take(1)).rejects.toMatchObject({ code: "CAPACITY" });
+  });
+});
+
 describe("splitLevels", () => {
+  it("names the setting where a split cannot be drawn", async () => {
+    const bandit = () => createEnvironment("bandit");
+    await expect(splitLevels(bandit(), split)).rejects.toMatchObject({
+      code: "BAD_CONFIG",
+      message: expect.stringContaining("(levels.tuningSeed)"),
+      hint: expect.stringContaining("levels.disjoint=false"),
+    });
+    const shared = await splitLevels(bandit(), { ...split, disjoint: false });
+    expect(shared.tuning).toHaveLength(20);
+  });
+
   it("takes the published test levels and keeps tuning levels apart from them", async () => {
     const { test, tuning, held } = await splitLevels(lake(4), split);
     expect(test.map(({ seed }) => seed)).toEqual(Array.from({ length: 30 }, (_, index) => 123 + index));
