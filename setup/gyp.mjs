@@ -3,11 +3,12 @@ import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { buildWithCmake } from "./cmake.mjs";
 import { ensureLibtorch } from "./libtorch.mjs";
-import { BUILD_FOLDER, inRoot } from "./step.mjs";
+import { BUILD_FOLDER } from "./locations.mjs";
+import { inRoot } from "./step.mjs";
 
 const [productFolder] = process.argv.slice(2);
 const libtorch = await ensureLibtorch();
-await buildWithCmake(libtorch);
+await buildWithCmake(inRoot(BUILD_FOLDER), libtorch);
 // prebuildify packs the first addon by name and, as artifacts, the stub that opens libtorch for it.
 const artifacts = inRoot(BUILD_FOLDER, "artifacts");
 for (const folder of [productFolder, artifacts]) mkdirSync(folder, { recursive: true });

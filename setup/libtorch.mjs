@@ -1,16 +1,20 @@
-// Finds libtorch, or brings it. In this order: the LIBTORCH variable, the project's cache, python3's installed torch,
-// a download of the wheel (a wheel of torch holds a complete libtorch; Python is not needed once it is unpacked).
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+// Finds libtorch, or brings it. In this order: the LIBTORCH variable, what an earlier set-up settled on, the cache,
+// python3's installed torch, a download of the wheel (a wheel of torch holds a complete libtorch; Python is not needed
+// once it is unpacked).
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { cacheFolder, nativeFolder, readLibtorchRecord, writeLibtorchRecord } from "./locations.mjs";
 import { checkDisk, checkPython } from "./prerequisites.mjs";
-import { BUILD_FOLDER, inRoot, lastLines, run, SetupError, say, writeAtomically } from "./step.mjs";
+import { lastLines, root, run, SetupError, say, withScratchFolder } from "./step.mjs";
+import { wheelDigests } from "./wheel-digests.mjs";
 
 const VERSION = "2.13.0";
 const OLDEST = [2, 11];
 const NEWEST = [2, 14];
 const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
-const cache = inRoot(".cache", "libtorch");
-const record = inRoot(BUILD_FOLDER, "libtorch.json");
+const DOWNLOADED = `${VERSION}-${process.platform}-${process.arch}`;
 
 /** The version in libtorch's own header, or undefined where there is no libtorch. */
 export function libtorchVersion(path) {
@@ -31,12 +35,12 @@ const isSupported = (version) => {
 const range = `${OLDEST.join(".")} to ${NEWEST.join(".")}`;
 
 function fromVariable() {
-  const path = process.env.LIBTORCH;
-  if (!path) return undefined;
+  if (!process.env.LIBTORCH) return undefined;
+  const path = resolve(process.env.LIBTORCH);
   const version = libtorchVersion(path);
   if (!version) {
     throw new SetupError(
-      `LIBTORCH is '${path}', which holds no libtorch (no include/torch version header).`,
+      `LIBTORCH is '${process.env.LIBTORCH}', which holds no libtorch (no include/torch version header).`,
       "point LIBTORCH at a folder with include/ and lib/, or unset it",
     );
   }
@@ -50,9 +54,10 @@ function fromVariable() {
 }
 
 function fromCache() {
-  const path = join(cache, "torch");
-  const version = libtorchVersion(path);
-  return version && isSupported(version) ? { path, version, how: "project cache" } : undefined;
+  const cache = cacheFolder();
+  if (cache === undefined) return undefined;
+  const path = join(cache, "libtorch", DOWNLOADED);
+  return libtorchVersion(path) === VERSION ? { path, version: VERSION, how: "cache" } : undefined;
 }
 
 async function fromPython() {
@@ -69,10 +74,12 @@ async function fromPython() {
 /** pip's own set-up first, so that mirrors, proxies and offline wheel folders count; then the official CPU index. */
 async function downloadWheel(folder) {
   const pip = ["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest", folder];
-  const cpu = process.platform === "linux" && process.arch === "x64" ? `${VERSION}+cpu` : VERSION;
+  // On Linux the plain name stands for a wheel with CUDA.
+  const cpu = process.platform === "linux" ? `${VERSION}+cpu` : VERSION;
   const attempts = [
     [...pip, `torch==${cpu}`],
-    [...pip, "--index-url", CPU_INDEX, `torch==${VERSION}`],
+    // Any Python's wheel will do, and this one's digest is known.
+    [...pip, "--index-url", CPU_INDEX, "--python-version", "3.12", `torch==${cpu}`],
   ];
   let output = "";
   for (const args of attempts) {
@@ -88,7 +95,24 @@ async function downloadWheel(folder) {
   }
   throw new SetupError(
     `libtorch ${VERSION} could not be downloaded: ${lastLines(output, 3)}`,
-    `check the network (or pip's proxy settings) and run 'npm run setup' again; or install it by hand: python3 -m pip install torch==${VERSION}`,
+    `check the network (or pip's proxy settings) and run set-up again; or install it by hand: python3 -m pip install torch==${VERSION}`,
+  );
+}
+
+/** The wheel runs as code in this process once it is unpacked: it must be the one that PyTorch has published. */
+async function checkDigest(wheel) {
+  const name = basename(wheel);
+  const expected = wheelDigests[name];
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(wheel), hash);
+  const found = hash.digest("hex");
+  if (found === expected) return;
+  rmSync(wheel);
+  throw new SetupError(
+    expected === undefined
+      ? `The wheel ${name} (sha256 ${found}) is none of those whose digest set-up knows; it was removed.`
+      : `The wheel ${name} has the sha256 ${found} in place of ${expected}; it was removed.`,
+    `look at where pip takes torch from (python3 -m pip config list); to use a libtorch that you trust, set LIBTORCH to its folder`,
   );
 }
 
@@ -110,35 +134,35 @@ with zipfile.ZipFile(wheel) as archive:
 
 async function download() {
   await checkPython();
-  checkDisk();
-  say(`downloading libtorch ${VERSION} (about 200 MB)`);
-  mkdirSync(cache, { recursive: true });
-  const aside = mkdtempSync(join(cache, "partial-"));
-  try {
-    const wheel = await downloadWheel(aside);
-    say("unpacking libtorch (about 600 MB)");
-    await run("python3", ["-c", UNPACK, wheel, aside], { show: true });
-    rmSync(join(cache, "torch"), { recursive: true, force: true });
-    renameSync(join(aside, "torch"), join(cache, "torch"));
-  } finally {
-    rmSync(aside, { recursive: true, force: true });
-  }
-  return { ...fromCache(), how: "download" };
+  return withScratchFolder("libtorch", async (scratch) => {
+    checkDisk(scratch);
+    say(`downloading libtorch ${VERSION} (about 200 MB)`);
+    const wheel = await downloadWheel(scratch);
+    await checkDigest(wheel);
+    say("unpacking libtorch (about 500 MB)");
+    await run("python3", ["-c", UNPACK, wheel, scratch], { show: true });
+    const target = join(cacheFolder(), "libtorch", DOWNLOADED);
+    // Another set-up may have been quicker.
+    if (!fromCache()) {
+      rmSync(target, { recursive: true, force: true });
+      renameSync(join(scratch, "torch"), target);
+    }
+    return { ...fromCache(), how: "download" };
+  });
 }
 
-/** Resolves `{ path, version, how }` and records it in build-cmake/libtorch.json, where the addon's loader reads it. */
+/** Resolves `{ path, version, how }` and records it in the package's native folder, where the addon's loader reads it. */
 export async function ensureLibtorch() {
   const found = fromVariable() ?? fromRecord() ?? fromCache() ?? (await fromPython()) ?? (await download());
-  const text = `${JSON.stringify(found, null, 2)}\n`;
-  if (!existsSync(record) || readFileSync(record, "utf8") !== text) writeAtomically(record, text);
+  const native = nativeFolder(root);
+  if (native !== undefined) writeLibtorchRecord(native, found);
   return found;
 }
 
 /** What an earlier set-up settled on, if it is still there: keeps a second call quick and its choice stable. */
 function fromRecord() {
-  if (!existsSync(record)) return undefined;
-  const found = JSON.parse(readFileSync(record, "utf8"));
-  return found.how !== "LIBTORCH variable" && libtorchVersion(found.path) === found.version
-    ? found
-    : undefined;
+  const native = nativeFolder(root);
+  const found = native === undefined ? undefined : readLibtorchRecord(native);
+  if (found === undefined || found.how === "LIBTORCH variable") return undefined;
+  return libtorchVersion(found.path) === found.version ? found : undefined;
 }

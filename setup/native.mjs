@@ -1,54 +1,109 @@
-// Builds the addon with cmake-js (build-cmake/Release/*.node), and on demand the C++ tests.
-import { existsSync } from "node:fs";
-import { buildWithCmake } from "./cmake.mjs";
-import { checkCmake, checkCompiler, checkDisk } from "./prerequisites.mjs";
+// Builds the addon with CMake: in a clone in build-cmake, which keeps what the next build needs; for an installed
+// package in a scratch folder, of which two files (2 MB) stay in the cache. On demand the C++ tests, in a clone.
 import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { buildWithCmake } from "./cmake.mjs";
+import {
+  addonFolder,
   BUILD_FOLDER,
   fingerprint,
+  isClone,
+  NATIVE_SOURCES,
+  nativeFolder,
+} from "./locations.mjs";
+import { checkCmake, checkCompiler, checkDisk } from "./prerequisites.mjs";
+import {
   inRoot,
   lastLines,
   markStamp,
+  root,
   SetupError,
   say,
   stampMatches,
+  withScratchFolder,
 } from "./step.mjs";
 
-const SOURCES = [
-  "CMakeLists.txt",
-  "native/addon.cc",
-  "native/loader_stub.c",
-  "native/binding",
-  "native/engine",
-  "native/kernels",
-  "native/cmake",
-];
+const useCuda = () => process.env.USE_CUDA ?? "AUTO";
 
-/** Compiles what changed. `tests` adds the doctest executable build-cmake/spa_tests. Resolves true if anything was built. */
-export async function ensureNative(libtorch, { tests = false } = {}) {
+/** Compiles what changed. `tests` means the doctest executable of a clone, build-cmake/spa_tests. Resolves true if anything was built. */
+export function ensureNative(libtorch, { tests = false } = {}) {
+  return isClone(root) ? ensureInClone(libtorch, tests) : ensureInCache(libtorch);
+}
+
+async function ensureInClone(libtorch, tests) {
   const name = tests ? "native-tests" : "native";
-  const sources = tests ? [...SOURCES, "native/test"] : SOURCES;
-  const print = fingerprint(sources, [
-    libtorch.path,
-    libtorch.version,
-    process.env.USE_CUDA ?? "AUTO",
-    process.arch,
-  ]);
-  const product = tests ? inRoot(BUILD_FOLDER, "spa_tests") : inRoot(BUILD_FOLDER, "Release", "spa.node");
+  const sources = tests ? [...NATIVE_SOURCES, "native/test"] : NATIVE_SOURCES;
+  const print = fingerprint(root, sources, [libtorch.path, libtorch.version, useCuda(), process.arch]);
+  const folder = inRoot(BUILD_FOLDER);
+  const product = tests ? join(folder, "spa_tests") : join(folder, "Release", "spa.node");
   if (existsSync(product) && stampMatches(name, print)) return false;
+  await compile(folder, libtorch, tests ? "spa_tests" : undefined);
+  markStamp(name, print);
+  return true;
+}
+
+async function ensureInCache(libtorch) {
+  const native = nativeFolder(root);
+  const isBuilt = () => native !== undefined && isInCache(addonFolder(root, native, libtorch.path));
+  if (isBuilt()) return false;
+  await withScratchFolder("native", async (scratch) => {
+    const build = join(scratch, "build");
+    mkdirSync(build);
+    await compile(build, libtorch);
+    if (!isBuilt()) await putInCache(join(build, "Release"), libtorch);
+  });
+  return true;
+}
+
+function isInCache(folder) {
+  const note = join(folder, "use-cuda");
+  return existsSync(join(folder, "spa.node")) && existsSync(note) && readFileSync(note, "utf8") === useCuda();
+}
+
+/** Gives the addon in the folder `release` its place in the cache, whole or not at all. */
+export function putInCache(release, libtorch) {
+  const target = addonFolder(root, nativeFolder(root), libtorch.path);
+  return withScratchFolder("native", (scratch) => {
+    const aside = join(scratch, "addon");
+    mkdirSync(aside);
+    for (const name of ["spa.node", "spa_loader.node"]) copyFileSync(join(release, name), join(aside, name));
+    writeFileSync(join(aside, "use-cuda"), useCuda());
+    mkdirSync(dirname(target), { recursive: true });
+    rmSync(target, { recursive: true, force: true });
+    try {
+      renameSync(aside, target);
+    } catch (error) {
+      // Another set-up was quicker.
+      if (!isInCache(target)) throw error;
+    }
+  });
+}
+
+async function compile(folder, libtorch, target) {
   await checkCompiler();
   await checkCmake();
-  checkDisk(1024 ** 3);
+  mkdirSync(folder, { recursive: true });
+  checkDisk(folder, 1024 ** 3);
+  const what = target === undefined ? "addon" : "tests";
   say(
-    `compiling the native ${tests ? "tests" : "addon"} against libtorch ${libtorch.version} (the first time takes two or three minutes)`,
+    `compiling the native ${what} against libtorch ${libtorch.version} (the first time takes two or three minutes)`,
   );
   try {
-    await buildWithCmake(libtorch, tests ? "spa_tests" : undefined);
+    await buildWithCmake(folder, libtorch, target);
   } catch (failure) {
     throw new SetupError(
       `the native build failed:\n${lastLines(failure.output)}`,
-      "see the compiler's message above; 'rm -rf build-cmake' starts afresh",
+      isClone(root)
+        ? "see the compiler's message above; 'rm -rf build-cmake' starts afresh"
+        : "see the compiler's message above, and run 'npx spa setup' again",
     );
   }
-  markStamp(name, print);
-  return true;
 }

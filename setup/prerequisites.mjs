@@ -1,6 +1,6 @@
 // What must be on the machine before anything is built. Each missing piece is one sentence with its remedy.
 import { statfsSync } from "node:fs";
-import { root, run, SetupError } from "./step.mjs";
+import { run, SetupError } from "./step.mjs";
 
 const MINIMUM_NODE = [20, 19];
 const MINIMUM_CMAKE = [3, 25];
@@ -26,14 +26,14 @@ export function checkNode() {
   }
 }
 
-export function checkDisk(bytes = DISK_BYTES) {
-  const disk = statfsSync(root);
+export function checkDisk(folder, bytes = DISK_BYTES) {
+  const disk = statfsSync(folder);
   const free = disk.bavail * disk.bsize;
   if (free < bytes) {
     const gib = (n) => (n / 1024 ** 3).toFixed(1);
     throw new SetupError(
-      `Too little disk space at ${root}: ${gib(free)} GiB free, ${gib(bytes)} GiB needed.`,
-      "free some space, or clone the project onto a larger disk",
+      `Too little disk space at ${folder}: ${gib(free)} GiB free, ${gib(bytes)} GiB needed.`,
+      "free some space, or set SPA_CACHE to a folder on a larger disk",
     );
   }
 }

@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BUILD_FOLDER, inRoot } from "../setup/step.mjs";
+import { BUILD_FOLDER } from "../setup/locations.mjs";
+import { inRoot } from "../setup/step.mjs";
 
 const chosen = process.argv.slice(2);
 

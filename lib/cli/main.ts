@@ -31,8 +31,8 @@ Examples:
 Exit codes:
 ${exitCodes.map(([code, meaning]) => `  ${String(code).padEnd(4)} ${meaning}`).join("\n")}
 
-Variables: LIBTORCH (folder of a libtorch to use), HF_HOME, HF_TOKEN, HF_HUB_OFFLINE (spa download --help),
-SPA_DEBUG=1 (stack traces)`;
+Variables: LIBTORCH (folder of a libtorch to use), SPA_CACHE (where set-up keeps what it builds), HF_HOME, HF_TOKEN,
+HF_HUB_OFFLINE (spa download --help), SPA_DEBUG=1 (stack traces)`;
 
 function createProgram(finish: (code: number) => void): Command {
   const program = new Command("spa")

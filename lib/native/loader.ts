@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { delimiter, dirname, join } from "node:path";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { addonFolder, isClone, nativeFolder, readLibtorchRecord } from "#locations";
 import { SpaError } from "../errors.ts";
 import type { Addon, AddonInfo } from "./addon.ts";
 import { libtorchVersion } from "./libtorch-version.ts";
@@ -35,8 +36,9 @@ let loaded: Loaded | undefined;
  * The native addon, loaded on first use. libtorch is opened before, through a stub addon that does not need it, so
  * that a missing library is an error here and not a linker message.
  *
- * libtorch is looked for in the LIBTORCH variable, then in `build-cmake/libtorch.json`, which set-up writes. The addon is
- * looked for in `build-cmake/Release` (of set-up), in `build/Release` (of node-gyp) and in `prebuilds/<platform>-<arch>` (the layout of prebuildify).
+ * libtorch is looked for in the LIBTORCH variable, then in the `libtorch.json` that set-up writes. The addon is looked for
+ * where set-up builds it (a clone's `build-cmake/`, else the user's cache: setup/locations.mjs), in `build/Release` (of
+ * node-gyp) and in `prebuilds/<platform>-<arch>` (the layout of prebuildify).
  *
  * @throws SpaError `ADDON_MISSING` with everything that was tried.
  */
@@ -54,8 +56,11 @@ export function addonInfo(): AddonInfo & { libtorchLocation: LibtorchLocation; a
 
 function load(root: string): Loaded {
   const tried: string[] = [];
-  const libtorch = findLibtorch(root, tried);
-  for (const folder of addonFolders(root)) {
+  const native = nativeFolder(root);
+  if (native === undefined)
+    tried.push("the cache of set-up: there is no home folder, and SPA_CACHE is not set");
+  const libtorch = findLibtorch(native, tried);
+  for (const folder of addonFolders(root, native, libtorch)) {
     const file = ["spa.node", "spa-ai.node"].map((name) => join(folder, name)).find(existsSync);
     if (file === undefined) {
       tried.push(`${join(folder, "spa.node")}: no such file`);
@@ -72,17 +77,22 @@ function load(root: string): Loaded {
       return { addon, libtorch, file };
     } catch (error) {
       tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
-      tried.push(...otherVersion(root, libtorch));
+      tried.push(...otherVersion(native, libtorch));
     }
   }
   throw new SpaError(
     "ADDON_MISSING",
     `the native addon could not be loaded. Tried:\n${tried.map((line) => `  - ${line}`).join("\n")}`,
     {
-      hint: "run `npm run setup` (in an installed package: `npx spa setup`), which fetches libtorch and builds the addon",
+      hint: isClone(root)
+        ? "run `npm run setup`, which fetches libtorch and builds the addon"
+        : installedHint,
     },
   );
 }
+
+const installedHint =
+  "run `npx spa setup`, which fetches libtorch and builds the addon; with SPA_CACHE, if set-up had it";
 
 /** The folder of the package.json named spa-ai above this file: the same from lib/ and from dist/lib/. */
 export function packageRoot(): string {
@@ -94,7 +104,7 @@ export function packageRoot(): string {
         "ADDON_MISSING",
         `no package.json of spa-ai stands above ${fileURLToPath(import.meta.url)}`,
         {
-          hint: "install the package again: its files were moved apart",
+          hint: "install the package again if its files were moved apart; keep it out of bundles (--external:spa-ai)",
         },
       );
     }
@@ -108,53 +118,52 @@ function isPackageRoot(folder: string): boolean {
   return existsSync(file) && (JSON.parse(readFileSync(file, "utf8")) as { name?: unknown }).name === "spa-ai";
 }
 
-function addonFolders(root: string): string[] {
+function addonFolders(root: string, native: string | undefined, libtorch?: LibtorchLocation): string[] {
+  const own = native === undefined ? [] : [addonFolder(root, native, libtorch?.path)];
   return [
-    join(root, "build-cmake", "Release"),
+    ...own,
     join(root, "build", "Release"),
     join(root, "prebuilds", `${process.platform}-${process.arch}`),
   ];
 }
 
 /** The first libtorch that exists; what is not there is added to `tried`. */
-function findLibtorch(root: string, tried: string[]): LibtorchLocation | undefined {
+function findLibtorch(native: string | undefined, tried: string[]): LibtorchLocation | undefined {
   const { LIBTORCH } = process.env;
   if (LIBTORCH) {
     // Whoever sets the variable wants that one: a wrong path is not papered over by another.
-    if (holdsLibtorch(LIBTORCH)) return { path: LIBTORCH, how: "the LIBTORCH variable" };
+    if (holdsLibtorch(LIBTORCH)) return { path: resolve(LIBTORCH), how: "the LIBTORCH variable" };
     tried.push(`LIBTORCH=${LIBTORCH}: no lib/${libraryName} in it`);
     return undefined;
   }
   tried.push("the LIBTORCH variable: not set");
-  const record = join(root, "build-cmake", "libtorch.json");
-  if (!existsSync(record)) {
-    tried.push(`${record}: no such file (set-up writes it)`);
-    return undefined;
-  }
-  const location = readRecord(record);
+  if (native === undefined) return undefined;
+  const file = join(native, "libtorch.json");
+  const location = readRecord(native);
   if (typeof location === "string") {
-    tried.push(`${record}: ${location}`);
+    tried.push(`${file}: ${location}`);
     return undefined;
   }
   if (holdsLibtorch(location.path)) return location;
-  tried.push(`${record} names ${location.path}: no lib/${libraryName} in it`);
+  tried.push(`${file} names ${location.path}: no lib/${libraryName} in it`);
   return undefined;
 }
 
 /** A linker's message does not say that the addon was compiled for another libtorch. */
-function otherVersion(root: string, { path }: LibtorchLocation): string[] {
-  const built = readRecord(join(root, "build-cmake", "libtorch.json"));
+function otherVersion(native: string | undefined, { path }: LibtorchLocation): string[] {
+  const built = native === undefined ? "" : readRecord(native);
   const expected = typeof built === "string" ? undefined : libtorchVersion(built.path)?.version;
   const found = libtorchVersion(path)?.version;
   if (expected === undefined || found === undefined || expected === found) return [];
   return [`the addon was compiled for libtorch ${expected}, but ${path} is libtorch ${found}`];
 }
 
-function readRecord(file: string): LibtorchLocation | string {
+/** The libtorch that set-up settled on, or why it cannot be told. */
+function readRecord(native: string): LibtorchLocation | string {
   try {
-    const { path, how } = JSON.parse(readFileSync(file, "utf8")) as { path?: unknown; how?: unknown };
-    if (typeof path !== "string") return "it names no path";
-    return { path, how: typeof how === "string" ? how : "build-cmake/libtorch.json" };
+    const record = readLibtorchRecord(native);
+    if (record === undefined) return "no such file (set-up writes it)";
+    return { path: record.path, how: record.how ?? "libtorch.json" };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
