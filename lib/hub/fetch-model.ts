@@ -6,7 +6,7 @@ import { downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
 import { offlineHint, PassingFailure } from "./hub-error.ts";
 import { defaultAttempts, HubClient } from "./hub-fetch.ts";
 import type { ResolveOptions } from "./resolve-model.ts";
-import type { HubSettings } from "./settings.ts";
+import { cacheOf, type HubSettings } from "./settings.ts";
 
 /** What is asked of the Hub. */
 export interface WantedModel {
@@ -51,7 +51,7 @@ export async function fetchModel(
     // A ref must lead to a whole snapshot where there is one.
     if (weights || whole === undefined) repository.setRef(revision, commit);
   } catch (error) {
-    throw unwritable(error, settings.cacheFolder);
+    throw unwritable(error, cacheOf(settings));
   }
   return commit;
 }

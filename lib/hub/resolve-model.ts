@@ -5,7 +5,7 @@ import { CachedRepository, isCommit } from "./cache.ts";
 import type { DownloadProgress } from "./download-snapshot.ts";
 import { offlineHint } from "./hub-error.ts";
 import type { Attempts } from "./hub-fetch.ts";
-import { type HubSettings, hubSettings } from "./settings.ts";
+import { cacheOf, type HubSettings, hubSettings } from "./settings.ts";
 
 export interface ResolveOptions {
   /** Branch, tag or commit of a Hub id; `main` by default. */
@@ -56,7 +56,7 @@ export async function resolveModel(source: string, options: ResolveOptions = {})
   const { revision = "main", weights = true } = options;
   checkRevision(revision);
   const settings = options.settings ?? hubSettings();
-  const repository = new CachedRepository(settings.cacheFolder, source);
+  const repository = new CachedRepository(cacheOf(settings), source);
   const cached = repository.commitOf(revision);
   const isWhole = cached !== undefined && repository.missing(cached, weights).length === 0;
   const found = (commit: string) => ({ folder: repository.snapshot(commit), commit });

@@ -48,6 +48,7 @@ export async function modelForEstimates(config: Config): Promise<EstimatedModel>
 }
 
 function isCached({ cacheFolder }: HubSettings, id: string, revision: string): boolean {
+  if (cacheFolder === undefined) return false;
   const repository = new CachedRepository(cacheFolder, id);
   const commit = repository.commitOf(revision);
   return commit !== undefined && repository.missing(commit, false).length === 0;

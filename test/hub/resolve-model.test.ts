@@ -429,6 +429,22 @@ test("a folder is taken as it is, and named when it is not there", async () => {
   expect([error.code, error.message]).toEqual(["BAD_CHECKPOINT", expect.stringContaining("/no/such/folder")]);
 });
 
+test("a user without a home folder needs HF_HUB_CACHE or HF_HOME, and only for a Hub id", async () => {
+  vi.stubEnv("HOME", "");
+  try {
+    const settings = hubSettings({ HF_HUB_CACHE: "/x" });
+    expect([settings.cacheFolder, settings.token]).toEqual(["/x", undefined]);
+    expect(hubSettings({ HF_HOME: "/x" }).cacheFolder).toBe("/x/hub");
+    expect(hubSettings({ HF_HOME: "~/x" }).cacheFolder).toBe("~/x/hub");
+    const homeless = { settings: hubSettings({}) };
+    expect((await resolveModel(fixture("qwen2_tiny"), homeless)).commit).toBe(null);
+    const error = await rejection(resolveModel("org/model", homeless));
+    expect([error.code, error.hint]).toEqual(["BAD_CONFIG", expect.stringContaining("HF_HOME")]);
+  } finally {
+    vi.unstubAllEnvs();
+  }
+});
+
 test("settings follow huggingface_hub's variables", () => {
   const of = (variables: Record<string, string>) => hubSettings({ HF_HOME: home, ...variables });
   expect(of({}).cacheFolder).toBe(join(home, "hub"));
