@@ -1,6 +1,3 @@
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { SpaError } from "../lib/errors.ts";
 import type { Environment, EnvironmentFactory } from "./environment.ts";
 import { nameHint } from "./options.ts";
@@ -101,7 +98,7 @@ export function createRegistered(name: string, options: Record<string, unknown>)
 /**
  * Registers the environment that a JavaScript module exports (the command line's `--env ./mine.js`).
  *
- * The module exports `name`, `create(options)` and, if it likes, `description`.
+ * The module exports `name`, `create(options)` and, if it likes, `description`. For Node alone.
  *
  * @param path of the module, relative to the working directory
  * @returns the environment's name
@@ -109,6 +106,10 @@ export function createRegistered(name: string, options: Record<string, unknown>)
  *   when its name is malformed or taken
  */
 export async function loadEnvironmentModule(path: string): Promise<string> {
+  // Asked for here and not imported above: everything else in this folder runs in a browser, too.
+  const { existsSync } = process.getBuiltinModule("node:fs");
+  const { resolve } = process.getBuiltinModule("node:path");
+  const { pathToFileURL } = process.getBuiltinModule("node:url");
   const file = resolve(path);
   if (!existsSync(file)) {
     throw new SpaError("BAD_ENVIRONMENT", `there is no environment file ${path}`, { hint: "check the path" });
