@@ -30,22 +30,22 @@ export interface Continuation {
 
 /** Tokens from the start of a conversation up to where the assistant's first turn is sampled. */
 export function openConversation(tokenizer: Tokenizer, chat: ChatFormat, opening: Opening): TokenPiece {
-  const text = new ConversationText(chat);
+  const text = new ConversationText(tokenizer, chat);
   if (opening.system !== null) text.message("system", opening.system);
   text.message("user", opening.user);
   text.openTurn();
-  return joined([text.encode(tokenizer), forcedPiece(tokenizer, opening.forced)]);
+  return text.encode(opening.forced);
 }
 
 /** Tokens from the end of one assistant turn up to where the next is sampled. */
 export function continueConversation(tokenizer: Tokenizer, chat: ChatFormat, next: Continuation): TokenPiece {
   const end = { tokens: Int32Array.of(chat.endToken), roles: Uint8Array.of(Role.template) };
-  const text = new ConversationText(chat);
+  const text = new ConversationText(tokenizer, chat);
   text.replied();
   text.message("user", next.user);
   text.openTurn();
-  const pieces = [text.encode(tokenizer), forcedPiece(tokenizer, next.forced)];
-  return joined(next.ended ? pieces : [end, ...pieces]);
+  const piece = text.encode(next.forced);
+  return next.ended ? piece : joined([end, piece]);
 }
 
 /**
@@ -61,19 +61,19 @@ export function writeConversation(
   reply: (content: string) => TokenPiece,
 ): TokenPiece {
   const pieces: TokenPiece[] = [];
-  let text = new ConversationText(chat);
+  let text = new ConversationText(tokenizer, chat);
   for (const { role, content } of messages) {
     if (role !== "assistant") {
       text.message(role, content);
       continue;
     }
     text.openTurn();
-    pieces.push(text.encode(tokenizer), reply(content));
-    text = new ConversationText(chat);
+    pieces.push(text.encode(), reply(content));
+    text = new ConversationText(tokenizer, chat);
     text.replied();
   }
   text.openTurn();
-  pieces.push(text.encode(tokenizer));
+  pieces.push(text.encode());
   return joined(pieces);
 }
 
@@ -82,12 +82,14 @@ export function writeConversation(
  * delimiter and one of the content are the token that the model was trained on; delimiters inside contents are text.
  */
 class ConversationText {
+  readonly #tokenizer: Tokenizer;
   readonly #chat: ChatFormat;
   readonly #spans: Span[] = [];
   /** What was written last. */
   #last: "start" | "system" | "user" | "reply" = "start";
 
-  constructor(chat: ChatFormat) {
+  constructor(tokenizer: Tokenizer, chat: ChatFormat) {
+    this.#tokenizer = tokenizer;
     this.#chat = chat;
   }
 
@@ -124,38 +126,26 @@ class ConversationText {
     this.#last = "reply";
   }
 
-  encode(tokenizer: Tokenizer): TokenPiece {
-    const tokens = this.#chat.contents.encodeWithin(
+  /** @param forced what the assistant's turn is made to begin with; encoded by itself */
+  encode(forced = ""): TokenPiece {
+    const { tokens, first, last } = this.#chat.contents.encodeWithin(
       this.#spans.map(({ text, role }) => ({ text, isDelimiter: role === Role.template })),
     );
-    // The normaliser may change the length of a text, so it is counted behind it.
-    const sizes = this.#spans.map(({ text }) => tokenizer.bytes(tokenizer.encode(text)).length);
     const roles = new Uint8Array(tokens.length);
-    let span = 0;
-    let left = sizes[0] ?? 0;
-    for (const [i, token] of tokens.entries()) {
-      let role: Role = Role.template;
-      for (let size = tokenizer.bytesOf(token).length; size > 0; ) {
-        while (left === 0 && span + 1 < sizes.length) left = sizes[++span];
-        // A token that holds any part of a content belongs to it.
-        if (this.#spans[span].role !== Role.template) role = this.#spans[span].role;
-        const taken = span + 1 < sizes.length ? Math.min(size, left) : size;
-        size -= taken;
-        left -= taken;
-      }
-      roles[i] = role;
+    for (let i = 0; i < roles.length; i++) {
+      let part = last[i];
+      // A token that holds any part of a content belongs to it.
+      while (part > first[i] && this.#spans[part].role === Role.template) part--;
+      roles[i] = this.#spans[part].role;
     }
-    return { tokens, roles };
+    const begun = this.#tokenizer.encode(forced);
+    const tags = { tokens: begun, roles: new Uint8Array(begun.length).fill(Role.tag) };
+    return joined([{ tokens, roles }, tags]);
   }
 
   #add(text: string, role: Role): void {
     if (text !== "") this.#spans.push({ text, role });
   }
-}
-
-function forcedPiece(tokenizer: Tokenizer, forced = ""): TokenPiece {
-  const tokens = tokenizer.encode(forced);
-  return { tokens, roles: new Uint8Array(tokens.length).fill(Role.tag) };
 }
 
 function joined(pieces: readonly TokenPiece[]): TokenPiece {

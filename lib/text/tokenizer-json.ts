@@ -1,97 +1,205 @@
 // What this package needs to know of a tokenizer.json: that it is of a kind whose tokens are bytes, and which bytes.
 
 import { SpaError } from "../errors.ts";
-import { exactPreTokenizer } from "./pre-tokenizer.ts";
+import { type AddedToken, AddedTokens } from "./added-tokens.ts";
+import { type PreTokenizer, readPreTokenizer } from "./pre-tokenizer.ts";
 
-interface AddedToken {
-  id: number;
-  content: string;
-}
+type Json = Record<string, unknown>;
 
-/** Normalizers that JavaScript has, too. */
-const normalizers = ["NFC", "NFD", "NFKC", "NFKD"];
+/** Unicode's normal forms, the only normalizers that are followed. */
+const normalForms = ["NFC", "NFD", "NFKC", "NFKD"] as const;
 
-/** The checked parts of a tokenizer.json. */
-export interface TokenizerJson {
-  model: { vocab: Record<string, number>; merges: (string | [string, string])[]; byte_fallback?: boolean };
-  added_tokens: AddedToken[];
-  decoder: { type: string; decoders?: { type: string }[] };
-}
+export type NormalForm = (typeof normalForms)[number];
 
-/** From a vocabulary entry (an added token is its own text) to the bytes it stands for. */
+/** Ids are 32-bit numbers in arrays of tokens. */
+const largestId = 2 ** 31 - 1;
+
+/** From a vocabulary entry to the bytes it stands for. */
 export type ByteScheme = (content: string) => Uint8Array;
 
+/** What a tokenizer.json says, checked. */
+export interface TokenizerJson {
+  vocab: Readonly<Record<string, number>>;
+  merges: [string, string][];
+  byteFallback: boolean;
+  ignoreMerges: boolean;
+  /** By content. */
+  added: ReadonlyMap<string, AddedToken>;
+  /** Of these, those that are looked for in a text as it is, and those that are looked for in its normal form. */
+  written: AddedTokens;
+  normalized: AddedTokens;
+  /** One after another. */
+  normalForms: readonly NormalForm[];
+  preTokenizer: PreTokenizer;
+  bytesOf: ByteScheme;
+}
+
 /**
- * Checks the shape of a parsed tokenizer.json: a BPE model whose ids are integers, and nothing that changes ids in a way
- * that @huggingface/tokenizers does not follow. The result's pre-tokenizer is one that it follows exactly.
+ * Reads a parsed tokenizer.json: a BPE model of bytes in which every text can be encoded. What the tokenizers library
+ * refuses, and what would give other ids here than there, is refused.
  *
  * @throws SpaError BAD_TOKENIZER naming the field.
  */
-export function checkTokenizerJson(value: unknown, where: string): TokenizerJson {
-  const json = isObject(value) ? value : fail(where, "is no JSON object");
-  const model = isObject(json.model) ? json.model : fail(where, 'has no "model"');
+export function readTokenizerJson(value: unknown, where: string): TokenizerJson {
+  const refuse = (what: string): never => fail(where, what);
+  const json = isObject(value) ? value : refuse("is no JSON object");
+  const model = isObject(json.model) ? json.model : refuse('has no "model"');
   if (model.type !== "BPE" && !(model.type === undefined && Array.isArray(model.merges))) {
-    fail(where, `has a model of type ${JSON.stringify(model.type)}; only "BPE" is supported`);
+    refuse(`has a model of type ${JSON.stringify(model.type)}; only "BPE" is supported`);
   }
-  if (!Array.isArray(model.merges) || !model.merges.every(isMerge)) {
-    fail(where, 'has no "model.merges" of pairs');
+  for (const field of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
+    if (model[field]) refuse(`has "model.${field}" ${JSON.stringify(model[field])}`);
   }
-  const vocab = isObject(model.vocab) ? model.vocab : fail(where, 'has no "model.vocab"');
-  const owners = new Map<number, string>();
-  for (const [token, id] of Object.entries(vocab)) {
-    if (!isId(id)) {
-      fail(where, `gives the token ${JSON.stringify(token)} the id ${JSON.stringify(id)}`);
-    }
-    if (owners.has(id as number)) {
-      fail(
-        where,
-        `gives the id ${id} to ${JSON.stringify(owners.get(id as number))} and ${JSON.stringify(token)}`,
-      );
-    }
-    owners.set(id as number, token);
-  }
-  const added = json.added_tokens ?? [];
-  if (
-    !Array.isArray(added) ||
-    !added.every((token) => isObject(token) && typeof token.content === "string" && isId(token.id))
-  ) {
-    fail(where, 'has "added_tokens" that are no { id, content }');
-  }
-  checkSupport(json, model, added, where);
-  const cut = json.pre_tokenizer ?? null;
-  const parts = {
-    ...{ normalizer: null, post_processor: null },
-    ...json,
-    pre_tokenizer: cut === null ? null : exactPreTokenizer(cut, (what) => fail(where, `has ${what}`)),
-    added_tokens: added,
+  const vocab = readVocabulary(model.vocab, refuse);
+  const preTokenizer = readPreTokenizer(json.pre_tokenizer, byteLevelAlphabet, (what) =>
+    refuse(`has ${what}`),
+  );
+  const byteFallback = model.byte_fallback === true;
+  const added = readAddedTokens(json.added_tokens ?? [], vocab, refuse);
+  const forms = readNormalizer(json.normalizer, refuse);
+  return {
+    vocab,
+    merges: readMerges(model.merges, vocab, byteFallback, refuse),
+    byteFallback,
+    ignoreMerges: model.ignore_merges === true,
+    added,
+    written: new AddedTokens(new Map([...added].filter(([, { normalized }]) => !normalized))),
+    normalized: new AddedTokens(inNormalForm(added, forms, refuse)),
+    normalForms: forms,
+    preTokenizer,
+    bytesOf: readDecoder(json.decoder, { vocab, byteFallback, preTokenizer }, refuse),
   };
-  return parts as unknown as TokenizerJson;
 }
 
-/** Refuses what would give other ids than the tokenizers library gives. */
-function checkSupport(
-  json: Record<string, unknown>,
-  model: Record<string, unknown>,
-  added: readonly Record<string, unknown>[],
-  where: string,
-): void {
-  for (const field of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[field]) fail(where, `has "model.${field}" ${JSON.stringify(model[field])}`);
+type Refuse = (what: string) => never;
+
+function readVocabulary(value: unknown, refuse: Refuse): Record<string, number> {
+  const vocab = isObject(value) ? value : refuse('has no "model.vocab"');
+  const owners = new Map<unknown, string>();
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isId(id)) refuse(`gives the token ${JSON.stringify(token)} the id ${JSON.stringify(id)}`);
+    const owner = owners.get(id);
+    if (owner !== undefined) {
+      refuse(`gives the id ${id} to ${JSON.stringify(owner)} and ${JSON.stringify(token)}`);
+    }
+    owners.set(id, token);
   }
-  const whole = added.find((token) => token.single_word === true);
-  if (whole !== undefined)
-    fail(where, `has the added token ${JSON.stringify(whole.content)} with single_word`);
-  const check = (step: unknown): void => {
-    if (!isObject(step)) return;
-    if (step.type === "Sequence" && Array.isArray(step.normalizers)) step.normalizers.forEach(check);
-    else if (!normalizers.includes(String(step.type))) {
-      fail(
-        where,
-        `has a normalizer of type ${JSON.stringify(step.type)}; ${normalizers.join(", ")} are supported`,
+  return vocab as Record<string, number>;
+}
+
+/** Merges are written as `"a b"` by older and as `["a", "b"]` by newer versions of the tokenizers library. */
+function readMerges(
+  value: unknown,
+  vocab: Readonly<Record<string, number>>,
+  byteFallback: boolean,
+  refuse: Refuse,
+): [string, string][] {
+  const isPair = (pair: unknown): pair is [string, string] =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string");
+  const list = Array.isArray(value) ? value : refuse('has no "model.merges" of pairs');
+  const pairs = list.map((merge) => (typeof merge === "string" ? merge.split(" ") : merge) as unknown);
+  if (!pairs.every(isPair)) return refuse('has no "model.merges" of pairs');
+  for (const [left, right] of pairs) {
+    const isKnown = (token: string): boolean => Object.hasOwn(vocab, token);
+    if (!isKnown(left) || !isKnown(right) || !isKnown(left + right)) {
+      const missing = [left, right, left + right].find((token) => !isKnown(token));
+      refuse(
+        `merges ${JSON.stringify(left)} and ${JSON.stringify(right)}, but ${JSON.stringify(missing)} is not in its vocabulary`,
       );
     }
-  };
-  check(json.normalizer);
+    // There they are merged, here they are what is left of other characters.
+    if (byteFallback && (byteNamed(left) ?? byteNamed(right)) !== undefined) {
+      refuse(`merges ${JSON.stringify(left)} and ${JSON.stringify(right)}, of which one is a byte`);
+    }
+  }
+  return pairs;
+}
+
+/** Added tokens by content. */
+function readAddedTokens(
+  value: unknown,
+  vocab: Readonly<Record<string, number>>,
+  refuse: Refuse,
+): Map<string, AddedToken> {
+  const isToken = (token: unknown): token is Json & { id: number; content: string } =>
+    isObject(token) && typeof token.content === "string" && isId(token.id);
+  const list =
+    Array.isArray(value) && value.every(isToken)
+      ? value
+      : refuse('has "added_tokens" that are no { id, content }');
+  const added = new Map<string, AddedToken>();
+  for (const token of list.filter(({ content }) => content !== "")) {
+    const { id, content } = token;
+    const text = JSON.stringify(content);
+    const flag = (name: string, standard = false): boolean => {
+      const given = token[name] ?? standard;
+      return typeof given === "boolean"
+        ? given
+        : refuse(`gives the added token ${text} the ${name} ${JSON.stringify(given)}`);
+    };
+    if (flag("single_word")) refuse(`has the added token ${text} with single_word`);
+    // Of a token that is there twice the library takes the second.
+    added.set(content, {
+      ...{ id, content, lstrip: flag("lstrip"), rstrip: flag("rstrip") },
+      normalized: flag("normalized", token.special !== true),
+    });
+  }
+  checkAddedIds([...added.values()], vocab, refuse);
+  return added;
+}
+
+/**
+ * Whatever the file says, the tokenizers library gives added tokens the ids of the vocabulary, or those that follow on
+ * it, in the file's order. (A vocabulary with gaps is a cut-out of another one, whose ids stand.)
+ */
+function checkAddedIds(
+  added: readonly AddedToken[],
+  vocab: Readonly<Record<string, number>>,
+  refuse: Refuse,
+): void {
+  const ids = Object.values(vocab);
+  const hasGaps = ids.some((id) => id >= ids.length);
+  let next = ids.length;
+  for (const { id, content } of added) {
+    const given = Object.hasOwn(vocab, content) ? vocab[content] : hasGaps ? id : next++;
+    if (given !== id) {
+      const text = JSON.stringify(content);
+      refuse(`has the added token ${text} with the id ${id}, where the tokenizers library gives it ${given}`);
+    }
+  }
+}
+
+/** The tokens that are looked for in normalised texts, by what is looked for. */
+function inNormalForm(
+  added: ReadonlyMap<string, AddedToken>,
+  forms: readonly NormalForm[],
+  refuse: Refuse,
+): Map<string, AddedToken> {
+  const found = new Map<string, AddedToken>();
+  for (const [content, token] of added) {
+    if (!token.normalized) continue;
+    const text = forms.reduce((normal, form) => normal.normalize(form), content);
+    const other = found.get(text)?.content;
+    if (other !== undefined) {
+      refuse(
+        `has the added tokens ${JSON.stringify(other)} and ${JSON.stringify(content)}, which are normalised to the same`,
+      );
+    }
+    found.set(text, token);
+  }
+  return found;
+}
+
+function readNormalizer(value: unknown, refuse: Refuse): NormalForm[] {
+  if (value === null || value === undefined) return [];
+  const { type, normalizers } = isObject(value) ? value : refuse("has a normalizer that is no object");
+  if (type === "Sequence" && Array.isArray(normalizers)) {
+    return normalizers.flatMap((step) => readNormalizer(step ?? {}, refuse));
+  }
+  const form = normalForms.find((name) => name === type);
+  return form !== undefined
+    ? [form]
+    : refuse(`has a normalizer of type ${JSON.stringify(type)}; ${normalForms.join(", ")} are supported`);
 }
 
 /**
@@ -102,10 +210,9 @@ function checkSupport(
  */
 export function checkAddedTokens(json: TokenizerJson, config: unknown, where: string): void {
   const listed = isObject(config) && isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
-  const ids = new Map(json.added_tokens.map(({ content, id }) => [content, id]));
   for (const [id, token] of Object.entries(listed)) {
     const content = isObject(token) ? String(token.content) : "";
-    if (ids.get(content) === Number(id)) continue;
+    if (json.added.get(content)?.id === Number(id)) continue;
     const text = JSON.stringify(content);
     throw new SpaError(
       "BAD_TOKENIZER",
@@ -117,17 +224,20 @@ export function checkAddedTokens(json: TokenizerJson, config: unknown, where: st
   }
 }
 
-/**
- * How tokens turn into bytes.
- *
- * @throws SpaError BAD_TOKENIZER for a decoder of another kind, or if some byte has no token.
- */
-export function byteSchemeOf(json: TokenizerJson, where: string): ByteScheme {
-  const steps = json.decoder?.type === "Sequence" ? (json.decoder.decoders ?? []) : [json.decoder];
-  const types = steps.map((step) => step?.type);
+/** How tokens turn into bytes, which the decoder says. */
+function readDecoder(
+  value: unknown,
+  { vocab, byteFallback, preTokenizer }: Pick<TokenizerJson, "vocab" | "byteFallback" | "preTokenizer">,
+  refuse: Refuse,
+): ByteScheme {
+  const decoder = isObject(value) ? value : {};
+  const steps: unknown[] =
+    decoder.type === "Sequence" && Array.isArray(decoder.decoders) ? decoder.decoders : [decoder];
+  const types = steps.map((step) => (isObject(step) ? step.type : undefined));
+  const encoder = new TextEncoder();
   if (types.length === 1 && types[0] === "ByteLevel") {
-    requireAllBytes(json, (byte) => byteLevelAlphabet[byte], where);
-    const encoder = new TextEncoder();
+    if (!preTokenizer.writesBytes) refuse("has a ByteLevel decoder but no ByteLevel pre-tokenizer");
+    requireBytes(vocab, (byte) => byteLevelAlphabet[byte], refuse);
     return (content) => {
       const bytes = Array.from(content, (character) => byteOfCharacter.get(character));
       // An entry with a character outside the alphabet stands for its own text, as in the tokenizers library.
@@ -135,18 +245,15 @@ export function byteSchemeOf(json: TokenizerJson, where: string): ByteScheme {
     };
   }
   if (types.includes("ByteFallback") && types.every((type) => type === "ByteFallback" || type === "Fuse")) {
-    if (json.model.byte_fallback !== true) {
-      fail(where, 'has a ByteFallback decoder but no "model.byte_fallback"');
-    }
-    requireAllBytes(json, byteToken, where);
-    const encoder = new TextEncoder();
+    if (!byteFallback) refuse('has a ByteFallback decoder but no "model.byte_fallback"');
+    if (preTokenizer.writesBytes) refuse("has a ByteLevel pre-tokenizer but a ByteFallback decoder");
+    requireBytes(vocab, byteToken, refuse);
     return (content) => {
-      const byte = /^<0x([0-9A-F]{2})>$/.exec(content);
-      return byte === null ? encoder.encode(content) : Uint8Array.of(Number.parseInt(byte[1], 16));
+      const byte = byteNamed(content);
+      return byte === undefined ? encoder.encode(content) : Uint8Array.of(byte);
     };
   }
-  return fail(
-    where,
+  return refuse(
     `has a decoder of type ${types.join(" + ")}; ByteLevel and ByteFallback + Fuse are supported`,
   );
 }
@@ -173,27 +280,33 @@ const byteLevelAlphabet: readonly string[] = (() => {
 
 const byteOfCharacter = new Map(byteLevelAlphabet.map((character, byte) => [character, byte]));
 
-function requireAllBytes(json: TokenizerJson, tokenOf: (byte: number) => string, where: string): void {
+/** The byte that a token with byte fallback is named after, if it is one. */
+function byteNamed(token: string): number | undefined {
+  const name = /^<0x([0-9A-F]{2})>$/.exec(token);
+  return name === null ? undefined : Number.parseInt(name[1], 16);
+}
+
+/** Bytes that no text in UTF-8 has: a vocabulary may lack them. */
+const isNever = (byte: number): boolean => byte === 0xc0 || byte === 0xc1 || byte >= 0xf5;
+
+function requireBytes(
+  vocab: Readonly<Record<string, number>>,
+  tokenOf: (byte: number) => string,
+  refuse: Refuse,
+): void {
   for (let byte = 0; byte < 256; byte++) {
-    if (!Object.hasOwn(json.model.vocab, tokenOf(byte))) {
-      fail(where, `has no token for the byte 0x${byte.toString(16)}, so some texts cannot be encoded`);
+    if (!isNever(byte) && !Object.hasOwn(vocab, tokenOf(byte))) {
+      refuse(`has no token for the byte 0x${byte.toString(16)}, so some texts cannot be encoded`);
     }
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isId(value: unknown): boolean {
-  return Number.isInteger(value) && (value as number) >= 0;
-}
-
-/** Merges are written as `"a b"` by older and as `["a", "b"]` by newer versions of the tokenizers library. */
-function isMerge(merge: unknown): boolean {
-  return typeof merge === "string"
-    ? merge.includes(" ")
-    : Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string");
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < largestId;
 }
 
 function fail(where: string, what: string): never {

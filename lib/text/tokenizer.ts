@@ -1,15 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
-import {
-  type ByteScheme,
-  byteSchemeOf,
-  checkAddedTokens,
-  checkTokenizerJson,
-  type TokenizerJson,
-} from "./tokenizer-json.ts";
+import { BpeEncoder, type PartEncoder } from "./bpe-encoder.ts";
+import { checkAddedTokens, readTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 
 /** Files of a Hugging Face tokenizer by name; `save` writes them back byte for byte. */
 export type TokenizerFiles = ReadonlyMap<string, Uint8Array>;
@@ -27,10 +21,6 @@ const optional = [
 /** Read for its end tokens, but the model's to write. */
 const generationConfig = "generation_config.json";
 
-// Rollouts encode the same tags, prompts and states over and over (a group plays one level): remember short texts.
-const cachedTexts = 16384;
-const cachedLength = 512;
-
 /**
  * Text to token ids and back, from a Hugging Face tokenizer.json.
  *
@@ -40,12 +30,12 @@ const cachedLength = 512;
 export class Tokenizer {
   /** One more than the largest token id. A model's vocabulary may be larger (padding), never smaller. */
   readonly vocabularySize: number;
-  readonly #hub: HubTokenizer;
   readonly #files: TokenizerFiles;
-  readonly #scheme: ByteScheme;
+  readonly #json: TokenizerJson;
+  readonly #encoder: BpeEncoder;
+  readonly #contents: ReadonlyMap<number, string>;
   readonly #added: ReadonlySet<number>;
   readonly #bytes = new Map<number, Uint8Array>();
-  readonly #encoded = new Map<string, Int32Array>();
   // ignoreBOM: a byte order mark is text like any other; by default TextDecoder swallows it.
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -55,19 +45,20 @@ export class Tokenizer {
    * @throws SpaError BAD_TOKENIZER
    */
   constructor(files: TokenizerFiles, where: string) {
-    const json = checkTokenizerJson(parseJson(files.get(required), `${where}/${required}`), where);
+    this.#json = readTokenizerJson(parseJson(files.get(required), `${where}/${required}`), where);
     const configBytes = files.get("tokenizer_config.json");
     const config = configBytes === undefined ? {} : parseJson(configBytes, `${where}/tokenizer_config.json`);
-    checkAddedTokens(json, config, where);
-    try {
-      this.#hub = new HubTokenizer(json, config as object);
-    } catch (cause) {
-      throw badTokenizer(`${where}/${required} cannot be used: ${(cause as Error).message}`, cause);
-    }
+    checkAddedTokens(this.#json, config, where);
     this.#files = files;
-    this.#scheme = byteSchemeOf(json, where);
-    this.#added = new Set(json.added_tokens.map((token) => token.id));
-    this.vocabularySize = largestId(json) + 1;
+    this.#encoder = new BpeEncoder(this.#json);
+    const { vocab, added } = this.#json;
+    this.#added = new Set([...added.values()].map(({ id }) => id));
+    const entries = [
+      ...Object.entries(vocab),
+      ...[...added.values()].map(({ id, content }) => [content, id] as const),
+    ];
+    this.#contents = new Map(entries.map(([content, id]) => [id, content]));
+    this.vocabularySize = entries.reduce((largest, [, id]) => Math.max(largest, id), -1) + 1;
   }
 
   /**
@@ -75,18 +66,12 @@ export class Tokenizer {
    * as in UTF-8.
    */
   encode(text: string): Int32Array {
-    let ids = this.#encoded.get(text);
-    if (ids === undefined) {
-      // As JavaScript's halves they would be cut in other places than as the character that they become.
-      ids = Int32Array.from(this.#hub.encode(text.toWellFormed(), { add_special_tokens: false }).ids);
-      if (text.length <= cachedLength) {
-        if (this.#encoded.size >= cachedTexts) {
-          this.#encoded.clear();
-        }
-        this.#encoded.set(text, ids);
-      }
-    }
-    return ids.slice();
+    return this.encoder().encode([{ text, isDelimiter: true }]).tokens;
+  }
+
+  /** Encodes texts in parts, of which only delimiters hold control tokens. */
+  encoder(control?: ReadonlySet<number>): PartEncoder {
+    return control === undefined ? this.#encoder : new BpeEncoder(this.#json, control, this.#encoder);
   }
 
   /**
@@ -126,35 +111,13 @@ export class Tokenizer {
         hint: "token ids are integers from 0 on",
       });
     }
-    const content = this.#hub.id_to_token(id);
-    const bytes =
-      content === undefined
-        ? new Uint8Array()
-        : this.#added.has(id)
-          ? new TextEncoder().encode(content)
-          : this.#scheme(content);
+    const content = this.#contents.get(id);
+    const bytesOf = this.#added.has(id)
+      ? (text: string) => new TextEncoder().encode(text)
+      : this.#json.bytesOf;
+    const bytes = content === undefined ? new Uint8Array() : bytesOf(content);
     this.#bytes.set(id, bytes);
     return bytes;
-  }
-
-  /** The same tokenizer without some of its added tokens: their text is text like any other. Takes as long as loading one. */
-  without(tokens: ReadonlySet<number>): Tokenizer {
-    const json = parseJson(this.#files.get(required), required) as TokenizerJson;
-    const texts = new Set(json.added_tokens.filter(({ id }) => tokens.has(id)).map(({ content }) => content));
-    const { vocab, merges } = json.model;
-    const changed = {
-      ...json,
-      added_tokens: json.added_tokens.filter(({ content }) => !texts.has(content)),
-      model: {
-        ...json.model,
-        vocab: Object.fromEntries(Object.entries(vocab).filter(([token]) => !texts.has(token))),
-        merges: merges.filter(
-          (pair) => !texts.has(typeof pair === "string" ? pair.replace(" ", "") : pair.join("")),
-        ),
-      },
-    };
-    const bytes = new TextEncoder().encode(JSON.stringify(changed));
-    return new Tokenizer(new Map([[required, bytes]]), required);
   }
 
   /** Whether a token was added to the vocabulary: a special token or a tag, which no text merges with. */
@@ -169,7 +132,8 @@ export class Tokenizer {
 
   /** The id of a token by its exact content in the vocabulary, e.g. `"<|im_end|>"`; undefined if there is none. */
   tokenId(token: string): number | undefined {
-    return this.#hub.token_to_id(token);
+    const { added, vocab } = this.#json;
+    return added.get(token)?.id ?? (Object.hasOwn(vocab, token) ? vocab[token] : undefined);
   }
 
   /**
@@ -253,17 +217,6 @@ function parseJson(bytes: Uint8Array | undefined, file: string): unknown {
   } catch (cause) {
     throw badTokenizer(`${file} is no JSON: ${(cause as Error).message}`, cause);
   }
-}
-
-function largestId(json: TokenizerJson): number {
-  let largest = -1;
-  for (const id of Object.values(json.model.vocab)) {
-    largest = Math.max(largest, id);
-  }
-  for (const { id } of json.added_tokens) {
-    largest = Math.max(largest, id);
-  }
-  return largest;
 }
 
 function badTokenizer(message: string, cause?: unknown): SpaError {

@@ -1,3 +1,4 @@
+import type { PartEncoder, PartTokens, TextPart } from "./bpe-encoder.ts";
 import { nanoFiles } from "./nano-tokenizer.ts";
 import { specialTokens } from "./nano-vocabulary.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -20,12 +21,21 @@ export class WordTokenizer extends Tokenizer {
     this.#pattern = new RegExp(`${special.join("|")}|${pieces.source}`, "gu");
   }
 
-  override encode(text: string): Int32Array {
-    return Int32Array.from(text.match(this.#pattern) ?? [], (piece) => this.#idOf(piece));
+  override encoder(): PartEncoder {
+    return { encode: (parts) => this.#encode(parts) };
   }
 
   override bytesOf(id: number): Uint8Array {
     return this.#words.get(id) ?? super.bytesOf(id);
+  }
+
+  /** Words do not reach from one part into the next. */
+  #encode(parts: readonly TextPart[]): PartTokens {
+    const words = parts.flatMap(({ text }, part) =>
+      Array.from(text.match(this.#pattern) ?? [], (piece) => ({ id: this.#idOf(piece), part })),
+    );
+    const places = Uint32Array.from(words, ({ part }) => part);
+    return { tokens: Int32Array.from(words, ({ id }) => id), first: places, last: places };
   }
 
   #idOf(piece: string): number {

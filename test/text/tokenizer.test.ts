@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { SpaError } from "../../lib/errors.ts";
-import { checkTokenizerFits, loadTokenizer } from "../../lib/text/tokenizer.ts";
+import { regExpOf } from "../../lib/text/oniguruma.ts";
+import { checkTokenizerFits, loadTokenizer, Tokenizer } from "../../lib/text/tokenizer.ts";
 import { tinyBpe, writeTokenizerFolder } from "./tiny-bpe.ts";
 
 const folders: string[] = [];
@@ -96,6 +97,19 @@ describe("loadTokenizer", () => {
     return withModel({ vocab: { ...vocab, ...change } });
   };
   const cutBy = (step: object): unknown => ({ ...tinyBpe(), pre_tokenizer: step });
+  const bytes = { type: "ByteLevel", add_prefix_space: false };
+  const split = (Regex: string): unknown =>
+    cutBy({
+      type: "Sequence",
+      pretokenizers: [{ type: "Split", pattern: { Regex }, behavior: "Isolated" }, bytes],
+    });
+  const withAdded = (...tokens: object[]): object => ({
+    ...tinyBpe(),
+    added_tokens: [
+      ...(tinyBpe().added_tokens as object[]),
+      ...tokens.map((token) => ({ id: 273, content: "<x>", ...token })),
+    ],
+  });
   it.each<[string, unknown, RegExp]>([
     ["broken JSON", '{"model": ', /no JSON/],
     ["another JSON value", "[1]", /no JSON object/],
@@ -120,6 +134,39 @@ describe("loadTokenizer", () => {
       cutBy({ type: "Split", pattern: { String: "_" }, behavior: "MergedWithNext", invert: false }),
       /Split pre-tokenizer with behavior "MergedWithNext"/,
     ],
+    ["a merge of three", withModel({ merges: ["a b c"] }), /merges/],
+    ["a merge of what is no token", withModel({ merges: [["a", "zz"]] }), /"zz" is not in its vocabulary/],
+    ["a merge to what is no token", withModel({ merges: [["q", "z"]] }), /"qz" is not in its vocabulary/],
+    ["an id beyond 32 bits", withVocab({ A: 2 ** 32 + 65 }), /"A" the id 4294967361/],
+    ["characters in place of bytes", cutBy({ type: "Digits" }), /ByteLevel decoder but no ByteLevel pre-tok/],
+    ["no pre-tokenizer", { ...tinyBpe(), pre_tokenizer: null }, /ByteLevel decoder but no ByteLevel pre-tok/],
+    [
+      "bytes of bytes",
+      cutBy({ type: "Sequence", pretokenizers: [bytes, bytes] }),
+      /two ByteLevel pre-tokenizers/,
+    ],
+    ["a Sequence without steps", cutBy({ type: "Sequence" }), /Sequence of pre-tokenizers without a list/],
+    ["a step that is none", cutBy({ type: "Sequence", pretokenizers: [null] }), /type undefined/],
+    ["a normalizer that is none", { ...tinyBpe(), normalizer: "NFC" }, /normalizer that is no object/],
+    ["added tokens with odd flags", withAdded({ lstrip: "yes" }), /"<x>" the lstrip "yes"/],
+    ["an added token whose id is taken", withAdded({ id: 280 }), /"<x>" with the id 280, .* gives it 273/],
+    [
+      "added tokens with one normal form",
+      {
+        ...withAdded({ content: "ﬁ", normalized: true }, { id: 274, content: "fi", normalized: true }),
+        normalizer: { type: "NFKC" },
+      },
+      /which are normalised to the same/,
+    ],
+    ...[{}, null, "_", [], { Regex: 5 }, { String: null }, { Regex: "a", String: "a" }].map(
+      (pattern): [string, unknown, RegExp] => [
+        `a Split step with the pattern ${JSON.stringify(pattern)}`,
+        cutBy({ type: "Split", pattern, behavior: "Isolated", invert: false }),
+        /neither { "Regex": … } nor { "String": … }/,
+      ],
+    ),
+    ["a pattern that is none", split("(a"), /regular expression "\(a", which cannot be used/],
+    ["a pattern that needs the search's start", split("\\Ga"), /cannot be used/],
     [
       "tokens between blanks only",
       { ...tinyBpe(), added_tokens: [{ id: 270, content: "<x>", single_word: true }] },
@@ -153,6 +200,90 @@ describe("loadTokenizer", () => {
     writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tinyBpe()));
     writeFileSync(join(folder, "tokenizer_config.json"), "{");
     expect(errorOf(() => loadTokenizer(folder)).message).toContain("tokenizer_config.json");
+  });
+});
+
+describe("a tokenizer's ids are those of the tokenizers library", () => {
+  const fixture = new URL("../fixtures/text/tokenizer-variants.json", import.meta.url);
+  interface Variant {
+    rows: { text: string; ids: number[] }[];
+    [field: string]: unknown;
+  }
+  const { variants } = JSON.parse(readFileSync(fixture, "utf8")) as { variants: Variant[] };
+  const ofFiles = (json: object, config: object = {}): Tokenizer => {
+    const files = Object.entries({ "tokenizer.json": json, "tokenizer_config.json": config });
+    return new Tokenizer(
+      new Map(files.map(([name, value]) => [name, Buffer.from(JSON.stringify(value))])),
+      "it",
+    );
+  };
+
+  it("for added tokens, white space, normal forms and patterns of every kind", () => {
+    expect(variants.length).toBeGreaterThan(100);
+    for (const { rows, ...changed } of variants) {
+      const tokenizer = ofFiles({ ...tinyBpe(), ...changed });
+      for (const { text, ids } of rows) {
+        expect([...tokenizer.encode(text)], JSON.stringify({ text, ...changed })).toEqual(ids);
+      }
+    }
+  });
+
+  it("whatever tokenizer_config.json asks of slow tokenizers", () => {
+    const config = {
+      remove_space: true,
+      do_lowercase_and_remove_accent: true,
+      clean_up_tokenization_spaces: true,
+      additional_special_tokens: ["B"],
+    };
+    const text = "  Él  B\n\n<|im_end|> b 's ";
+    const tokenizer = ofFiles(tinyBpe(), config);
+    expect(tokenizer.encode(text)).toEqual(ofFiles(tinyBpe()).encode(text));
+    expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  });
+
+  it("without the bytes that UTF-8 never has", () => {
+    const json = tinyBpe() as { model: { vocab: Record<string, number> } };
+    const never = [0xc0, 0xc1, ...Array.from({ length: 11 }, (_, i) => 0xf5 + i)];
+    const names = Object.keys(json.model.vocab);
+    for (const byte of never) delete json.model.vocab[names[byte]];
+    const tokenizer = ofFiles(json);
+    const text = "\u{10ffff}\ufffdé\u{40000}";
+    expect([...tokenizer.encode(text)]).toEqual([...ofFiles(tinyBpe()).encode(text)]);
+    for (const needed of [0xc2, 0xf4]) {
+      const without = structuredClone(json);
+      delete without.model.vocab[names[needed]];
+      expect(errorOf(() => ofFiles(without)).message).toContain(`byte 0x${needed.toString(16)}`);
+    }
+  });
+});
+
+describe("regExpOf", () => {
+  const text = `${"a".repeat(40)}${"é ".repeat(40)}`;
+
+  it.each([
+    ["(a+)+$"],
+    ["(a|a)*b"],
+    ["(?:a*)*c"],
+    ["(\\w+\\s?)+$"],
+    ["([\\p{L}]|\\p{Lu})*!"],
+    ["((a{1,5}){1,5})*b"],
+    ["(?:a?a?)*b"],
+    ["(?:a|b|ab)*c"],
+    ["(?=(a+)+b)c"],
+    ["(?i:a|A)*b"],
+    ["(\\p{L}+\\p{M}*)+!"],
+    ["a*a*a*a*b"],
+  ])("refuses %s, which could search without end", (pattern) => {
+    expect(() => regExpOf(pattern)).toThrow(/so many ways that it may never end/);
+  });
+
+  it.each([
+    ["\\p{N}{1,3}(?=(?:\\p{N}{3})*(?:\\P{N}|$))"],
+    ["(?:\\p{L}+ )*\\p{L}+"],
+    ["(?:\\p{Lu}\\p{Ll}+|\\d)+"],
+    ["[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"],
+  ])("takes %s, whose repetitions are told apart", (pattern) => {
+    expect(() => [...text.matchAll(regExpOf(pattern))]).not.toThrow();
   });
 });
 
