@@ -10,12 +10,13 @@ import {
   completeAdapter,
   nativeAdapter,
 } from "./adapter-config.ts";
+import { checkAdapterFits } from "./adapter-fit.ts";
 import type { NativeTensorInfo, NativeTensorSource } from "./addon.ts";
 import { readJsonObject } from "./json-file.ts";
 import { loadAddon } from "./loader.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
 import { adapterConfigFile, makeFolder, refuseBeside } from "./model-folder.ts";
-import { matchTensors, readSafetensorsHeader, type StoredTensor, safetensorsHeader } from "./safetensors.ts";
+import { matchTensors, readSafetensorsHeader, safetensorsHeader } from "./safetensors.ts";
 
 // Adapters in PEFT's files (https://huggingface.co/docs/peft, "PEFT checkpoint format"): adapter_config.json and
 // adapter_model.safetensors; a value head stands in a file of its own beside them, which PEFT does not look at.
@@ -211,7 +212,7 @@ export async function readAdapterFolder(
   const file = join(folder, weightsFile);
   const { tensors: stored } = await readSafetensorsHeader(file);
   const expected = loadAddon().adapterParameters(nativeModelConfig(config), nativeAdapter(settings));
-  checkFits(file, stored, expected);
+  checkAdapterFits(file, stored, expected);
   const tensors = matchTensors(stored, expected, file);
   const headFile = join(folder, valueHeadFile);
   if (!existsSync(headFile)) return { settings, tensors };
@@ -220,29 +221,8 @@ export async function readAdapterFolder(
     { name: "value_head.weight", shape: [1, config.hiddenSize] },
     { name: "value_head.bias", shape: [1] },
   ];
-  checkFits(headFile, head, shapes);
+  checkAdapterFits(headFile, head, shapes);
   return { settings, tensors: [...tensors, ...matchTensors(head, shapes, headFile)] };
-}
-
-/** The first tensor that is missing, left over or of another shape than the model has it. */
-function checkFits(
-  file: string,
-  stored: Map<string, StoredTensor>,
-  expected: { name: string; shape: number[] }[],
-): void {
-  const hint =
-    "the adapter belongs to another model, or to other target_modules than its configuration names";
-  for (const { name, shape } of expected) {
-    const tensor = stored.get(name);
-    if (!tensor) throw badAdapter(file, `tensor ${name} is missing`, hint);
-    if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
-      const message = `tensor ${name} has the shape [${tensor.shape}], the model needs [${shape}]`;
-      throw badAdapter(file, message, hint);
-    }
-  }
-  const names = new Set(expected.map(({ name }) => name));
-  const extra = [...stored.keys()].sort().find((name) => !names.has(name));
-  if (extra !== undefined) throw badAdapter(file, `tensor ${extra} has no place in the model`, hint);
 }
 
 /** An adapter that is written. */

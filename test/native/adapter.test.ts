@@ -22,7 +22,7 @@ import {
   scratchFolder,
   smallShape,
 } from "./fixtures.ts";
-import { editParts, readParts } from "./safetensors-file.ts";
+import { editParts, type Header, readParts, writeParts } from "./safetensors-file.ts";
 
 interface ExpectedAdapter {
   grad_norms: Record<string, number>;
@@ -273,6 +273,60 @@ describe("files", () => {
     const folder = copyOfAdapter();
     editAdapterConfig(folder, { target_modules: ["q_proj"] });
     expect((await failure(base.loadAdapter(folder), "BAD_ADAPTER")).message).toContain("has no place");
+  });
+
+  test("a tensor that does not fit is told with what stands in its place, and what to do", async () => {
+    const file = "adapter_model.safetensors";
+    const first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    const told = async (change: (header: Header) => unknown, settings: Record<string, unknown> = {}) => {
+      const folder = copyOfAdapter();
+      editAdapterConfig(folder, settings);
+      editParts(join(folder, file), (header) => change(header));
+      const { message, hint } = await failure(base.loadAdapter(folder), "BAD_ADAPTER");
+      return `${message}\n${hint}`;
+    };
+    const renamed = (change: (name: string) => string) =>
+      told((header) =>
+        Object.fromEntries(Object.entries(header).map(([name, entry]) => [change(name), entry])),
+      );
+    for (const change of [
+      (name: string) => name.replace(/(lora_[AB])/, "$1.default"),
+      (name: string) => name.replace("base_model.model.", ""),
+      (name: string) => name.replace("base_model.model.", "").replace(/(lora_[AB])/, "$1.policy"),
+      (name: string) => `module.${name}`,
+      (name: string) => name.replace("model.layers.", "model._fsdp_wrapped_module.layers."),
+      (name: string) => name.replace(/\.weight$/, ""),
+    ]) {
+      const text = await renamed(change);
+      expect(text).toContain(`tensor ${first} is missing; ${change(first)} stands in its place`);
+      expect(text).toContain("save_pretrained");
+    }
+    const withExtra = async (name: string, shape: number[]) => {
+      const folder = copyOfAdapter();
+      const { header, data } = readParts(join(folder, file));
+      const bytes = Buffer.alloc(4 * shape.reduce((a, b) => a * b, 1));
+      const extra = { dtype: "F32", shape, data_offsets: [data.length, data.length + bytes.length] };
+      writeParts(join(folder, file), { ...header, [name]: extra }, Buffer.concat([data, bytes]));
+      const { message, hint } = await failure(base.loadAdapter(folder), "BAD_ADAPTER");
+      expect(message).toContain(`tensor ${name} has no place in the model`);
+      return hint;
+    };
+    const inside = "base_model.model.model.";
+    for (const [name, hint] of [
+      [`${inside}embed_tokens.weight`, /embeddings inside.*merge_and_unload.*resize_token_embeddings\(12\)/],
+      ["base_model.model.lm_head.weight", /embeddings inside.*merge_and_unload/],
+      [`${inside}layers.0.self_attn.q_proj.lora_magnitude_vector`, /DoRA.*merge_and_unload/],
+      [`${inside}norm.modules_to_save.weight`, /whole modules inside.*merge_and_unload/],
+      [`${inside}layers.0.self_attn.q_proj.bias`, /biases inside.*merge_and_unload/],
+      [
+        `${inside}layers.0.self_attn.q_proj.base_layer.weight`,
+        /base model's weights are inside.*save_pretrained/,
+      ],
+      [`${inside}layers.9.self_attn.q_proj.lora_A.weight`, /other layers than the model/],
+    ] as const) {
+      expect(await withExtra(name, [12, 2])).toMatch(hint);
+    }
+    expect(await told(() => undefined, { r: 4 })).toMatch(/r is 4, but this adapter is of rank \d+/);
   });
 
   test("missing, cut off and poisoned files are broken checkpoints", async () => {
