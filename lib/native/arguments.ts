@@ -115,21 +115,26 @@ export function checkText(value: unknown, name: string): string {
   return value;
 }
 
-function arrayLike(value: unknown, name: string, kind: string): ArrayLike<number> {
+/** The same value, if it is an array or a typed array, whatever its entries are. `kind` is for the message. */
+export function checkArray(value: unknown, name: string, kind: string): ArrayLike<unknown> {
   const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
   if (!isArray || value instanceof BigInt64Array || value instanceof BigUint64Array) {
     throw badArgument(`${name} must be a ${kind} or an array of numbers, not ${show(value)}`);
   }
-  return value as unknown as ArrayLike<number>;
+  return value as unknown as ArrayLike<unknown>;
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isInteger(value);
 }
 
 /** A fresh Int32Array with the same whole numbers, each from `minimum` to `maximum`. */
 export function toInt32(value: unknown, name: string, minimum: number, maximum: number): Int32Array {
-  const source = arrayLike(value, name, "Int32Array");
+  const source = checkArray(value, name, "Int32Array");
   const result = new Int32Array(source.length);
   for (let i = 0; i < source.length; i++) {
     const entry = source[i];
-    if (!Number.isInteger(entry) || entry < minimum || entry > maximum) {
+    if (!isWhole(entry) || entry < minimum || entry > maximum) {
       throw badArgument(
         `${name}[${i}] is ${show(entry)}; it must be a whole number from ${minimum} to ${maximum}`,
       );
@@ -141,13 +146,15 @@ export function toInt32(value: unknown, name: string, minimum: number, maximum: 
 
 /** A fresh Float32Array with the same numbers, all of them finite; `length` entries. */
 export function toFloat32(value: unknown, name: string, length: number): Float32Array {
-  const source = arrayLike(value, name, "Float32Array");
+  const source = checkArray(value, name, "Float32Array");
   checkLength(source.length, name, length);
   const result = new Float32Array(length);
   for (let i = 0; i < length; i++) {
-    result[i] = source[i];
-    if (typeof source[i] !== "number" || !Number.isFinite(result[i])) {
-      throw badArgument(`${name}[${i}] is ${show(source[i])}; it must be a finite float32 number`);
+    const entry = source[i];
+    // What is no number may throw when it is made one.
+    if (typeof entry === "number") result[i] = entry;
+    if (typeof entry !== "number" || !Number.isFinite(result[i])) {
+      throw badArgument(`${name}[${i}] is ${show(entry)}; it must be a finite float32 number`);
     }
   }
   return result;
@@ -155,14 +162,14 @@ export function toFloat32(value: unknown, name: string, length: number): Float32
 
 /** A fresh Uint8Array of zeros and ones (true and false are taken too); `length` entries. */
 export function toMask(value: unknown, name: string, length: number): Uint8Array {
-  const source = arrayLike(value, name, "Uint8Array") as ArrayLike<number | boolean>;
+  const source = checkArray(value, name, "Uint8Array");
   checkLength(source.length, name, length);
   const result = new Uint8Array(length);
   for (let i = 0; i < length; i++) {
-    const entry = Number(source[i]);
-    if (entry !== 0 && entry !== 1)
-      throw badArgument(`${name}[${i}] is ${show(source[i])}; a mask holds only 0 and 1`);
-    result[i] = entry;
+    const entry = source[i];
+    if (entry !== 0 && entry !== 1 && typeof entry !== "boolean")
+      throw badArgument(`${name}[${i}] is ${show(entry)}; a mask holds only 0 and 1`);
+    result[i] = Number(entry);
   }
   return result;
 }
@@ -175,12 +182,12 @@ export function checkLength(length: number, name: string, expected: number): voi
 
 /** A fresh Uint32Array of offsets that cut `length` entries of `of` into rows. */
 export function toOffsets(value: unknown, name: string, length: number, of: string): Uint32Array {
-  const source = arrayLike(value, name, "Uint32Array");
+  const source = checkArray(value, name, "Uint32Array");
   if (source.length === 0) throw badArgument(`${name} is empty; it holds one entry more than there are rows`);
   const result = new Uint32Array(source.length);
   for (let i = 0; i < source.length; i++) {
     const entry = source[i];
-    if (!Number.isInteger(entry) || entry < 0 || entry > 0xffffffff) {
+    if (!isWhole(entry) || entry < 0 || entry > 0xffffffff) {
       throw badArgument(`${name}[${i}] is ${show(entry)}; it must be a whole number of at least 0`);
     }
     if (i === 0 && entry !== 0) throw badArgument(`${name}[0] is ${entry}; the first offset must be 0`);

@@ -1,6 +1,6 @@
 import { SpaError } from "../errors.ts";
 import type { NativeModelConfig } from "./addon.ts";
-import { checkBoolean, checkInteger, checkNumber, checkObject, checkOneOf } from "./arguments.ts";
+import { checkArray, checkBoolean, checkInteger, checkNumber, checkObject, checkOneOf } from "./arguments.ts";
 
 /** The model families that one decoder covers by flags. Qwen2.5 is `"qwen2"`, Llama 3.x is `"llama"`. */
 export type Architecture = "qwen2" | "qwen3" | "llama";
@@ -132,7 +132,9 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
     tiedEmbeddings: checkBoolean(input.tiedEmbeddings ?? true, "config.tiedEmbeddings"),
     maxPositions: dimension(input.maxPositions ?? 32768, "maxPositions"),
     beginToken: input.beginToken == null ? null : tokenId(input.beginToken, "beginToken"),
-    endTokens: (input.endTokens ?? []).map((id, i) => tokenId(id, `endTokens[${i}]`)),
+    endTokens: Array.from(checkArray(input.endTokens ?? [], "config.endTokens", "list"), (id, i) =>
+      tokenId(id, `endTokens[${i}]`),
+    ),
     padToken: input.padToken == null ? null : tokenId(input.padToken, "padToken"),
     generation: checkFields(input.generation ?? null, "generation"),
     otherFields: checkFields(input.otherFields ?? null, "otherFields"),
@@ -140,7 +142,13 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
 }
 
 function checkFields(fields: ModelConfig["generation"], name: string): ModelConfig["generation"] {
-  if (fields !== null) checkObject(fields, `config.${name}`);
+  if (fields === null) return null;
+  checkObject(fields, `config.${name}`);
+  try {
+    JSON.stringify(fields);
+  } catch (error) {
+    throw bad(`config.${name} cannot be written as JSON: ${(error as Error).message}`);
+  }
   return fields;
 }
 

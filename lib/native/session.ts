@@ -2,6 +2,7 @@ import { SpaError } from "../errors.ts";
 import type { NativeCall, NativeProgress, NativeSession } from "./addon.ts";
 import {
   badArgument,
+  checkArray,
   checkBatch,
   checkInteger,
   checkNumber,
@@ -174,8 +175,11 @@ export class Session {
         : toInt32(limits, "maxNewTokens", 1, maximumTokens);
     if (maxNewTokens.length !== rows)
       throw badArgument(`maxNewTokens has ${maxNewTokens.length} entries for ${rows} slots`);
-    const streams = Float64Array.from(options.streams ?? [], (id, i) => checkInteger(id, `streams[${i}]`, 0));
-    if (options.streams && streams.length !== rows) {
+    const ids = checkArray(options.streams ?? [], "streams", "Float64Array");
+    const streams = Float64Array.from({ length: ids.length }, (_, i) =>
+      checkInteger(ids[i], `streams[${i}]`, 0),
+    );
+    if (options.streams != null && streams.length !== rows) {
       throw badArgument(`streams has ${streams.length} entries for ${rows} slots`);
     }
     return {

@@ -267,9 +267,7 @@ function checkOptions(options: TrainerOptions, defaultSeed: number): NativeTrain
   const clip = options.gradientClip === undefined ? 1 : options.gradientClip;
   return {
     optimizer,
-    criticOptimizer: options.criticOptimizer
-      ? checkOptimizer(options.criticOptimizer, "criticOptimizer")
-      : optimizer,
+    criticOptimizer: checkOptimizer(options.criticOptimizer ?? options.optimizer ?? {}, "criticOptimizer"),
     gradientClip: clip === null ? 0 : checkNumber(clip, "gradientClip", { above: 0 }),
     schedule: checkSchedule(options.schedule ?? { kind: "constant" }),
     microBatchTokens: checkInteger(options.microBatchTokens ?? 8192, "microBatchTokens", 1, 2 ** 31 - 1),

@@ -1,7 +1,16 @@
 // What each call refuses before native code sees it: one error that names the argument, and nothing changes.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createTrainer, Engine, type Model, type Session, type Trainer } from "../../lib/index.ts";
-import { failure, makeEngine, pack, smallShape, someRows } from "./fixtures.ts";
+import {
+  biLevelGae,
+  createTrainer,
+  Engine,
+  gae,
+  type Model,
+  type Session,
+  type Trainer,
+  whiten,
+} from "../../lib/index.ts";
+import { failure, fixture, makeEngine, pack, scratchFolder, smallShape, someRows } from "./fixtures.ts";
 
 let engine: Engine;
 let model: Model;
@@ -90,6 +99,147 @@ test("createModel", async () => {
     ["initialization", /initialization must be one of/, make({}, { initialization: "zeros" })],
     ["value head", /valueHead must be true or false, not 1/, make({}, { valueHead: 1 })],
     ["option", /unknown key "sead"/, make({}, { sead: 1 })],
+  ]);
+});
+
+test("values of other types, for every option of every call, are one error or none", async () => {
+  const wrong: Wrong[] = [
+    -1.5,
+    "x",
+    {},
+    [],
+    true,
+    null,
+    Symbol("s"),
+    10n,
+    () => 0,
+    Number.NaN,
+    [Symbol("s")],
+    [10n],
+  ];
+  const other = await engine.createModel(smallShape, { valueHead: true });
+  const slots = await other.openSession({ slots: 2, maxTokens: 16 });
+  await slots.extend([0], pack(someRows([3])));
+  const own = createTrainer(other, { critic: "shared" });
+  const batch = { ...ppo, values, referenceLogProbs: floats, supervisedMask: mask };
+  const loss = { kind: "ppo", klCoefficient: 0.1, supervisedCoefficient: 0.1 };
+  const long = ["signal", "onProgress"];
+  const shape = Object.keys(other.config);
+  const gaeInput = { rewards: floats, values: floats, mask, offsets: rows.offsets, gamma: 1, lambda: 1 };
+  const folder = scratchFolder();
+  const calls: [names: string[], call: (change: Wrong) => unknown][] = [
+    [["device", "threads", "seed", "memoryLimit"], (change) => Engine.create(change)],
+    [shape, (change) => engine.createModel({ ...smallShape, ...change })],
+    [["dtype", "seed", "initialization", "valueHead"], (change) => engine.createModel(smallShape, change)],
+    [["dtype", ...long], (change) => engine.loadModel(fixture("qwen2_tiny"), change)],
+    [
+      ["rows", "inner", "columns", "dtype", "repeats"],
+      (change) => engine.gemmRate({ rows: 2, inner: 2, columns: 2, ...change }),
+    ],
+    [["maxShardBytes", "endTokens", ...long], (change) => other.save(folder, change)],
+    [["valueHead"], (change) => other.clone(change)],
+    [
+      ["rank", "alpha", "dropout", "targets", "rankStabilized", "seed", "valueHead"],
+      (change) => other.addAdapter({ rank: 2, alpha: 2, ...change }),
+    ],
+    [["tokens", "offsets", "temperature"], (change) => other.logProbs({ ...rows, ...change })],
+    [["logProbs", "entropy", "values"], (change) => other.score(rows, change)],
+    [long, (change) => other.values(rows, change)],
+    [["slots", "maxTokens", "seed"], (change) => other.openSession({ slots: 1, maxTokens: 8, ...change })],
+    [
+      ["maxNewTokens", "temperature", "topK", "topP", "stopTokens", "streams", ...long],
+      (change) => slots.generate([0], { maxNewTokens: 1, ...change }),
+    ],
+    [
+      [
+        "optimizer",
+        "gradientClip",
+        "schedule",
+        "critic",
+        "criticOptimizer",
+        "microBatchTokens",
+        "seed",
+        "activationCheckpointing",
+        "moments",
+      ],
+      (change) => createTrainer(other, change),
+    ],
+    [
+      ["learningRate", "betas", "weightDecay", "epsilon"],
+      (change) => createTrainer(other, { optimizer: change }),
+    ],
+    [
+      ["kind", "warmupSteps", "totalSteps", "minimumRatio"],
+      (change) => createTrainer(other, { schedule: { kind: "linear", totalSteps: 4, ...change } }),
+    ],
+    [Object.keys(batch), (change) => own.step({ ...batch, ...change }, loss as Wrong)],
+    [
+      ["mask", "oldValues", "returns"],
+      (change) => own.step({ ...batch, values: { ...values, ...change } }, loss as Wrong),
+    ],
+    [
+      [
+        "kind",
+        "clipLow",
+        "clipHigh",
+        "dualClip",
+        "entropyCoefficient",
+        "klCoefficient",
+        "klEstimator",
+        "temperature",
+        "aggregation",
+        "valueClip",
+        "valueCoefficient",
+        "supervisedCoefficient",
+      ],
+      (change) => own.step(batch, { ...loss, ...change }),
+    ],
+    [Object.keys(gaeInput), (change) => gae({ ...gaeInput, ...change })],
+    [
+      ["turnEnds", "highLevelGamma"],
+      (change) => biLevelGae({ ...gaeInput, turnEnds: [4, 8], highLevelGamma: 1, ...change }),
+    ],
+    [["values", "mask"], (change) => whiten({ values: floats, mask, ...change })],
+  ];
+  for (const [names, call] of calls) {
+    for (const name of names) {
+      for (const value of wrong) {
+        try {
+          await call({ [name]: value });
+        } catch (error) {
+          const told = `${name}: ${String(Array.isArray(value) ? typeof value[0] : value)} ${error}`;
+          expect(["BAD_ARGUMENT", "CAPACITY"], told).toContain((error as { code?: string }).code);
+        }
+      }
+    }
+  }
+  await refuses([
+    [
+      "end tokens",
+      /config.endTokens must be a list/,
+      () => engine.createModel({ ...smallShape, endTokens: 5 as Wrong }),
+    ],
+    [
+      "what is no JSON",
+      /config.generation cannot be written as JSON/,
+      () => engine.createModel({ ...smallShape, generation: { seed: 1n } }),
+    ],
+    [
+      "a symbol among floats",
+      /advantages\[0\] is Symbol\(s\)/,
+      () => own.step({ ...batch, advantages: Array(9).fill(Symbol("s")) as Wrong }, loss as Wrong),
+    ],
+    [
+      "texts in a mask",
+      /mask\[0\] is "1"/,
+      () => whiten({ values: floats, mask: Array(9).fill("1") as Wrong }),
+    ],
+    ["streams", /streams must be/, () => slots.generate([0], { maxNewTokens: 1, streams: 0 as Wrong })],
+    [
+      "the critic's optimizer",
+      /criticOptimizer must be an object, not 0/,
+      () => createTrainer(other, { criticOptimizer: 0 as Wrong }),
+    ],
   ]);
 });
 
