@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listFiles, modelInfo } from "@huggingface/hub";
 import { SpaError } from "../errors.ts";
+import { weightsIndex } from "../native/safetensors.ts";
 import { acquireLock, lockHolder } from "../run/lock.ts";
 import { type CachedRepository, isCommit } from "./cache.ts";
 import { downloadBlob, noSpace, type RemoteFile } from "./download-blob.ts";
@@ -78,20 +79,20 @@ export async function downloadSnapshot(
   const paths = new Set(listed.keys());
   const first = filesOf(listed, firstFiles(paths, id, options.weights), id);
   const download = new SnapshotDownload(client, repository, { id, commit }, options);
-  // The index must be there before it is known which weights there are; a single file is known at once.
-  const isSharded = options.weights && !paths.has("model.safetensors");
-  const known = options.weights && !isSharded ? filesOf(listed, weightFiles(paths, ""), id) : [];
+  // An index must be there before it is known which weights there are; a single file is known at once.
+  const hasIndex = paths.has(weightsIndex);
+  const known = options.weights && !hasIndex ? filesOf(listed, weightFiles(paths, "", id), id) : [];
   download.plan([...first, ...known]);
   await download.fetch(first);
   if (!options.weights) return;
   await options.beforeWeights?.(repository.snapshot(commit));
-  if (!isSharded) return download.fetch(known);
-  const shards = filesOf(listed, weightFiles(paths, repository.snapshot(commit)), id);
+  if (!hasIndex) return download.fetch(known);
+  const shards = filesOf(listed, weightFiles(paths, repository.snapshot(commit), id), id);
   download.plan(shards);
   await download.fetch(shards);
 }
 
-function filesOf(listed: Map<string, RemoteFile>, paths: string[], id: string): RemoteFile[] {
+function filesOf(listed: Map<string, RemoteFile>, paths: readonly string[], id: string): RemoteFile[] {
   return paths.map((path) => {
     const file = listed.get(path);
     if (file) return file;

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SpaError } from "../errors.ts";
+import { chosenWeights, singleWeights, weightsIndex } from "../native/safetensors.ts";
 
 /** Small files, in the order in which they are fetched; a model may lack all but the first two. */
 const smallFiles = [
@@ -18,9 +19,6 @@ const smallFiles = [
 
 /** What to do about files that are the authors' to mend. */
 export const brokenRepository = "the repository is incomplete; tell its authors, or choose another revision";
-
-export const singleWeights = "model.safetensors";
-export const weightsIndex = "model.safetensors.index.json";
 
 /**
  * Which of a repository's files are needed before the weights: configuration, tokenizer, and the index of the weights
@@ -41,16 +39,22 @@ export function firstFiles(paths: ReadonlySet<string>, id: string, weights: bool
     });
   }
   const small = smallFiles.filter((path) => paths.has(path));
-  if (!weights || paths.has(singleWeights)) return small;
+  if (!weights) return small;
   if (paths.has(weightsIndex)) return [...small, weightsIndex];
+  if (paths.has(singleWeights)) return small;
   throw new SpaError("UNSUPPORTED", `${id} has no safetensors: no ${singleWeights} and no ${weightsIndex}`, {
     hint: "pickles (pytorch_model.bin) are not loaded, for they can run code; choose a model with safetensors",
   });
 }
 
-/** The files of weights: the single one, or those that a snapshot's index names. */
-export function weightFiles(paths: ReadonlySet<string>, snapshot: string): string[] {
-  return paths.has(singleWeights) ? [singleWeights] : shards(join(snapshot, weightsIndex));
+/**
+ * The files of weights: the single one, or those that a snapshot's index names.
+ *
+ * @throws SpaError BAD_CHECKPOINT when there are both, or the index is none
+ */
+export function weightFiles(paths: ReadonlySet<string>, snapshot: string, id: string): readonly string[] {
+  const named = paths.has(weightsIndex) ? shards(join(snapshot, weightsIndex)) : undefined;
+  return chosenWeights(named, (file) => paths.has(file), id);
 }
 
 /** @throws SpaError BAD_CHECKPOINT when the index is no index, or names what is no file beside it */

@@ -172,6 +172,37 @@ function checkRanges(file: string, tensors: StoredTensor[], dataBegin: number, s
   if (position < size) throw broken(file, `${size - position} bytes after the last tensor are unused`);
 }
 
+export const singleWeights = "model.safetensors";
+export const weightsIndex = "model.safetensors.index.json";
+
+/**
+ * The files of a model's weights: those that its index names, or the single file. Where there are both, transformers opens
+ * the single file and other readers the index's, so that they may not be different ones.
+ *
+ * @param named what the index names; undefined without an index
+ * @param where the folder or repository, for messages
+ * @throws SpaError `BAD_CHECKPOINT` naming both
+ */
+export function chosenWeights(
+  named: readonly string[] | undefined,
+  has: (file: string) => boolean,
+  where: string,
+): readonly string[] {
+  if (named === undefined) return [singleWeights];
+  const shards = named.filter((file) => file !== singleWeights);
+  if (!has(singleWeights)) return named;
+  const present = shards.find(has);
+  // The index of an earlier save, whose files are gone, leads nobody elsewhere.
+  if (present === undefined) return [singleWeights];
+  throw new SpaError(
+    "BAD_CHECKPOINT",
+    `${where} holds weights twice: ${singleWeights}, and ${present} with ${weightsIndex}, which readers take in its place`,
+    {
+      hint: "one of them is of an earlier save: remove it (for the single file the index, too, with all that it names)",
+    },
+  );
+}
+
 /**
  * The tensors of a Hugging Face folder: of model.safetensors, or of all the shards that
  * model.safetensors.index.json names.
@@ -179,13 +210,15 @@ function checkRanges(file: string, tensors: StoredTensor[], dataBegin: number, s
  * @throws SpaError `BAD_CHECKPOINT`.
  */
 export async function readFolderTensors(folder: string): Promise<Map<string, StoredTensor>> {
-  const single = join(folder, "model.safetensors");
-  const index = join(folder, "model.safetensors.index.json");
-  if (existsSync(single) || !existsSync(index)) return (await readSafetensorsHeader(single)).tensors;
-
-  const weightMap = await readIndex(index);
+  const index = join(folder, weightsIndex);
+  const weightMap = existsSync(index) ? await readIndex(index) : undefined;
+  const has = (file: string) => existsSync(join(folder, file));
+  const files = chosenWeights(weightMap && [...new Set(weightMap.values())], has, folder);
+  if (weightMap === undefined || files.every((file) => file === singleWeights)) {
+    return (await readSafetensorsHeader(join(folder, singleWeights))).tensors;
+  }
   const tensors = new Map<string, StoredTensor>();
-  for (const shard of new Set(weightMap.values())) {
+  for (const shard of files) {
     const { tensors: found } = await readSafetensorsHeader(join(folder, shard));
     for (const [name, tensor] of found) {
       if (weightMap.get(name) !== shard) {

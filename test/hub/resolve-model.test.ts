@@ -394,6 +394,26 @@ test("shards are those that the index names; a repository of pickles is refused"
   expect((await rejection(resolveModel(id, options({ revision: "bad" })))).code).toBe("BAD_CHECKPOINT");
 });
 
+test("weights that are there twice are refused before they are fetched; an index of the single file is none", async () => {
+  const index = "model.safetensors.index.json";
+  const map = (file: string) => Buffer.from(JSON.stringify({ weight_map: { "model.norm.weight": file } }));
+  const shard = "model-00001-of-00001.safetensors";
+  hub.files.set(index, map(shard));
+  hub.files.set(shard, weights);
+  const error = await rejection(resolveModel(id, options()));
+  expect([error.code, error.message]).toEqual([
+    "BAD_CHECKPOINT",
+    expect.stringMatching(/spa\/tiny-qwen2 holds weights twice: model\.safetensors, and model-00001/),
+  ]);
+  const fetched = (name: string) => hub.requests.some(({ path }) => path.includes(hub.etag(name)));
+  expect(fetched("model.safetensors")).toBe(false);
+  hub.files.set(index, map("model.safetensors"));
+  hub.refs.set("main", "7".repeat(40));
+  const { folder } = await resolveModel(id, options());
+  expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+  expect(existsSync(join(folder, shard))).toBe(false);
+});
+
 test("a proxy is used, but not for what NO_PROXY names", async () => {
   const tunnels: string[] = [];
   const proxy = createServer().on("connect", (request, client) => {

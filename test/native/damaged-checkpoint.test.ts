@@ -1,6 +1,14 @@
 // Every kind of damage to a model folder gives one error that names the file, field or tensor.
 
-import { appendFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../lib/index.ts";
@@ -216,11 +224,56 @@ describe("shards", () => {
     ],
     ["an index that names too much", /extra is not in/, map((m) => (m.extra = third))],
     ["an index that leaves one out", /norm\.weight is in .*no shard/, map((m) => delete m[norm])],
+    [
+      "a single file of an earlier save beside them",
+      /holds weights twice: model\.safetensors, and model-00001-of-00003\.safetensors with model\.safetensors\.index\.json/,
+      (f) => copyFileSync(join(copyOfModel(), weights), join(f, weights)),
+    ],
+    [
+      "a single file that the index names, too",
+      /holds weights twice/,
+      (f, m) => {
+        copyFileSync(join(copyOfModel(), weights), join(f, weights));
+        write(index, JSON.stringify({ weight_map: { ...m, [norm]: weights } }))(f);
+      },
+    ],
     ["an index that points outside", /not a file name/, map((m) => (m[norm] = "../model.safetensors"))],
   ];
   test.each(cases)("%s", async (_, text, damage) => {
     const folder = copyOfModel();
     damage(folder, shard(folder, 3));
     expect((await failure(engine.loadModel(folder), "BAD_CHECKPOINT")).message).toMatch(text);
+  });
+
+  test.each<[string, (folder: string) => void]>([
+    [
+      "an index that names the single file",
+      (folder) => {
+        const { header } = readParts(join(folder, weights));
+        const map = Object.fromEntries(Object.keys(header).map((name) => [name, weights]));
+        write(index, JSON.stringify({ weight_map: map }))(folder);
+      },
+    ],
+    [
+      "shards that no index names",
+      (folder) => {
+        shard(folder, 3);
+        remove(index)(folder);
+        copyFileSync(join(copyOfModel(), weights), join(folder, weights));
+      },
+    ],
+    [
+      "an index whose shards are gone",
+      (folder) => {
+        shard(folder, 3);
+        for (const part of [1, 2, 3]) remove(`model-0000${part}-of-00003.safetensors`)(folder);
+        copyFileSync(join(copyOfModel(), weights), join(folder, weights));
+      },
+    ],
+  ])("beside a single file %s is taken", async (_, change) => {
+    const folder = copyOfModel();
+    change(folder);
+    await using model = await engine.loadModel(folder);
+    expect(model.parameterCount).toBeGreaterThan(0);
   });
 });
