@@ -181,53 +181,65 @@ interface Rope {
   scaling: RopeScaling | null;
 }
 
-/** Readers differ on which style counts where a file holds both, so both must say the same. */
+/** Readers differ on what counts where a file says something twice, so it must say the same. */
 function readRope(fields: Json, file: string): Rope {
   const isEmpty = (value: unknown) => typeof value === "object" && Object.keys(value ?? {}).length === 0;
   const given = ["rope_parameters", "rope_scaling"].filter(
     (name) => fields[name] !== undefined && !isEmpty(fields[name]),
   );
-  const [rope, other] = given.map((name) => readRopeField(fields, name, file));
-  if (other && JSON.stringify(other) !== JSON.stringify(rope)) {
+  const [scaling, other] = given.map((name) => readScaling(fields, name, file));
+  if (other !== undefined && !isDeepStrictEqual(other, scaling)) {
     throw unsupported(file, "rope_scaling", fields.rope_scaling, "rope_parameters says otherwise; keep one");
   }
-  return rope ?? { theta: (fields.rope_theta ?? undefined) as number | undefined, scaling: null };
+  const thetas = [
+    ["rope_theta", fields.rope_theta],
+    ...given.map((name) => [`${name}.rope_theta`, (fields[name] as Json).rope_theta]),
+  ].filter(([, value]) => value !== undefined && value !== null);
+  const [first] = thetas;
+  const differing = thetas.find(([, value]) => value !== first[1]);
+  if (differing) {
+    const said = `${differing[0]} is ${JSON.stringify(differing[1])}`;
+    throw unsupported(
+      file,
+      first[0] as string,
+      first[1],
+      `${said}; keep the one that the model was trained with`,
+    );
+  }
+  return { theta: first?.[1] as number | undefined, scaling: scaling ?? null };
 }
 
-function readRopeField(fields: Json, name: string, file: string): Rope {
+function readScaling(fields: Json, name: string, file: string): RopeScaling | null {
   const parameters = fields[name] as Json;
   if (typeof parameters !== "object") throw unsupported(file, name, parameters);
-  const theta = (parameters.rope_theta ?? fields.rope_theta ?? undefined) as number | undefined;
   if (parameters.partial_rotary_factor !== undefined && parameters.partial_rotary_factor !== 1) {
     throw unsupported(file, `${name}.partial_rotary_factor`, parameters.partial_rotary_factor);
   }
-  const { rope_type: kind = parameters.type ?? "default" } = parameters;
+  const { rope_type: kind = parameters.type ?? "default", type = kind } = parameters;
   if (kind !== "default" && kind !== "linear" && kind !== "llama3") {
     throw unsupported(file, `${name}.rope_type`, kind, 'supported: "default", "linear", "llama3"');
+  }
+  if (type !== kind) {
+    throw unsupported(file, `${name}.type`, type, `${name}.rope_type is ${JSON.stringify(kind)}; keep one`);
   }
   // Parameters by kind of layer, for example.
   const nested = Object.entries(parameters).find(([, value]) => typeof value === "object" && value !== null);
   if (nested) throw unsupported(file, `${name}.${nested[0]}`, nested[1]);
-  if (kind === "default") return { theta, scaling: null };
-  if (kind === "linear") return { theta, scaling: { kind, factor: parameters.factor as number } };
+  if (kind === "default") return null;
+  if (kind === "linear") return { kind, factor: parameters.factor as number };
   const original = parameters.original_max_position_embeddings as number;
   const outside = fields.original_max_position_embeddings;
   if (outside != null && outside !== original) {
-    throw unsupported(
-      file,
-      "original_max_position_embeddings",
-      outside,
-      `${name} says ${original}; keep one`,
-    );
+    const hint = `${name} says ${original}; keep one`;
+    throw unsupported(file, "original_max_position_embeddings", outside, hint);
   }
-  const scaling: RopeScaling = {
+  return {
     kind,
     factor: parameters.factor as number,
     lowFrequencyFactor: parameters.low_freq_factor as number,
     highFrequencyFactor: parameters.high_freq_factor as number,
     originalMaxPositions: original,
   };
-  return { theta, scaling };
 }
 
 function unsupported(file: string, field: string, value: unknown, hint?: string): SpaError {
@@ -283,10 +295,27 @@ function shapeFields(config: ModelConfig): Json {
   };
 }
 
+/**
+ * The same model, whose saved files name further tokens that end replies. Where a model came with a generation_config.json,
+ * which counts for readers, config.json keeps its own.
+ */
+export function withEndTokens(config: ModelConfig, tokens: Iterable<number>): ModelConfig {
+  const endTokens = [...new Set([...config.endTokens, ...tokens])];
+  if (endTokens.length === config.endTokens.length) return config;
+  const { eos_token_id } = writeModelConfig(config, "float32");
+  const { eos_token_id: _, ...otherFields } = config.otherFields ?? {};
+  const kept = config.generation === null ? otherFields : { ...otherFields, eos_token_id };
+  return { ...config, endTokens, otherFields: Object.keys(kept).length === 0 ? null : kept };
+}
+
 /** The contents of generation_config.json: that of the model's source, else what config.json says of tokens. */
 export function writeGenerationConfig(config: ModelConfig): Json {
-  if (config.generation === null) return { _from_model_config: true, ...tokenFields(config) };
-  return { eos_token_id: tokenFields(config).eos_token_id, ...config.generation };
+  const { generation } = config;
+  const { eos_token_id } = tokenFields(config);
+  if (generation === null) return { _from_model_config: true, ...tokenFields(config) };
+  // A list of one stays a list.
+  const isSame = isDeepStrictEqual([generation.eos_token_id].flat(), config.endTokens);
+  return isSame ? generation : { ...generation, eos_token_id };
 }
 
 function tokenFields({ beginToken, endTokens, padToken }: ModelConfig): Json {

@@ -18,9 +18,11 @@ import {
   checkRowLengths,
   checkText,
   type RaggedBatch,
+  toInt32,
 } from "./arguments.ts";
 import { checkLongCall, type LongCall, locate, longCallKeys, run } from "./call.ts";
 import type { Engine } from "./engine.ts";
+import { withEndTokens } from "./hugging-face-config.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { writeModelFolder } from "./model-folder.ts";
 import { tensorBytes } from "./safetensors.ts";
@@ -34,6 +36,8 @@ export interface ScoreBatch extends RaggedBatch {
 export interface SaveOptions extends LongCall {
   /** Weights of more bytes are written in several files with an index; 5 GB by default, as transformers does it. */
   maxShardBytes?: number;
+  /** Tokens that end replies beside the model's own: `chatFormatOf(tokenizer).stopTokens` of a model for conversations. */
+  endTokens?: ArrayLike<number>;
 }
 
 export interface SessionOptions {
@@ -148,14 +152,15 @@ export class Model {
   /**
    * Writes Hugging Face files (config.json, generation_config.json, model.safetensors or shards with their index) into
    * `folder`, which is made if need be and may hold other files. Each file is written aside, synced and renamed. What is
-   * saved are the weights at the time of the call; generation_config.json keeps the fields that the model came with.
+   * saved are the weights at the time of the call; generation_config.json keeps the fields that the model came with, and its
+   * `eos_token_id` names `endTokens`, too, so that other programs end replies where they ended here.
    *
    * @throws SpaError `DISK_FULL`, `ABORTED`; the old files are unchanged then. `BAD_ARGUMENT` for a model with an adapter:
    * {@link saveAdapter} or {@link merge} it; and for a folder that holds an adapter.
    */
   async save(folder: string, options: SaveOptions = {}): Promise<void> {
     checkText(folder, "folder");
-    checkObject(options, "options", ["maxShardBytes", ...longCallKeys]);
+    checkObject(options, "options", ["maxShardBytes", "endTokens", ...longCallKeys]);
     checkLongCall(options);
     const { signal, onProgress } = options;
     const maxShardBytes = checkInteger(options.maxShardBytes ?? 5e9, "maxShardBytes", 1);
@@ -166,7 +171,9 @@ export class Model {
       );
     }
     const { native } = this;
-    const description = { config: this.config, dtype: this.dtype, tensors: native.tensors };
+    const endTokens = toInt32(options.endTokens ?? [], "endTokens", 0, this.config.vocabularySize - 1);
+    const config = withEndTokens(this.config, endTokens);
+    const description = { config, dtype: this.dtype, tensors: native.tensors };
     const total = native.tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
     let before = 0;
     await writeModelFolder(folder, description, maxShardBytes, (file, header, { first, tensors, bytes }) => {

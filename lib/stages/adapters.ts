@@ -3,6 +3,7 @@ import { isModelFolder } from "../hub/resolve-model.ts";
 import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Model } from "../native/model.ts";
 import { seedOf } from "../rollout/seeded-generator.ts";
+import { chatFormatOf } from "../text/chat-format.ts";
 import { baseFolder, loadModel, type ModelContext, type StageContext } from "./context.ts";
 
 /**
@@ -34,10 +35,13 @@ export async function loadBeside(context: StageContext, model: Model, folder: st
   }
 }
 
-/** Writes a run's model into a folder: a whole one as Hugging Face's files, an adapter as PEFT's. */
+/**
+ * Writes a run's model into a folder: a whole one as Hugging Face's files, which name every token that ends replies here,
+ * an adapter as PEFT's, which have no place for that.
+ */
 export async function saveModel(context: ModelContext, model: Model, folder: string): Promise<void> {
   if (model.adapter) await model.saveAdapter(folder, baseOf(context, folder));
-  else await model.save(folder);
+  else await model.save(folder, { endTokens: chatFormatOf(context.tokenizer).stopTokens });
 }
 
 /**

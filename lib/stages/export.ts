@@ -69,7 +69,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
   try {
     mkdirSync(dirname(target), { recursive: true });
     if (options.adapter) await saveAdapter(context, model, aside);
-    else await saveWhole(model, aside);
+    else await saveWhole(context, model, aside);
     tokenizer.save(aside);
     await commitFolder(aside, target);
   } catch (error) {
@@ -79,11 +79,14 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
   return { folder: target, stage: checkpoint.stage, step: checkpoint.step };
 }
 
-async function saveWhole(model: Model, folder: string): Promise<void> {
+async function saveWhole(context: ModelContext, model: Model, folder: string): Promise<void> {
   await using whole = model.adapter ? await model.merge() : await model.clone({ valueHead: false });
-  if (!whole.hasValueHead) return whole.save(folder);
+  if (!whole.hasValueHead) {
+    await saveModel(context, whole, folder);
+    return;
+  }
   await using policy = await whole.clone({ valueHead: false });
-  await policy.save(folder);
+  await saveModel(context, policy, folder);
 }
 
 async function saveAdapter(context: ModelContext, model: Model, folder: string): Promise<void> {

@@ -87,6 +87,17 @@ const changes: [change: Json, field: string][] = [
   [{ rope_parameters: { full_attention: { rope_theta: 1e4 } } }, "rope_parameters.full_attention"],
   [{ rope_parameters: { rope_theta: 1e6 }, rope_scaling: { type: "linear", factor: 2 } }, "rope_scaling"],
   [{ rope_scaling: llama3, original_max_position_embeddings: 4096 }, "original_max_position_embeddings"],
+  [{ rope_theta: 1e6, rope_parameters: { rope_theta: 5e5 } }, "rope_theta"],
+  [{ rope_theta: 1e6, rope_scaling: { type: "linear", factor: 2, rope_theta: 1e4 } }, "rope_theta"],
+  [
+    {
+      rope_theta: undefined,
+      rope_parameters: { ...llama3, rope_theta: 5e5 },
+      rope_scaling: { ...llama3, rope_theta: 1e4 },
+    },
+    "rope_parameters.rope_theta",
+  ],
+  [{ rope_scaling: { rope_type: "linear", type: "llama3", factor: 2 } }, "rope_scaling.type"],
   [{ is_causal: false }, "is_causal"],
   [{ quantization_config: { quant_method: "awq", bits: 4 } }, "quantization_config"],
   [{ num_experts: 8 }, "num_experts"],
@@ -100,6 +111,20 @@ test.each(changes)("%j is refused by name", (change, field) => {
     parseModelConfig({ ...configOf("Qwen2.5-0.5B-Instruct"), ...change }, "config.json"),
   );
   expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringContaining(`: ${field} is `)]);
+});
+
+test("what is said twice and agrees is taken", () => {
+  const plain = { ...configOf("Llama-3.2-1B-Instruct"), rope_theta: undefined, rope_scaling: undefined };
+  const rope = { ropeTheta: 5e5, ropeScaling: { kind: "llama3", factor: 8, originalMaxPositions: 8192 } };
+  const both = { rope_parameters: { ...llama3, rope_theta: 5e5 }, rope_scaling: llama3, rope_theta: 5e5 };
+  for (const said of [
+    both,
+    { ...both, rope_theta: undefined },
+    { ...both, rope_parameters: llama3 },
+    { rope_scaling: { ...llama3, type: "llama3", rope_theta: 5e5 }, rope_theta: null },
+  ]) {
+    expect(parseModelConfig({ ...plain, ...said }, "config.json"), JSON.stringify(said)).toMatchObject(rope);
+  }
 });
 
 test("fields that change nothing are passed over", () => {

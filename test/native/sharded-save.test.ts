@@ -1,5 +1,5 @@
 // Saving in several files, and what a saved folder keeps of its source.
-import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { asidePath } from "../../lib/atomic-file.ts";
@@ -120,6 +120,36 @@ test("generation_config.json keeps the fields of the source, also through copies
   expect(readFileSync(join(again, "generation_config.json"))).toEqual(
     readFileSync(join(folder, "generation_config.json")),
   );
+});
+
+test("tokens that end replies enter eos_token_id, and nothing else changes", async () => {
+  const saved = async (change: (folder: string) => void, endTokens: number[]) => {
+    const source = copyOfModel();
+    change(source);
+    const folder = scratchFolder();
+    await (await engine.loadModel(source)).save(folder, { endTokens });
+    const again = await engine.loadModel(folder);
+    const file = (name: string) => readJson<Record<string, unknown>>(join(folder, name));
+    return { generation: file("generation_config.json"), config: file("config.json"), again };
+  };
+  const own = { bos_token_id: 3, eos_token_id: 3, max_new_tokens: 2048 };
+  const write = (value: object) => (folder: string) =>
+    writeFileSync(join(folder, "generation_config.json"), JSON.stringify(value));
+  const eos = readJson<{ eos_token_id: number }>(join(copyOfModel(), "config.json")).eos_token_id;
+
+  const added = await saved(write(own), [5, 3]);
+  expect(added.generation).toEqual({ ...own, eos_token_id: [3, 5] });
+  expect(added.config.eos_token_id).toBe(eos);
+  expect(added.again.config.endTokens).toEqual([3, 5]);
+
+  const known = await saved(write({ ...own, eos_token_id: [3] }), [3]);
+  expect(known.generation).toEqual({ ...own, eos_token_id: [3] });
+
+  // Without a file of its own, readers make one of config.json.
+  const without = await saved((folder) => rmSync(join(folder, "generation_config.json")), [eos, 5]);
+  expect(without.generation).toMatchObject({ _from_model_config: true, eos_token_id: [eos, 5] });
+  expect(without.config.eos_token_id).toEqual([eos, 5]);
+  await failure(model.save(scratchFolder(), { endTokens: [1e9] }), "BAD_ARGUMENT");
 });
 
 test("a limit that is no size is refused", async () => {

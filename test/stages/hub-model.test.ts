@@ -7,6 +7,7 @@ import { Engine } from "../../lib/native/engine.ts";
 import { estimate, resume, train } from "../../lib/pipeline.ts";
 import { createProgress } from "../../lib/run/progress.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { exportModel } from "../../lib/stages/export.ts";
 import { modelForEstimates } from "../../lib/stages/model-shape.ts";
 import { nanoShape } from "../../lib/stages/pretrain.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
@@ -17,6 +18,7 @@ import { tinyConfig } from "./tiny-run.ts";
 
 const id = "spa/nano";
 const root = mkdtempSync(join(tmpdir(), "spa-hub-model-"));
+const endOfText = nanoTokenizer().tokenId("<|endoftext|>")!;
 let hub: TinyHub;
 
 /** The files of an untrained nano model; each seed gives other weights. */
@@ -30,7 +32,12 @@ async function modelFiles(seed: number): Promise<Record<string, Uint8Array>> {
 }
 
 beforeAll(async () => {
-  hub = await TinyHub.start(id, await modelFiles(1));
+  // As a base model's: it ends documents, and says nothing of the token that ends turns.
+  const generation = { eos_token_id: endOfText, max_new_tokens: 64 };
+  hub = await TinyHub.start(id, {
+    ...(await modelFiles(1)),
+    "generation_config.json": Buffer.from(JSON.stringify(generation)),
+  });
 });
 beforeEach(() => {
   vi.stubEnv("HF_HOME", mkdtempSync(join(root, "home-")));
@@ -53,6 +60,17 @@ test("a run fetches its model, keeps the commit, and goes on with the same weigh
   expect(model).toEqual({ kind: "pretrained", path: id, revision: hub.commit });
   expect(written.join("")).toContain(`"stage":"download ${id} (MB)"`);
   expect(written.filter((line) => line.includes('"event":"stageEnd"'))[0]).toContain("download");
+
+  // What is saved ends where the run's replies ended.
+  const { checkpoints } = RunFolder.open(folder);
+  expect(checkpoints.length).toBeGreaterThan(0);
+  const exported = join(root, "exported");
+  await exportModel(folder, { to: exported });
+  for (const saved of [...checkpoints.map(({ name }) => join(folder, "checkpoints", name)), exported]) {
+    const generation = JSON.parse(readFileSync(join(saved, "generation_config.json"), "utf8"));
+    const ends = [endOfText, nanoTokenizer().tokenId("<|im_end|>")];
+    expect(generation, saved).toEqual({ eos_token_id: ends, max_new_tokens: 64 });
+  }
 
   // The branch moves on; the run does not.
   hub.requests.length = 0;
