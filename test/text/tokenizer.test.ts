@@ -84,7 +84,7 @@ describe("loadTokenizer", () => {
       expect(readFileSync(join(target, name))).toEqual(readFileSync(join(source, name)));
     }
     expect(errorOf(() => loadTokenizer(source).save(join(source, "tokenizer.json"))).code).toBe(
-      "BAD_ARGUMENT",
+      "FILE_FAILED",
     );
   });
 
