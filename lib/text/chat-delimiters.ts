@@ -1,4 +1,5 @@
-import { badTemplate, type ChatTemplate, type Message } from "./chat-template.ts";
+import { JinjaError } from "../jinja/error.ts";
+import { badTemplate, type ChatTemplate, type Message, unusable } from "./chat-template.ts";
 import { strip } from "./tags.ts";
 
 /** What stands around the contents of messages. All text; `end` is that of one token. */
@@ -19,8 +20,10 @@ export interface ChatDelimiters {
   end: string;
   /** Between an end token and `openUser`. */
   separator: string;
-  /** Whether white space at the ends of system and user messages is cut off. */
-  trims: boolean;
+  /** Whether white space at the ends of the system message is cut off. */
+  trimsSystem: boolean;
+  /** Whether white space at the ends of user messages is cut off. */
+  trimsUser: boolean;
 }
 
 /** ChatML: `<|im_start|>user\n…<|im_end|>\n<|im_start|>assistant\n…<|im_end|>\n`, without a default system message. */
@@ -33,7 +36,8 @@ export const chatMl: ChatDelimiters = {
   openAssistant: "<|im_start|>assistant\n",
   end: "<|im_end|>",
   separator: "\n",
-  trims: false,
+  trimsSystem: false,
+  trimsUser: false,
 };
 
 const system = "Probe text of the system";
@@ -43,58 +47,84 @@ const replies = ["First probe of a reply", "Second probe of a reply"];
 /** A text in parts; `null` is a reply that the template may have rewritten. */
 type Parts = (string | null)[];
 
+/** What a template writes for replies, beside the delimiters. */
+interface Thinking {
+  /** Behind the opening of a reply to come. */
+  prompted: string;
+  /** Before the content of an earlier reply. */
+  inserted: string;
+}
+
 /**
  * Finds the delimiters of a chat template from conversations with known contents, and checks on others that text which
- * is appended turn by turn is what the template writes for the whole.
+ * is appended turn by turn is what the template writes for the whole. All are of the kind that a run makes: they end with a
+ * user message and the generation prompt. What a template writes behind a last reply does not count.
  *
  * @param endOf the first token of a text if it is a special one, as text; else undefined.
- * @throws SpaError BAD_TOKENIZER with the conversation on which they differ, what was expected and what the template wrote
+ * @throws SpaError BAD_TOKENIZER with the conversation on which they differ, what was expected and what the template wrote;
+ * UNSUPPORTED if the engine cannot render the template
  */
 export function deriveDelimiters(
   template: ChatTemplate,
   endOf: (text: string) => string | undefined,
 ): ChatDelimiters {
   const [first, second] = users;
-  const between = (name: string, messages: Message[], prompt: boolean): string[] =>
-    cut(name, render(template, name, messages, prompt), messages);
+  const between = (name: string, messages: Message[]): string[] =>
+    cut(name, render(template, name, messages), messages);
 
-  const one = [user(first)];
-  const [begin, closeUser] = between("a user message", one, false);
-  const [, afterUser] = between("a user message and the generation prompt", one, true);
-  const generation = afterPrefix("the generation prompt", afterUser, closeUser);
-  const afterReply = between("a turn", [...one, assistant(replies[0])], false)[2];
-  const [, toReply, toUser] = between("two turns", [...one, assistant(replies[0]), user(second)], true);
-  const end = endOf(afterReply);
+  const [begin, toCome] = between("a user message", [user(first)]);
+  const two = [user(first), assistant(replies[0]), user(second)];
+  const [, toReply, toUser] = between("two turns", two);
+  const end = endOf(toUser);
   if (end === undefined) {
     throw badTemplate(
-      `after an assistant message it writes ${quote(afterReply)}, which begins with no special token`,
+      `between a reply and the next user message it writes ${quote(toUser)}, which begins with no special token`,
     );
   }
+  const { opening, thinking } = openingOf(toCome, toReply);
+  const behindEnd = toUser.slice(end.length);
+  const separator = /^\s*/.exec(behindEnd)?.[0] ?? "";
+  // A user message is closed as a reply is, or not at all.
+  const closeUser = opening.startsWith(end + separator) ? end + separator : "";
   const delimiters: ChatDelimiters = {
     begin,
     ...systemDelimiters(template, begin),
-    openUser: afterPrefix("a second user message", toUser, afterReply),
+    openUser: behindEnd.slice(separator.length),
     closeUser,
-    // A template may open a thinking block for the assistant; that is left to protocol.forceThink.
-    openAssistant: openingOf(generation, afterPrefix("an assistant message", toReply, closeUser)),
-    end,
-    separator: afterReply.slice(end.length),
-    trims: false,
+    openAssistant: opening.slice(closeUser.length),
+    ...{ end, separator },
+    ...trims(template),
   };
-  delimiters.trims = trims(template);
-  verify(template, delimiters);
+  verify(template, delimiters, thinking);
   return delimiters;
 }
 
-/** Of the generation prompt and what stands before earlier replies, what is no part of the reply. */
-function openingOf(generation: string, earlier: string): string {
-  if (generation.startsWith(earlier)) {
-    const added = generation.slice(earlier.length);
-    if (added === "" || /^<think>\s*(<\/think>\s*)?$/.test(added)) return earlier;
+/** A thinking block, open or closed, behind the opening of a reply, in the forms that models have for it. */
+const thinkingBlock =
+  /(?:<\|?\/?[\w:]*(?:think|thought|reason)\w*\|?>|\[\/?THINK\])(?:\s|<\|?\/?[\w:]*(?:think|thought|reason)\w*\|?>|\[\/?THINK\])*$/i;
+
+/**
+ * The opening of replies, from what is written before one to come and before an earlier one. A thinking block in both is part of
+ * it. One that only a reply to come has is left to protocol.forceThink, and one that only earlier replies have is a rewriting
+ * of history, which keeps what was sampled.
+ */
+function openingOf(toCome: string, earlier: string): { opening: string; thinking: Thinking } {
+  if (toCome === earlier) return { opening: toCome, thinking: { prompted: "", inserted: "" } };
+  const [plain, plainEarlier] = [toCome, earlier].map((text) => text.replace(thinkingBlock, ""));
+  const opening = plain.length < plainEarlier.length ? plain : plainEarlier;
+  // A block may stand on a line of its own.
+  const added = [plain, plainEarlier].map((text) => text.slice(opening.length).trim());
+  const isOpening = [toCome, earlier].every((text) => text.startsWith(opening));
+  const isBlock = [toCome, earlier].every((text) => text === opening || thinkingBlock.test(text));
+  if (!isOpening || !isBlock || added.join("") !== "") {
+    throw badTemplate(
+      `it writes ${quote(toCome)} for a reply to come, but ${quote(earlier)} before an earlier reply`,
+    );
   }
-  throw badTemplate(
-    `it writes ${quote(generation)} for a reply to come, but ${quote(earlier)} before an earlier reply`,
-  );
+  return {
+    opening,
+    thinking: { prompted: toCome.slice(opening.length), inserted: earlier.slice(opening.length) },
+  };
 }
 
 /** A template without system messages gets them in front of the first user message, with an empty line between. */
@@ -104,23 +134,32 @@ function systemDelimiters(
 ): Pick<ChatDelimiters, "openSystem" | "systemToUser"> {
   const messages: Message[] = [{ role: "system", content: system }, user(users[0])];
   if (!takesSystem(template)) return { openSystem: begin, systemToUser: "\n\n" };
-  const [openSystem, systemToUser] = cut("a system message", template(messages, false), messages);
+  const name = "a system message";
+  const [openSystem, systemToUser] = cut(name, render(template, name, messages), messages);
   return { openSystem, systemToUser };
 }
 
 /** Whether a template writes system messages, rather than refuse or omit them. */
 function takesSystem(template: ChatTemplate): boolean {
   try {
-    return template([{ role: "system", content: system }, user(users[0])], false).includes(system);
-  } catch {
-    return false;
+    return template([{ role: "system", content: system }, user(users[0])], true).includes(system);
+  } catch (error) {
+    if (error instanceof JinjaError && error.kind === "runtime") return false;
+    throw unusable("on a system message it fails", error as Error);
   }
 }
 
-function trims(template: ChatTemplate): boolean {
-  return !render(template, "spaces around a message", [user(`  ${users[0]}  `)], true).includes(
-    `  ${users[0]}  `,
-  );
+/** Which contents lose the white space at their ends. */
+function trims(template: ChatTemplate): Pick<ChatDelimiters, "trimsSystem" | "trimsUser"> {
+  const isCut = (content: string, messages: Message[]): boolean =>
+    !render(template, "spaces around a message", messages).includes(content);
+  const spaced = `  ${users[0]}  `;
+  const trimsUser = isCut(spaced, [user(spaced)]);
+  const opening = `  ${system}  `;
+  const trimsSystem = takesSystem(template)
+    ? isCut(opening, [{ role: "system", content: opening }, user(users[0])])
+    : trimsUser;
+  return { trimsSystem, trimsUser };
 }
 
 /**
@@ -133,14 +172,18 @@ export function conversationText(
   turns: readonly { user: string; reply?: string }[],
 ): string[] {
   const { begin, openSystem, systemToUser, openUser, closeUser, openAssistant, end, separator } = delimiters;
-  const content = (text: string): string => (delimiters.trims ? strip(text) : text);
-  const parts = opening === null ? [begin] : [openSystem, content(opening), systemToUser];
+  const parts =
+    opening === null ? [begin] : [openSystem, trimmed(opening, delimiters.trimsSystem), systemToUser];
   for (const [i, turn] of turns.entries()) {
     if (i > 0) parts.push(openUser);
-    parts.push(content(turn.user), closeUser, openAssistant);
+    parts.push(trimmed(turn.user, delimiters.trimsUser), closeUser, openAssistant);
     if (turn.reply !== undefined) parts.push(turn.reply, end, separator);
   }
   return parts;
+}
+
+function trimmed(content: string, trims: boolean): string {
+  return trims ? strip(content) : content;
 }
 
 /** Contents that templates are known to touch. */
@@ -156,7 +199,7 @@ const contents: readonly { name: string; of: (text: string) => string; rewritten
   },
 ];
 
-function verify(template: ChatTemplate, delimiters: ChatDelimiters): void {
+function verify(template: ChatTemplate, delimiters: ChatDelimiters, thinking: Thinking): void {
   for (const opening of [null, system]) {
     for (let turns = 1; turns <= users.length; turns++) {
       for (const { name, of, rewritten } of contents) {
@@ -165,21 +208,25 @@ function verify(template: ChatTemplate, delimiters: ChatDelimiters): void {
           ...(i < turns - 1 && { reply: of(replies[i]) }),
         }));
         const where = `${turns} turn${turns > 1 ? "s" : ""}, ${opening === null ? "no" : "a"} system message, ${name}`;
-        const messages = probe.flatMap(({ user: said, reply }) =>
-          reply === undefined ? [user(said)] : [user(said), assistant(reply)],
+        const messages = probe.flatMap(({ user: asked, reply }) =>
+          reply === undefined ? [user(asked)] : [user(asked), assistant(reply)],
         );
-        const expected = conversationText(delimiters, opening === null ? null : of(opening), probe);
-        const replied: Parts = expected.map((part) =>
-          rewritten && probe.some(({ reply }) => reply === part) ? null : part,
-        );
-        compare(
-          where,
-          replied,
-          rendered(template, where, opening === null ? null : of(opening), messages, delimiters),
-        );
+        const parts = conversationText(delimiters, opening === null ? null : of(opening), probe);
+        const said = probe.flatMap(({ reply }) => (reply === undefined ? [] : [reply]));
+        const expected = expectedParts(parts, said, thinking, rewritten);
+        const text = rendered(template, where, opening === null ? null : of(opening), messages, delimiters);
+        compare(where, expected, withoutPrompted(text, thinking));
       }
     }
   }
+}
+
+/** What a template writes for a conversation's text: around earlier replies it may have a thinking block of its own. */
+function expectedParts(parts: string[], replies: string[], thinking: Thinking, rewritten: boolean): Parts {
+  return parts.map((part, i) => {
+    if (replies.includes(part)) return rewritten ? null : thinking.inserted + part;
+    return rewritten && replies.includes(parts[i + 1]) ? part.replace(thinkingBlock, "") : part;
+  });
 }
 
 /** The template's text; a system message that it does not know stands in front of the first user message. */
@@ -188,20 +235,18 @@ function rendered(
   where: string,
   opening: string | null,
   messages: Message[],
-  { systemToUser, trims: cutsSpace }: ChatDelimiters,
+  { systemToUser, trimsSystem, trimsUser }: ChatDelimiters,
 ): string {
-  if (opening === null) return withoutThink(render(template, where, messages, true));
-  const content = cutsSpace ? strip(opening) : opening;
-  const joined = cutsSpace ? strip(messages[0].content) : messages[0].content;
+  if (opening === null) return render(template, where, messages);
+  const joined = trimmed(opening, trimsSystem) + systemToUser + trimmed(messages[0].content, trimsUser);
   const withSystem: Message[] = takesSystem(template)
     ? [{ role: "system", content: opening }, ...messages]
-    : [user(`${content}${systemToUser}${joined}`), ...messages.slice(1)];
-  return withoutThink(render(template, where, withSystem, true));
+    : [user(joined), ...messages.slice(1)];
+  return render(template, where, withSystem);
 }
 
-/** Without the thinking block that the generation prompt of some templates opens. */
-function withoutThink(text: string): string {
-  return text.replace(/<think>\s*(<\/think>\s*)?$/, "");
+function withoutPrompted(text: string, { prompted }: Thinking): string {
+  return prompted !== "" && text.endsWith(prompted) ? text.slice(0, -prompted.length) : text;
 }
 
 function compare(where: string, expected: Parts, actual: string): void {
@@ -242,17 +287,12 @@ function cut(where: string, text: string, messages: readonly Message[]): string[
   return [...pieces, text.slice(at)];
 }
 
-function render(template: ChatTemplate, where: string, messages: Message[], prompt: boolean): string {
+function render(template: ChatTemplate, where: string, messages: Message[]): string {
   try {
-    return template(messages, prompt);
-  } catch (cause) {
-    throw badTemplate(`on ${where} it fails: ${(cause as Error).message}`, cause);
+    return template(messages, true);
+  } catch (error) {
+    throw unusable(`on ${where} it fails`, error as Error);
   }
-}
-
-function afterPrefix(where: string, text: string, prefix: string): string {
-  if (text.startsWith(prefix)) return text.slice(prefix.length);
-  throw badTemplate(`before ${where} it writes ${quote(text)} instead of ${quote(prefix)} and an opening`);
 }
 
 function quote(text: string): string {

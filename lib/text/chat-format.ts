@@ -24,7 +24,8 @@ const formats = new WeakMap<Tokenizer, ChatFormat>();
  * The chat format of a tokenizer, from the chat template in its files: delimiters are found and verified by rendering
  * conversations (chat-delimiters.ts). Without a template it is ChatML, if the tokenizer has ChatML's tokens.
  *
- * @throws SpaError BAD_TOKENIZER if there is neither, or if turns cannot be appended as the template would write them.
+ * @throws SpaError BAD_TOKENIZER if there is neither, or if turns cannot be appended as the template would write them;
+ * UNSUPPORTED if the template needs what the Jinja engine does not have
  */
 export function chatFormatOf(tokenizer: Tokenizer): ChatFormat {
   let format = formats.get(tokenizer);

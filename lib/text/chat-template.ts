@@ -1,5 +1,6 @@
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { SpaError } from "../errors.ts";
+import { JinjaError } from "../jinja/error.ts";
+import { Template } from "../jinja/template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Who speaks in a message. */
@@ -10,7 +11,11 @@ export interface Message {
   content: string;
 }
 
-/** A model's chat template: renders a conversation, up to where the assistant's next turn begins. */
+/**
+ * A model's chat template: renders a conversation, up to where the assistant's next turn begins.
+ *
+ * @throws JinjaError
+ */
 export type ChatTemplate = (messages: readonly Message[], addGenerationPrompt: boolean) => string;
 
 /**
@@ -23,56 +28,78 @@ const today: Readonly<Record<string, string>> = {
 };
 
 const formatToday = (format: string): string =>
-  format.replace(/%-?(.)/g, (directive, letter: string) => {
+  format.replace(/%(-?)(.)/g, (directive, minus: string, letter: string) => {
     if (today[letter] === undefined) throw new Error(`strftime_now knows no ${directive}`);
-    return today[letter];
+    return minus === "" ? today[letter] : today[letter].replace(/^0(?=\d)/, "");
   });
 
 /**
  * The chat template that comes with a tokenizer: `chat_template.jinja`, else `chat_template.json`, else the entry
- * `chat_template` of `tokenizer_config.json` (a text, or named templates of which `default` counts).
+ * `chat_template` of `tokenizer_config.json` (a text, or named templates of which `default` counts). It is given what
+ * transformers gives it: messages, whether to open a reply, no tools and no documents, and the special tokens that there are.
  *
  * @returns undefined if there is none.
- * @throws SpaError BAD_TOKENIZER if it cannot be read. The returned function throws plain errors of the template.
+ * @throws SpaError BAD_TOKENIZER if it cannot be read, UNSUPPORTED if only Jinja2 itself could
  */
 export function chatTemplateOf(tokenizer: Tokenizer): ChatTemplate | undefined {
   const source = sourceOf(tokenizer);
   if (source === undefined) return undefined;
-  let program: ReturnType<typeof parse>;
+  let template: Template;
   try {
-    program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
-  } catch (cause) {
-    throw badTemplate(`it cannot be parsed: ${(cause as Error).message}`, cause);
+    template = new Template(source);
+  } catch (error) {
+    throw unusable("it cannot be parsed", error as Error);
   }
   const named = specialTokens(tokenizer);
-  return (messages, addGenerationPrompt) => {
-    const environment = new Environment();
-    const variables: Record<string, unknown> = {
+  return (messages, addGenerationPrompt) =>
+    template.render({
       ...named,
-      ...{ true: true, false: false, none: null, True: true, False: false, None: null },
-      range,
-      raise_exception: (message: string) => {
-        throw new Error(message);
-      },
       strftime_now: formatToday,
-      date_string: formatToday("%d %b %Y"),
-      messages,
-      add_generation_prompt: addGenerationPrompt,
-    };
-    for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-    const result = new Interpreter(environment).run(program);
-    return String(result.value);
-  };
+      ...{ messages, add_generation_prompt: addGenerationPrompt, tools: null, documents: null },
+    });
 }
+
+/** A template in the form that can be used for any model, with ChatML's tokens. */
+const exampleTemplate =
+  "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+const remedy =
+  "put a chat_template.jinja into the model's folder that writes every message as opening, content, end token, whatever " +
+  `comes before it, such as this with the model's own tokens: ${exampleTemplate}`;
 
 /** The error about a chat template that cannot be used. */
 export function badTemplate(why: string, cause?: unknown): SpaError {
   return new SpaError("BAD_TOKENIZER", `the tokenizer's chat template cannot be used: ${why}`, {
-    hint:
-      "put a chat_template.jinja into the model's folder that writes every message as opening, content, end token, " +
-      "whatever comes before it",
+    hint: remedy,
     cause,
   });
+}
+
+/**
+ * The error about a template that failed: in itself, or in the engine, which is no fault of the template's.
+ *
+ * @param what happened, e.g. "it cannot be parsed"
+ */
+export function unusable(what: string, error: Error): SpaError {
+  if (!(error instanceof JinjaError)) throw error;
+  const tag = error.tag === undefined || error.tag === "" ? "" : `, ${shortened(error.tag)}`;
+  const place = error.line === undefined ? "" : ` (line ${error.line}${tag})`;
+  if (error.kind === "runtime" || error.kind === "syntax")
+    return badTemplate(`${what}: ${error.message}${place}`, error);
+  const why =
+    error.kind === "limit"
+      ? `${error.message}, which spa-ai's Jinja engine does not allow`
+      : `spa-ai's Jinja engine does not have what it needs: ${error.message}; with Jinja2 itself it may be right`;
+  return new SpaError("UNSUPPORTED", `the tokenizer's chat template cannot be rendered: ${why}${place}`, {
+    hint: `write that part in another way in a chat_template.jinja in the model's folder; or ${remedy}`,
+    cause: error,
+  });
+}
+
+function shortened(tag: string): string {
+  const line = tag.replace(/\s+/g, " ");
+  return line.length > 120 ? `${line.slice(0, 119)}…` : line;
 }
 
 function sourceOf(tokenizer: Tokenizer): string | undefined {
@@ -90,16 +117,36 @@ function sourceOf(tokenizer: Tokenizer): string | undefined {
   throw badTemplate(`there is none with the name "default"${names === "" ? "" : ` (there are ${names})`}`);
 }
 
-/** The texts of bos_token, eos_token and the like; empty where the tokenizer has none, as templates expect. */
+/** The names under which transformers gives templates a tokenizer's special tokens. */
+const specialNames = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+];
+
+/** The texts of the special tokens that the tokenizer has; the others are undefined for a template. */
 function specialTokens(tokenizer: Tokenizer): Record<string, string> {
-  const entries = {
-    ...jsonOf(tokenizer, "special_tokens_map.json"),
-    ...jsonOf(tokenizer, "tokenizer_config.json"),
-  };
-  const text = (token: unknown): string =>
-    typeof token === "string" ? token : ((token as { content?: string } | null | undefined)?.content ?? "");
-  const names = ["bos_token", "eos_token", "pad_token", "unk_token"];
-  return Object.fromEntries(names.map((name) => [name, text(entries[name])]));
+  const config = jsonOf(tokenizer, "tokenizer_config.json");
+  // As transformers reads them: the older file counts where the configuration does not list added tokens.
+  const isNewer = config.added_tokens_decoder !== undefined;
+  const entries = isNewer ? config : { ...config, ...jsonOf(tokenizer, "special_tokens_map.json") };
+  const { extra_special_tokens: extra } = entries;
+  const own =
+    typeof extra === "object" && extra !== null && !Array.isArray(extra)
+      ? (extra as Record<string, unknown>)
+      : {};
+  const named = [...specialNames.map((name) => [name, entries[name]] as const), ...Object.entries(own)];
+  return Object.fromEntries(
+    named.flatMap(([name, token]) => {
+      const text =
+        typeof token === "string" ? token : (token as { content?: unknown } | null | undefined)?.content;
+      return typeof text === "string" ? [[name, text]] : [];
+    }),
+  );
 }
 
 /** A JSON object among the tokenizer's files; empty if there is no such file. */
@@ -115,9 +162,4 @@ export function jsonOf(tokenizer: Tokenizer, name: string): Record<string, unkno
     throw new SpaError("BAD_TOKENIZER", `${name} is no JSON: ${(cause as Error).message}`, { cause });
   }
   throw new SpaError("BAD_TOKENIZER", `${name} is no JSON object`, { hint: "download the file again" });
-}
-
-function range(first: number, second?: number, step = 1): number[] {
-  const [begin, end] = second === undefined ? [0, first] : [first, second];
-  return Array.from({ length: Math.max(0, Math.ceil((end - begin) / step)) }, (_, i) => begin + i * step);
 }

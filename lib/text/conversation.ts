@@ -94,8 +94,9 @@ class ConversationText {
   }
 
   message(speaker: "system" | "user", text: string): void {
-    const { begin, openSystem, systemToUser, openUser, closeUser, separator, trims } = this.#chat.delimiters;
-    const content = trims ? strip(text) : text;
+    const { begin, openSystem, systemToUser, openUser, closeUser, separator, trimsSystem, trimsUser } =
+      this.#chat.delimiters;
+    const content = (speaker === "system" ? trimsSystem : trimsUser) ? strip(text) : text;
     if (speaker === "system") {
       if (this.#last !== "start") throw badOrder("a system message can only be the first one");
       this.#add(openSystem, Role.template);

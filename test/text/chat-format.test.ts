@@ -58,7 +58,8 @@ describe.each(published)("%s", (name) => {
           openAssistant: llama("assistant"),
           end: "<|eot_id|>",
           separator: "",
-          trims: true,
+          trimsSystem: true,
+          trimsUser: true,
         },
       }[name],
     );
@@ -193,8 +194,8 @@ describe.each(published)("%s", (name) => {
             ...opening.tokens,
             ...reply,
           ]);
-          const { trims, separator, openUser, closeUser, openAssistant } = chat.delimiters;
-          if (!trims) {
+          const { trimsUser, separator, openUser, closeUser, openAssistant } = chat.delimiters;
+          if (!trimsUser) {
             const whole = separator + openUser + next + closeUser + openAssistant;
             expect([...more.tokens.slice(1)]).toEqual([...tokenizer.encode(whole)]);
           }

@@ -160,9 +160,9 @@ describe("templates that are followed", () => {
   });
 
   it("takes one day for today", () => {
-    expect(opened(loop(message, "{{ strftime_now('%d %B %Y') }} {{ date_string }}\n"), null)).toMatch(
-      /^26 July 2024 26 Jul 2024\n/,
-    );
+    const dated =
+      "{{ strftime_now('%d %B %Y') }} {{ strftime_now('%-m/%-d') }} {{ date_string is defined }}\n";
+    expect(opened(loop(message, dated), null)).toMatch(/^26 July 2024 7\/26 False\n/);
   });
 
   it("writes users without an end token of their own", () => {
@@ -180,6 +180,135 @@ describe("templates that are followed", () => {
       openAssistant: " A:",
       separator: "",
     });
+  });
+});
+
+describe("templates whose text is that of Jinja2", () => {
+  const chatml = (role: string, text: string) => `<|im_start|>${role}\n${text}<|im_end|>\n`;
+  const short = "{{ '<|im_start|>' + m.role + '\n' + m.content";
+  const each = (inside: string) => `{% for m in messages %}${inside}{% endfor %}`;
+  const turns = `${each(`${short} + '<|im_end|>\n' }}`)}${prompt}`;
+  const plain = [chatml("user", "A"), chatml("assistant", "Up"), chatml("user", "B")].join("");
+  const system = (text: string) => chatml("system", text) + plain;
+  const opening = "<|im_start|>assistant\n";
+
+  it.each<[string, string, string]>([
+    ["write the reply's header always", `${each(`${short} + '<|im_end|>\n' }}`)}{{ '${opening}' }}`, plain],
+    [
+      "write it behind a user message",
+      `${each(`${short} + '<|im_end|>\n' }}`)}{% if messages[-1].role == 'user' %}{{ '${opening}' }}{% endif %}`,
+      plain,
+    ],
+    [
+      "leave out the end behind the last message",
+      `${each(`${short} }}{% if not loop.last or add_generation_prompt %}{{ '<|im_end|>\n' }}{% endif %}`)}${prompt}`,
+      plain,
+    ],
+    [
+      "put another end behind the last reply",
+      `${each(
+        `${short} + ('<|endoftext|>' if loop.last and m.role == 'assistant' else '<|im_end|>\n') }}`,
+      )}${prompt}`,
+      plain,
+    ],
+    ["ask whether there are tools", `{% if tools is not none %}{{ 'tools' }}{% endif %}${turns}`, plain],
+    [
+      "ask whether there are documents",
+      `{% if documents is defined %}{{ 'D' }}{% endif %}${turns}`,
+      `D${plain}`,
+    ],
+    [
+      "have a date of their own",
+      `{% if not date_string is defined %}{% set date_string = 'today' %}{% endif %}{{ date_string + '\n' }}${turns}`,
+      `today\n${plain}`,
+    ],
+    ["have line breaks of another system", turns.replaceAll("%}", "%}\r\n").replaceAll("\\n", "\r\n"), plain],
+    ["have old line breaks", turns.replaceAll("%}", "%}\r"), plain],
+    [
+      "mark what the assistant writes",
+      each(`{% generation %}${short} + '<|im_end|>\n' }}{% endgeneration %}`) + prompt,
+      plain,
+    ],
+    [
+      "read contents as parts",
+      `${each("{% for c in m.content %}{% if c.type == 'image' %}I{% endif %}{% endfor %}")}${turns}`,
+      plain,
+    ],
+    [
+      "ask for tools that are none",
+      `{% set t = none %}{{ t | selectattr('x', 'eq', 1) | list | length }}${turns}`,
+      `0${plain}`,
+    ],
+    [
+      "open and close thinking for every reply",
+      each(
+        `{{ '<|im_start|>' + m.role + '\n' + ('<think>\n\n</think>\n\n' if m.role == 'assistant' else '') + m.content + '<|im_end|>\n' }}`,
+      ) + prompt.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n"),
+      plain.replace("assistant\n", "assistant\n<think>\n\n</think>\n\n"),
+    ],
+    [
+      "close thinking in the prompt and in history, from which they cut it",
+      each(
+        "{% if m.role == 'assistant' %}{{ '<|A|></think>' + m.content.split('</think>')[-1] + '<|im_end|>' }}" +
+          "{% else %}{{ '<|U|>' + m.content }}{% endif %}",
+      ).concat("{% if add_generation_prompt %}{{ '<|A|></think>' }}{% endif %}"),
+      "<|U|>A<|A|></think>Up<|im_end|><|U|>B",
+    ],
+  ])("%s", (_, template, text) => {
+    const { tokenizer, chat } = withTemplate(template);
+    const begin = openConversation(tokenizer, chat, { system: null, user: "A" });
+    const more = continueConversation(tokenizer, chat, { ended: true, user: "B" });
+    const whole = `${tokenizer.decode(begin.tokens)}Up${chat.delimiters.end}${tokenizer.decode(more.tokens)}`;
+    expect(whole).toBe(text + chat.delimiters.openAssistant);
+  });
+
+  it("keeps replies as sampled where only earlier ones get a thinking block", () => {
+    const inserted = each(
+      `{{ '<|im_start|>' + m.role + '\n' + ('<think>\n\n</think>\n\n' if m.role == 'assistant' else '') + m.content + '<|im_end|>\n' }}`,
+    );
+    expect(withTemplate(inserted + prompt).chat.delimiters).toEqual(chatMl);
+    // On a line of its own, and in another spelling.
+    const other = "{{ '\n<|thinking|></thinking>' if m.role == 'assistant' }}";
+    const bare = each(`{{ '<|im_start|>' + m.role }}${other}{{ m.content + '<|im_end|>' }}`);
+    const { delimiters } = withTemplate(
+      `${bare}{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}`,
+    ).chat;
+    expect(delimiters.openAssistant).toBe("<|im_start|>assistant");
+  });
+
+  it.each([
+    ["system", " Play.\n", "Obey."],
+    ["user", "Play.", " Obey.\n"],
+  ])("trims the %s message alone", (trimmed, user, obey) => {
+    const template = turns.replace(
+      "m.content",
+      `(m.content | trim if m.role == '${trimmed}' else m.content)`,
+    );
+    const { tokenizer, chat } = withTemplate(template);
+    const begin = openConversation(tokenizer, chat, { system: " Obey.\n", user: " Play.\n" });
+    expect(tokenizer.decode(begin.tokens)).toBe(chatml("system", obey) + chatml("user", user) + opening);
+  });
+
+  it("gives a template the special tokens that there are, and no others", () => {
+    const asks = "{{ [bos_token is defined, eos_token, pad_token is defined, image_token] }}\n";
+    const files = {
+      "chat_template.jinja": asks + turns,
+      "tokenizer_config.json": {
+        ...{ bos_token: null, eos_token: { content: "<|im_end|>" } },
+        extra_special_tokens: { image_token: "<|image|>" },
+      },
+    };
+    const { begin } = chatFormatOf(loadTokenizer(folderWith(files))).delimiters;
+    expect(begin).toBe("[False, '<|im_end|>', False, '<|image|>']\n<|im_start|>user\n");
+  });
+
+  it("writes the system message", () => {
+    const { tokenizer, chat } = withTemplate(turns);
+    const begin = openConversation(tokenizer, chat, { system: "Obey.", user: "A" });
+    const more = continueConversation(tokenizer, chat, { ended: true, user: "B" });
+    expect(`${tokenizer.decode(begin.tokens)}Up<|im_end|>${tokenizer.decode(more.tokens)}`).toBe(
+      system("Obey.") + opening,
+    );
   });
 });
 
@@ -235,6 +364,44 @@ describe("templates that are refused", () => {
     expect(error.message).toMatch(reason);
     expect(error.message.length).toBeLessThan(400);
     expect(error.hint).toContain("chat_template.jinja");
+    // The remedy works.
+    const remedy = /(\{% for.*\{% endif %\})/.exec(error.hint ?? "")?.[1] ?? "";
+    expect(withTemplate(remedy).chat.delimiters).toEqual(chatMl);
+  });
+
+  it.each<[string, string, RegExp]>([
+    [
+      "a filter",
+      `{{ messages | pprint }}\n${loop(message)}`,
+      /'pprint'.*\(line 1, \{\{ messages \| pprint \}\}\)/,
+    ],
+    ["a tag", `\n{% block a %}{% endblock %}${loop(message)}`, /tag 'block'.*\(line 2, \{% block a %\}\)/],
+    [
+      "an endless loop",
+      loop(message, "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
+      /steps.*line 1/,
+    ],
+  ])("as the engine's limit, not the template's fault: %s", (_, template, reason) => {
+    let error: unknown;
+    try {
+      withTemplate(template);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({ code: "UNSUPPORTED" });
+    expect((error as SpaError).message).toMatch(/spa-ai's Jinja engine/);
+    expect((error as SpaError).message).toMatch(reason);
+    expect((error as SpaError).hint).toContain("chat_template.jinja");
+  });
+
+  it("names line and expression of what fails", () => {
+    const failing = loop(`{% if true %}\n{{ message.content.nothing.more }}{% endif %}${message}`);
+    expect(refusal({ "chat_template.jinja": failing }).message).toMatch(
+      /has no attribute 'nothing' \(line 2, \{\{ message\.content\.nothing\.more \}\}\)/,
+    );
+    expect(refusal({ "chat_template.jinja": loop(message, "{{ range(10 ** 9) }}") }).message).toMatch(
+      /Range too big/,
+    );
   });
 
   it("names a file that is no JSON object", () => {

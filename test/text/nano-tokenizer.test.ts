@@ -1,9 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { Template } from "../../lib/jinja/template.ts";
 import { nanoTokenizer, writeNanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { nanoWords, specialTokens, tagTokens } from "../../lib/text/nano-vocabulary.ts";
 import { loadTokenizer } from "../../lib/text/tokenizer.ts";
