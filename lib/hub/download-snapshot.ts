@@ -8,7 +8,7 @@ import { acquireLock, lockHolder } from "../run/lock.ts";
 import { type CachedRepository, isCommit } from "./cache.ts";
 import { downloadBlob, noSpace, type RemoteFile } from "./download-blob.ts";
 import type { Attempts, HubClient } from "./hub-fetch.ts";
-import { brokenRepository, firstFiles, weightFiles } from "./wanted-files.ts";
+import { brokenRepository, firstFiles, isPlainPath, templateFolder, weightFiles } from "./wanted-files.ts";
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -42,20 +42,24 @@ export async function remoteCommit(client: HubClient, id: string, revision: stri
   });
 }
 
-/** The files at the top of a repository. */
+/** The files at the top of a repository, and its further chat templates. */
 function remoteFiles(client: HubClient, id: string, commit: string): Promise<Map<string, RemoteFile>> {
   return client.ask(async (fetch) => {
     const files = new Map<string, RemoteFile>();
     const repo = { type: "model" as const, name: id };
     const hubUrl = client.settings.endpoint;
-    for await (const entry of listFiles({ repo, revision: commit, hubUrl, fetch })) {
-      const { type, path, size, oid, lfs } = entry;
-      const etag = lfs?.oid ?? oid;
-      // What is joined to a folder's path must be a plain name.
-      if (type !== "file" || etag === undefined || !/^[0-9a-f]{40,64}$/.test(etag) || /[/\\]/.test(path))
-        continue;
-      files.set(path, { path, size: lfs?.size ?? size, etag, isLfs: lfs !== undefined });
-    }
+    const list = async (folder?: string): Promise<void> => {
+      const inFolder = folder === undefined ? {} : { path: folder };
+      for await (const entry of listFiles({ repo, revision: commit, hubUrl, fetch, ...inFolder })) {
+        const { type, path, size, oid, lfs } = entry;
+        if (type === "directory" && path === templateFolder && folder === undefined) await list(path);
+        const etag = lfs?.oid ?? oid;
+        if (type !== "file" || etag === undefined || !/^[0-9a-f]{40,64}$/.test(etag) || !isPlainPath(path))
+          continue;
+        files.set(path, { path, size: lfs?.size ?? size, etag, isLfs: lfs !== undefined });
+      }
+    };
+    await list();
     return files;
   });
 }
@@ -169,7 +173,7 @@ class SnapshotDownload {
     const { settings } = this.#client;
     const blob = this.#repository.blob(file.etag);
     if (!this.#has(file)) {
-      const url = `${settings.endpoint}/${id}/resolve/${commit}/${encodeURIComponent(file.path)}`;
+      const url = `${settings.endpoint}/${id}/resolve/${commit}/${file.path.split("/").map(encodeURIComponent).join("/")}`;
       const target = { url, blob, partial: this.#repository.partialBlob(file.etag) };
       await downloadBlob(this.#client, file, target, this.#options.attempts, {
         onBytes: (bytes) => this.#report(file, bytes),

@@ -17,6 +17,16 @@ const smallFiles = [
   "chat_template.json",
 ];
 
+/** Where a repository keeps templates beside its default one: for tools, for documents. They are saved with a model. */
+export const templateFolder = "additional_chat_templates";
+
+/** Whether a repository's path can be joined to a folder's: a plain name, or that of a further chat template. */
+export function isPlainPath(path: string): boolean {
+  return /^[^/\\]+$/.test(
+    path.startsWith(`${templateFolder}/`) ? path.slice(templateFolder.length + 1) : path,
+  );
+}
+
 /** What to do about files that are the authors' to mend. */
 export const brokenRepository = "the repository is incomplete; tell its authors, or choose another revision";
 
@@ -38,7 +48,10 @@ export function firstFiles(paths: ReadonlySet<string>, id: string, weights: bool
       hint: "load it in transformers, save_pretrained model and tokenizer into a folder, and give that",
     });
   }
-  const small = smallFiles.filter((path) => paths.has(path));
+  const templates = [...paths].filter(
+    (path) => path.startsWith(`${templateFolder}/`) && path.endsWith(".jinja"),
+  );
+  const small = [...smallFiles.filter((path) => paths.has(path)), ...templates.sort()];
   if (!weights) return small;
   if (paths.has(weightsIndex)) return [...small, weightsIndex];
   if (paths.has(singleWeights)) return small;

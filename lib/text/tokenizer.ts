@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { BpeEncoder, type PartEncoder } from "./bpe-encoder.ts";
@@ -18,6 +18,8 @@ const optional = [
   "vocab.json",
   "merges.txt",
 ];
+/** Templates for tools and documents, beside the default one: not used, but saved. */
+const templateFolder = "additional_chat_templates";
 /** Read for its end tokens, but the model's to write. */
 const generationConfig = "generation_config.json";
 
@@ -145,7 +147,9 @@ export class Tokenizer {
     try {
       mkdirSync(folder, { recursive: true });
       for (const [name, bytes] of this.#files) {
-        if (name !== generationConfig) writeFileSync(join(folder, name), bytes);
+        if (name === generationConfig) continue;
+        mkdirSync(dirname(join(folder, name)), { recursive: true });
+        writeFileSync(join(folder, name), bytes);
       }
     } catch (cause) {
       throw fileError(cause, folder);
@@ -161,7 +165,7 @@ export class Tokenizer {
  */
 export function loadTokenizer(folder: string): Tokenizer {
   const files = new Map<string, Uint8Array>();
-  for (const name of [required, ...optional, generationConfig]) {
+  for (const name of [required, ...optional, ...furtherTemplates(folder), generationConfig]) {
     try {
       files.set(name, readFileSync(join(folder, name)));
     } catch (cause) {
@@ -175,6 +179,17 @@ export function loadTokenizer(folder: string): Tokenizer {
     }
   }
   return new Tokenizer(files, folder);
+}
+
+/** The paths of a folder's further chat templates. */
+function furtherTemplates(folder: string): string[] {
+  try {
+    const names = readdirSync(join(folder, templateFolder)).filter((name) => name.endsWith(".jinja"));
+    return names.sort().map((name) => `${templateFolder}/${name}`);
+  } catch (cause) {
+    if (["ENOENT", "ENOTDIR"].includes((cause as NodeJS.ErrnoException).code ?? "")) return [];
+    throw badTokenizer(`${join(folder, templateFolder)} cannot be read`, cause);
+  }
 }
 
 /**

@@ -87,6 +87,23 @@ test("a model is downloaded into the cache's standard layout, without pickles", 
   expect(hub.bytesSent).toBe(wantedBytes);
 });
 
+test("chat templates beside the default one are fetched, and nothing else in folders", async () => {
+  const inFolder = (name: string) => `additional_chat_templates/${name}`;
+  hub.files.set(inFolder("tool_use.jinja"), Buffer.from("{{ tools }}"));
+  hub.files.set(inFolder("rag.jinja"), Buffer.from("{{ documents }}"));
+  for (const other of ["notes.md", "deeper/x.jinja", "..\\\\x.jinja"])
+    hub.files.set(inFolder(other), Buffer.from("no"));
+  hub.files.set("onnx/config.json", Buffer.from("no"));
+  const { folder } = await resolveModel(id, options());
+  expect(readdirSync(folder).sort()).toEqual([...wanted, "additional_chat_templates"].sort());
+  expect(readdirSync(join(folder, "additional_chat_templates")).sort()).toEqual([
+    "rag.jinja",
+    "tool_use.jinja",
+  ]);
+  expect(readFileSync(join(folder, inFolder("tool_use.jinja")), "utf8")).toBe("{{ tools }}");
+  expect(readlinkSync(join(folder, inFolder("rag.jinja")))).toMatch(/^..\/..\/..\/blobs\/[0-9a-f]+$/);
+});
+
 test("what is there is not fetched again: a branch costs one request, a commit none", async () => {
   await resolveModel(id, options());
   hub.requests.length = 0;

@@ -98,7 +98,7 @@ export class TinyHub implements AsyncDisposable {
     else notFound(response, "RepoNotFound");
   }
 
-  #api([organisation, name, verb, revision]: string[], response: ServerResponse): void {
+  #api([organisation, name, verb, revision, ...inside]: string[], response: ServerResponse): void {
     const commit = this.#commitOf(decodeURIComponent(revision));
     if (`${organisation}/${name}` !== this.#id) {
       notFound(response, "RepoNotFound");
@@ -120,13 +120,25 @@ export class TinyHub implements AsyncDisposable {
       };
       json(response, { ...info, lastModified: "2025-01-01T00:00:00.000Z" });
     } else {
-      const files = [...this.files].map(([path, content]) => {
-        const size = this.listedSizes.get(path) ?? content.length;
-        const oid = etagOf(path, content);
-        const pointer = { type: "file", path, size, oid: isLfs(path) ? "0".repeat(40) : oid };
-        return isLfs(path) ? { ...pointer, lfs: { oid, size, pointerSize: 134 } } : pointer;
-      });
-      json(response, [...files, { type: "directory", path: "original", oid: "2".repeat(40), size: 0 }]);
+      const folder = inside.map((part) => `${decodeURIComponent(part)}/`).join("");
+      const within = [...this.files].filter(([path]) => path.startsWith(folder));
+      const isHere = (path: string) => !path.slice(folder.length).includes("/");
+      const folders = within
+        .filter(([path]) => !isHere(path))
+        .map(([path]) => path.slice(0, path.indexOf("/", folder.length)));
+      const files = within
+        .filter(([path]) => isHere(path))
+        .map(([path, content]) => {
+          const size = this.listedSizes.get(path) ?? content.length;
+          const oid = etagOf(path, content);
+          const pointer = { type: "file", path, size, oid: isLfs(path) ? "0".repeat(40) : oid };
+          return isLfs(path) ? { ...pointer, lfs: { oid, size, pointerSize: 134 } } : pointer;
+        });
+      const directories = [...new Set([...folders, ...(folder === "" ? ["original"] : [])])];
+      json(response, [
+        ...files,
+        ...directories.map((path) => ({ type: "directory", path, oid: "2".repeat(40), size: 0 })),
+      ]);
     }
   }
 

@@ -68,6 +68,17 @@ describe("where a template comes from", () => {
     );
   });
 
+  it("keeps the templates beside the default one, byte for byte", () => {
+    const folder = folderWith({ "chat_template.jinja": greeting("default ") });
+    mkdirSync(join(folder, "additional_chat_templates"));
+    const tools = join("additional_chat_templates", "tool_use.jinja");
+    writeFileSync(join(folder, tools), "{{ tools }}\r\n");
+    const tokenizer = loadTokenizer(folder);
+    expect(chatFormatOf(tokenizer).delimiters.begin).toMatch(/^default /);
+    tokenizer.save(join(folder, "saved"));
+    expect(readFileSync(join(folder, "saved", tools), "utf8")).toBe("{{ tools }}\r\n");
+  });
+
   it("is ChatML without one", () => {
     const tokenizer = loadTokenizer(folderWith({}));
     expect(chatFormatOf(tokenizer).delimiters).toEqual(chatMl);
