@@ -173,7 +173,11 @@ export class Evaluator implements Context {
     if (object instanceof Undefined) throw object.error();
     const bound = (one: Expression | undefined) => (one === undefined ? null : this.evaluate(one, scope));
     const part = slice(object, { begin: bound(key.begin), end: bound(key.end), step: bound(key.step) });
-    return part ?? new Undefined(`'${typeName(object)} object' has no such slice`);
+    if (part !== undefined) return part;
+    // Jinja2 computes literals when it compiles, and takes what fails there for undefined.
+    if (["constant", "list", "tuple", "dict"].includes(node.object.type))
+      return new Undefined("there is no such slice");
+    throw raised(`'${typeName(object)}' object cannot be sliced so`);
   }
 }
 

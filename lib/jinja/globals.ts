@@ -1,6 +1,6 @@
 import { raised, unsupported } from "./error.ts";
 import { asInteger } from "./operators.ts";
-import { Callable, Dict, iterate, Namespace, Range, typeName, type Value } from "./values.ts";
+import { Callable, Dict, iterate, Namespace, Range, typeName, Undefined, type Value } from "./values.ts";
 
 /** Jinja2's global functions. `cycler`, `joiner`, `lipsum` and `self` are refused. */
 export const globals: Readonly<Record<string, Value>> = {
@@ -32,6 +32,7 @@ export const globals: Readonly<Record<string, Value>> = {
 
 function pairs(from: Value | undefined): (readonly [Value, Value])[] {
   if (from === undefined) return [];
+  if (from instanceof Undefined) throw from.error();
   if (from instanceof Dict) return from.entries();
   return iterate(from).map((pair) => {
     const [key, value, ...more] = iterate(pair);

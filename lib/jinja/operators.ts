@@ -35,6 +35,9 @@ export function asInteger(value: Value | undefined): number | undefined {
 
 /** Arithmetic of two values, by Python's rules. */
 export function calculate(operator: Operator, left: Value, right: Value, budget: Budget): Value {
+  if (operator === "%" && (typeof left === "string" || left instanceof Markup)) {
+    return formatPercent(textOf(left), right, budget);
+  }
   for (const value of [left, right]) if (value instanceof Undefined) throw value.error();
   const [a, b] = [asNumber(left), asNumber(right)];
   if (a !== undefined && b !== undefined) return arithmetic(operator, a, b);
@@ -47,9 +50,6 @@ export function calculate(operator: Operator, left: Value, right: Value, budget:
       asInteger(right) === undefined ? [right, asInteger(left)] : [left, asInteger(right)];
     const product = count === undefined ? undefined : repeated(sequence, Math.max(0, count), budget);
     if (product !== undefined) return product;
-  }
-  if (operator === "%" && (typeof left === "string" || left instanceof Markup)) {
-    return formatPercent(textOf(left), right, budget);
   }
   throw raised(`unsupported operand type(s) for ${operator}: '${typeName(left)}' and '${typeName(right)}'`);
 }

@@ -35,7 +35,7 @@ export function representation(value: Value): string {
     return `range(${value.start}, ${value.stop}${step})`;
   }
   if (value instanceof Callable && value.printed !== undefined) return value.printed();
-  throw unsupported(`printing a ${typeName(value)}, which shows where it lies in memory`);
+  throw unsupported(`printing a ${typeName(value)}`);
 }
 
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Zs}]/u;

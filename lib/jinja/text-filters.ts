@@ -4,7 +4,7 @@ import { formatPercent } from "./formatting.ts";
 import { escapeHtml, jsonText, textOf } from "./representation.ts";
 import { stringMethod } from "./string-methods.ts";
 import { capitalize, characters, countText, lengthOf, replaceText, splitLines, stripText } from "./text.ts";
-import { Dict, isTrue, iterate, Markup, Tuple, typeName, Undefined, type Value } from "./values.ts";
+import { Dict, isTrue, iterate, Markup, sizeOf, Tuple, typeName, Undefined, type Value } from "./values.ts";
 
 /** Jinja2's filters that make text, and transformers' tojson. */
 export const textFilters: Readonly<Record<string, Filter>> = {
@@ -45,7 +45,7 @@ export const textFilters: Readonly<Record<string, Filter>> = {
   indent: filter("width? first? blank?", (value, [width, first, blank], { budget }) => {
     const by =
       typeof width === "string" ? width : " ".repeat(Math.max(0, Math.min(integer(width, 4), 10_000)));
-    const lines = splitLines(`${textOf(value)}\n`);
+    const lines = splitLines(`${textIn(value)}\n`);
     budget.spend(lines.length * by.length);
     const inBlank = isTrue(blank ?? false);
     const indented = lines.map((line, i) => (i > 0 && (inBlank || line !== "") ? by + line : line));
@@ -56,7 +56,8 @@ export const textFilters: Readonly<Record<string, Filter>> = {
     return (centred as NonNullable<typeof centred>)([width ?? 80n], new Map());
   }),
   truncate: filter("length? killwords? end? leeway?", (value, [length, kill, end, leeway]) => {
-    const text = textOf(value);
+    if (!isText(value) && sizeOf(value) <= integer(length, 255)) return value;
+    const text = textIn(value);
     const ending = end === undefined ? "..." : textOf(end);
     const most = integer(length, 255);
     if (most < lengthOf(ending)) throw raised(`expected length >= ${lengthOf(ending)}, got ${most}`);
@@ -98,6 +99,17 @@ export const textFilters: Readonly<Record<string, Filter>> = {
     return text;
   }),
 };
+
+function isText(value: Value): boolean {
+  return typeof value === "string" || value instanceof Markup;
+}
+
+/** A text's own characters, of what must be one. */
+function textIn(value: Value): string {
+  if (value instanceof Undefined) throw value.error();
+  if (!isText(value)) throw raised(`a str is needed, not ${typeName(value)}`);
+  return textOf(value);
+}
 
 function jsonIndent(indent: Value | undefined): string | null {
   if (indent === undefined || indent === null) return null;

@@ -219,7 +219,7 @@ export function itemsOf(value: Value): readonly Value[] | undefined {
   if (value instanceof Tuple) return value.items;
   if (value instanceof Dict) return value.keys();
   if (value instanceof DictView || value instanceof Range) return value.items();
-  if (value instanceof Markup) return characters(value.text).map((character) => new Markup(character));
+  if (value instanceof Markup) return characters(value.text);
   if (value instanceof Undefined) return [];
   if (!(value instanceof Lazy)) return undefined;
   const items: Value[] = [];
