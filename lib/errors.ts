@@ -25,6 +25,7 @@ export type SpaErrorCode =
   | "RUN_VERSION" // a run folder written by another version of the format
   | "STALE_CACHE" // a session was used after its model's weights changed
   | "UNKNOWN_NAME" // an unknown preset, environment, option, action or command
+  | "UNTRUSTED" // a run folder names an environment's module that the user has not named
   | "UNSUPPORTED"; // a model, dtype or device that the engine does not handle
 
 /**

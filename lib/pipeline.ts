@@ -10,6 +10,7 @@ import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { checkShape } from "./run/shape.ts";
+import { requireTrusted, trustModule } from "./run/trust.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { evaluationPrefix, evaluationStage } from "./stages/evaluate.ts";
@@ -27,6 +28,8 @@ export interface RunOptions {
   progress?: Progress;
   /** Makes the environments; by default those that the configuration names. */
   createEnvironment?: () => Environment;
+  /** Executes the module of the run's environment, though this user may never have named it. */
+  trust?: boolean;
 }
 
 /** Where a new run is put. */
@@ -72,6 +75,7 @@ export async function createRun(
 ): Promise<RunFolder> {
   const { data } = config.sft;
   const { signal } = options;
+  if (config.environment.module !== null) trustModule(config.environment.module);
   await heedSignal(signal);
   if (data !== null) await readSftRows(data);
   await heedSignal(signal);
@@ -112,8 +116,8 @@ export async function runStage(context: StageContext, stage: PlannedStage): Prom
 /**
  * Opens a run folder with everything that stages need, and closes it again whatever happens.
  *
- * @throws SpaError ABORTED, RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, UNKNOWN_NAME (environment), ADDON_MISSING; its `folder`
- * is the run's
+ * @throws SpaError ABORTED, RUN_LOCKED, RUN_VERSION, BAD_CHECKPOINT, UNTRUSTED or UNKNOWN_NAME (environment), ADDON_MISSING;
+ * its `folder` is the run's
  */
 export async function withRun<T>(
   folder: string,
@@ -122,6 +126,7 @@ export async function withRun<T>(
 ): Promise<T> {
   const run = RunFolder.open(folder);
   try {
+    if (!options.trust && !options.createEnvironment) requireTrusted(run.config.environment.module, run.path);
     using _lock = run.lock();
     return await workIn(run, options, work);
   } catch (thrown) {
@@ -185,7 +190,10 @@ export async function estimate(config: Config): Promise<RunEstimate> {
 /** Makes environments of the configured kind; a module of the user's own is loaded first. */
 export async function environmentFactory(config: Config): Promise<() => Environment> {
   const { name, options, module } = config.environment;
-  if (module !== null) await loadEnvironmentModule(resolve(module));
+  if (module !== null) {
+    await loadEnvironmentModule(resolve(module));
+    trustModule(module);
+  }
   return () => createEnvironment(name, options);
 }
 

@@ -40,6 +40,7 @@ const byCode: Record<SpaErrorCode, number> = {
   STALE_CACHE: 1,
   UNKNOWN_NAME: 2,
   UNSUPPORTED: 3,
+  UNTRUSTED: 2,
 };
 
 /** The exit code that an error leads to. */

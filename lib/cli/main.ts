@@ -8,6 +8,7 @@ import { addDownloadCommand } from "./download.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addExportCommand } from "./export.ts";
 import { interruptionCode } from "./interrupt.ts";
+import { codeWithOutput, guardOutput } from "./output.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { describeError } from "./report-error.ts";
@@ -56,15 +57,6 @@ function createProgram(finish: (code: number) => void): Command {
   return program;
 }
 
-/** A reader that closes the pipe (`spa presets | head`) has seen enough; that is no failure. */
-function tolerateClosedPipes(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
-    });
-  }
-}
-
 /** Says why a command failed, or that it was stopped. @returns the exit code */
 function reportFailure(error: unknown): number {
   const stopped = error instanceof SpaError && error.code === "ABORTED" ? interruptionCode() : undefined;
@@ -79,17 +71,17 @@ function reportFailure(error: unknown): number {
  * @returns the exit code
  */
 export async function main(argv: string[]): Promise<number> {
-  tolerateClosedPipes();
+  guardOutput();
   let code = 0;
   const program = createProgram((result) => {
     code = result;
   });
   try {
     await program.parseAsync(argv, { from: "user" });
-    return code;
+    return await codeWithOutput(code);
   } catch (error) {
     // Commander has printed its message; its own code is 1 for wrong usage.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) return await codeWithOutput(error.exitCode === 0 ? 0 : 2);
     return reportFailure(fileError(firstFailure(error)));
   }
 }

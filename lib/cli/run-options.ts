@@ -18,6 +18,7 @@ export interface RunOptionValues extends ProgressOptionValues {
   name?: string;
   env?: string;
   seed?: number;
+  trust?: boolean;
 }
 
 function seed(text: string): number {
@@ -41,6 +42,10 @@ export function addRunOptions(command: Command): Command {
     .option("--run <folder>", "work in this run folder")
     .option("--name <name>", "name of the new run folder (default: preset, date and time)")
     .option("--env <file>", "JavaScript module with an environment of your own")
+    .option(
+      "--trust",
+      "execute the environment module that an existing run names, though you have not named it before",
+    )
     .option("--seed <number>", "the same as seed=<number>", seed)
     .option("-q, --quiet", "print nothing but the results")
     .addOption(

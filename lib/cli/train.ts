@@ -3,6 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { runStage } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
+import { requireTrusted } from "../run/trust.ts";
 import { planStages } from "../stages/plan.ts";
 import { describeRun } from "./dry-run.ts";
 import { forgetStages } from "./forget-stages.ts";
@@ -55,7 +56,7 @@ async function train(args: string[], options: TrainOptions): Promise<number> {
   const existing = existingRun(options);
   if (existing !== undefined) {
     refuseSettings(request, options, existing);
-    return options.dryRun ? dryRun(RunFolder.open(existing).config) : trainIn(existing, options);
+    return options.dryRun ? dryRunOf(existing, options) : trainIn(existing, options);
   }
   if (options.redo !== undefined) {
     throw new SpaError("BAD_ARGUMENT", "--redo needs the run that it is about", {
@@ -85,6 +86,12 @@ async function trainIn(folder: string, options: TrainOptions): Promise<number> {
     for (const stage of stages) await runStage(context, stage);
     await finishRun(context.run, options);
   });
+}
+
+function dryRunOf(folder: string, options: TrainOptions): Promise<number> {
+  const { config } = RunFolder.open(folder);
+  if (!options.trust) requireTrusted(config.environment.module, folder);
+  return dryRun(config);
 }
 
 async function dryRun(config: Config): Promise<number> {

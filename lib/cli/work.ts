@@ -57,6 +57,7 @@ export async function workInRun(
   body: (context: StageContext) => Promise<void>,
 ): Promise<number> {
   const progress = progressOf(folder, options);
+  const { trust = false } = options;
   const notices = {
     first: () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
     second: () => console.error(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
@@ -66,7 +67,7 @@ export async function workInRun(
     return body(context);
   };
   try {
-    await untilInterrupted(notices, (signal) => withRun(folder, { progress, signal }, work));
+    await untilInterrupted(notices, (signal) => withRun(folder, { progress, signal, trust }, work));
     return 0;
   } catch (error) {
     progress.done();
