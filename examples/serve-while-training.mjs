@@ -25,7 +25,9 @@ const [preset = "nano-frozen-lake-single-turn", ...overrides] = process.argv.sli
 const config = loadConfig(preset, overrides);
 const run = RunFolder.create(config);
 const environments = new EnvironmentPool(await environmentFactory(config));
-const engine = await Engine.create({ seed: config.seed });
+// The number of threads is one for all engines of a process.
+const { threads } = config.engine;
+const engine = await Engine.create({ seed: config.seed, ...(threads !== null && { threads }) });
 
 /** The model that answers: that of the newest checkpoint, loaded again when there is a newer one. */
 let serving = null;
@@ -77,31 +79,68 @@ async function act(level) {
   };
 }
 
+/** Bytes of a request, and requests that wait: clients may send what they like. */
+const longestBody = 64 * 1024;
+const longestQueue = 100;
+
+/** The level that a request asks about. Throws what is wrong with it, with the status of the answer. */
+async function readLevel(request) {
+  const refusal = (status, error) => Object.assign(new Error(error), { status });
+  if (request.method !== "POST" || request.url !== "/act") throw refusal(404, "POST /act with { level }");
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of request) {
+    length += chunk.length;
+    if (length > longestBody) throw refusal(413, `a request has at most ${longestBody} bytes`);
+    chunks.push(chunk);
+  }
+  let body;
+  try {
+    body = JSON.parse(Buffer.concat(chunks).toString());
+  } catch (error) {
+    throw refusal(400, `the request is not JSON: ${error.message}`);
+  }
+  if (typeof body?.level !== "string") throw refusal(400, "level must be a text: POST /act with { level }");
+  return body.level;
+}
+
 /** Answers are given one after the other: a model is not replaced while it answers. */
 let queue = Promise.resolve();
-const server = createServer(async (request, response) => {
-  const send = (status, body) =>
-    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-  if (request.method !== "POST" || request.url !== "/act")
-    return send(404, { error: "POST /act with { level }" });
-  let text = "";
-  for await (const chunk of request) text += chunk;
-  queue = queue.then(async () => {
-    try {
-      const { status, body } = await act(JSON.parse(text).level);
-      send(status, body);
-    } catch (error) {
-      const expected = error instanceof SpaError || error instanceof SyntaxError;
-      send(expected ? 400 : 500, { error: error.message, code: error.code, hint: error.hint });
-    }
-  });
+let waiting = 0;
+async function answer(request, response) {
+  const level = await readLevel(request);
+  if (waiting >= longestQueue)
+    return { status: 503, body: { error: "too many requests wait", hint: "try again later" } };
+  waiting++;
+  const answered = queue.then(() => (response.destroyed ? undefined : act(level)));
+  queue = answered.then(
+    () => waiting--,
+    () => waiting--,
+  );
+  return answered;
+}
+
+/** Nothing that a client does may end the service: each request has its errors for itself. */
+const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, async (request, response) => {
+  let reply;
+  try {
+    reply = await answer(request, response);
+  } catch (error) {
+    const status = error.status ?? (error instanceof SpaError ? 400 : 500);
+    reply = { status, body: { error: error.message, code: error.code, hint: error.hint } };
+  }
+  // A client that hung up hears nothing; one that has not been read to its end is not read further.
+  if (reply === undefined || response.destroyed) return;
+  if (!request.complete) response.setHeader("connection", "close");
+  response.writeHead(reply.status, { "content-type": "application/json" }).end(JSON.stringify(reply.body));
 });
+server.maxConnections = 1000;
 server.listen(Number(process.env.PORT ?? 8080), "127.0.0.1", () =>
   console.log(`serving on http://127.0.0.1:${server.address().port}/act`),
 );
 
 const stop = new AbortController();
-process.once("SIGINT", () => stop.abort());
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
 try {
   await resume(run.path, {
     signal: stop.signal,
@@ -112,6 +151,7 @@ try {
   console.log(`stopped; to go on: npx spa train --resume ${run.path}`);
 } finally {
   server.close();
+  server.closeAllConnections();
   await queue;
   await engine.dispose();
 }

@@ -37,7 +37,8 @@ what differs from the defaults below, or from a preset or file that it names wit
 
 Another \`environment.name\` drops the former environment's options, another \`model.kind\` the former model's fields.
 \`spa presets <name>\` prints a preset with all its settings, \`--dry-run\` what a command would run with. The resolved
-configuration is kept in the run folder's config.yaml, and \`--resume\` uses that.
+configuration is kept in the run folder's config.yaml, and \`--resume\` uses that. A run folder from somebody else may name an
+environment module: it is executed only if you have named that file before, or add \`--trust\`.
 `;
 
 /** Text in a table's cell. */
