@@ -69,10 +69,15 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
  * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CONFIG (levels), BAD_CHECKPOINT, UNSUPPORTED,
  * BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
-export async function createRun(
-  config: Config,
-  { name, root, ...options }: NewRunOptions = {},
-): Promise<RunFolder> {
+export async function createRun(config: Config, options: NewRunOptions = {}): Promise<RunFolder> {
+  try {
+    return await prepareRun(config, options);
+  } catch (error) {
+    throw fileError(firstFailure(error));
+  }
+}
+
+async function prepareRun(config: Config, { name, root, ...options }: NewRunOptions): Promise<RunFolder> {
   const { data } = config.sft;
   const { signal } = options;
   if (config.environment.module !== null) trustModule(config.environment.module);
