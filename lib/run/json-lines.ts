@@ -133,7 +133,7 @@ export class JsonLines<Row> {
     let bytes = 0;
     for (const line of this.#lines()) {
       if (!keep(this.#parse(line))) continue;
-      piece.push(line.bytes!, Buffer.from("\n"));
+      piece.push(Buffer.from(line.bytes!), Buffer.from("\n"));
       bytes += line.end - line.begin;
       if (bytes < this.#piece) continue;
       yield Buffer.concat(piece);

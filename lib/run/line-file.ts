@@ -16,15 +16,18 @@ export interface Line {
   begin: number;
   /** One past its line feed. */
   end: number;
-  /** Without its line feed; undefined for a line longer than {@link longestLine}. */
+  /**
+   * Without its line feed; undefined for a line longer than {@link longestLine}. Of {@link readLines} a view of a buffer
+   * that the next lines are read into.
+   */
   bytes: Buffer | undefined;
 }
 
 const lineFeed = 10;
 
-/** The bytes of a file from `begin` to `end`, fewer where it is shorter. */
-export function readRange(descriptor: number, begin: number, end: number): Buffer {
-  const bytes = Buffer.allocUnsafe(end - begin);
+/** The bytes of a file from `begin` to `end`, fewer where it is shorter. @param target holds that many bytes, and is used for them */
+export function readRange(descriptor: number, begin: number, end: number, target?: Buffer): Buffer {
+  const bytes = target?.subarray(0, end - begin) ?? Buffer.allocUnsafe(end - begin);
   let length = 0;
   while (length < bytes.length) {
     const count = readSync(descriptor, bytes, length, bytes.length - length, begin + length);
@@ -40,15 +43,17 @@ export function* readLines(descriptor: number, limit: number, piece = pieceBytes
   let begin = 0;
   let carried: Buffer[] = [];
   let carriedBytes = 0;
+  const buffer = Buffer.allocUnsafe(Math.min(piece, limit));
   for (let at = 0; at < limit; ) {
-    const bytes = readRange(descriptor, at, Math.min(limit, at + piece));
+    const bytes = readRange(descriptor, at, Math.min(limit, at + piece), buffer);
     if (bytes.length === 0) return;
     let from = 0;
     for (let to = bytes.indexOf(lineFeed); to >= 0; to = bytes.indexOf(lineFeed, from)) {
       const end = at + to + 1;
       const rest = bytes.subarray(from, to);
       const isLine = carriedBytes + rest.length <= longestLine;
-      yield { number, begin, end, bytes: isLine ? Buffer.concat([...carried, rest]) : undefined };
+      const whole = carried.length === 0 ? rest : Buffer.concat([...carried, rest]);
+      yield { number, begin, end, bytes: isLine ? whole : undefined };
       carried = [];
       carriedBytes = 0;
       number++;
@@ -57,7 +62,7 @@ export function* readLines(descriptor: number, limit: number, piece = pieceBytes
     }
     const rest = bytes.subarray(from);
     carriedBytes += rest.length;
-    if (carriedBytes <= longestLine) carried.push(rest);
+    if (carriedBytes <= longestLine) carried.push(Buffer.from(rest));
     else carried = [];
     at += bytes.length;
   }
