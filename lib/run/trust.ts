@@ -3,24 +3,12 @@
 // kept outside of run folders, in <cache>/environments, one path a line.
 
 import { appendFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { cacheFolder } from "#locations";
 import { SpaError } from "../errors.ts";
 
 /** Named in this process: there may be no place to keep it. */
 const named = new Set<string>();
-
-/** SPA_CACHE, or spa-ai in XDG_CACHE_HOME or in ~/.cache; undefined without a home folder. */
-function cacheFolder(): string | undefined {
-  const { SPA_CACHE, XDG_CACHE_HOME } = process.env;
-  if (SPA_CACHE) return resolve(SPA_CACHE);
-  if (XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME)) return join(XDG_CACHE_HOME, "spa-ai");
-  try {
-    return join(homedir(), ".cache", "spa-ai");
-  } catch {
-    return undefined;
-  }
-}
 
 function isTrusted(file: string): boolean {
   if (named.has(file)) return true;
