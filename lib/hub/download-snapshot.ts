@@ -90,7 +90,7 @@ export async function downloadSnapshot(
   await download.fetch(first);
   if (!options.weights) return;
   await options.beforeWeights?.(repository.snapshot(commit));
-  if (!hasIndex) return download.fetch(known);
+  if (!hasIndex) return await download.fetch(known);
   const shards = filesOf(listed, weightFiles(paths, repository.snapshot(commit), id), id);
   download.plan(shards);
   await download.fetch(shards);

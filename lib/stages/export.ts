@@ -81,10 +81,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
 
 async function saveWhole(context: ModelContext, model: Model, folder: string): Promise<void> {
   await using whole = model.adapter ? await model.merge() : await model.clone({ valueHead: false });
-  if (!whole.hasValueHead) {
-    await saveModel(context, whole, folder);
-    return;
-  }
+  if (!whole.hasValueHead) return await saveModel(context, whole, folder);
   await using policy = await whole.clone({ valueHead: false });
   await saveModel(context, policy, folder);
 }

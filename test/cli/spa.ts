@@ -41,7 +41,7 @@ export function start(folder: string, args: string[], env: NodeJS.ProcessEnv = {
       const check = () => written.stderr.includes(text) && resolve();
       child.stderr.on("data", check);
       check();
-      end.then(() => reject(new Error(`ended without saying ${text}: ${written.stderr}`)));
+      void end.then(() => reject(new Error(`ended without saying ${text}: ${written.stderr}`)));
     });
   return { child, says, end };
 }

@@ -18,9 +18,11 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { CachedRepository } from "../../lib/hub/cache.ts";
 import type { DownloadProgress } from "../../lib/hub/download-snapshot.ts";
 import { type ResolveOptions, resolveModel } from "../../lib/hub/resolve-model.ts";
 import { hubSettings } from "../../lib/hub/settings.ts";
+import { lockHolder } from "../../lib/run/lock.ts";
 import { fixture } from "../native/fixtures.ts";
 import { rejection } from "../thrown-error.ts";
 import { TinyHub } from "./tiny-hub.ts";
@@ -370,6 +372,17 @@ test("two at once download each file once", async () => {
   expect(first).toEqual(second);
   expect(hub.bytesSent).toBe(wantedBytes);
   expect(notes.join()).toContain(`waiting for process ${process.pid}`);
+});
+
+test("whoever downloads holds the lock until the last byte of the weights", async () => {
+  const { lockFolder } = new CachedRepository(join(home, "hub"), id);
+  const free: string[] = [];
+  const onProgress = ({ file }: DownloadProgress) => {
+    if (lockHolder(lockFolder) === undefined) free.push(file);
+  };
+  await resolveModel(id, options({ onProgress }));
+  expect(free).toEqual([]);
+  expect(lockHolder(lockFolder)).toBeUndefined();
 });
 
 test("an abort keeps what was fetched", async () => {

@@ -2,6 +2,7 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Config } from "../../lib/config/schema.ts";
 import { Engine } from "../../lib/native/engine.ts";
@@ -157,6 +158,20 @@ describe("export", () => {
       readFileSync(join(to, "adapter_config.json"), "utf8"),
     );
     expect(resolve(to, base)).toBe(latestCheckpoint(whole, "base")!.folder);
+  });
+
+  it("says why saving is refused, once, and leaves nothing", async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    // The name is short enough for a folder, too long for the one aside in which it is made.
+    const to = join(root, "refused", "x".repeat(250));
+    const thrown = await exportModel(whole.path, { to }).catch((error: unknown) => error);
+    await setImmediate();
+    process.off("unhandledRejection", note);
+    expect(String(thrown)).toContain("ENAMETOOLONG");
+    expect(unhandled).toEqual([]);
+    expect(readdirSync(join(root, "refused"))).toEqual([]);
   });
 
   it("refuses folders that are taken, and stages that are not there", async () => {
