@@ -15,11 +15,27 @@ export interface RewardSource {
 const CLIP_LOW = -1;
 const CLIP_HIGH = 3;
 
-/** Standard deviation with Bessel's correction; 0 for fewer than two values. */
+/** Rewards that differ by no more than this share of the larger one differ in the rounding of their sums alone. */
+const ROUNDING = 1e-12;
+
+/** Whether all values are the same number, but for rounding. */
+function areEqual(values: readonly number[]): boolean {
+  const least = values.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
+  const most = values.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  return most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
+}
+
+/** What each value is above the mean; exactly 0 where all are equal, which a rounded mean alone would not give. */
+export function aboveMean(values: readonly number[]): number[] {
+  if (areEqual(values)) return values.map(() => 0);
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
+/** Standard deviation with Bessel's correction; 0 for fewer than two values, and exactly 0 for equal ones. */
 export function standardDeviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  return Math.sqrt(aboveMean(values).reduce((sum, value) => sum + value ** 2, 0) / (values.length - 1));
 }
 
 /**
@@ -59,8 +75,7 @@ export function normalizeRewards(
 }
 
 function normalize(values: number[], method: Exclude<RewardNormalization, "none">): number[] {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const centred = values.map((value) => value - mean);
+  const centred = aboveMean(values);
   if (method === "mean") return centred;
   const deviation = standardDeviation(values);
   const scaled = deviation > 1e-6 ? centred.map((value) => value / (deviation + 1e-6)) : values.map(() => 0);

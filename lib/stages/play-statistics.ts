@@ -1,3 +1,4 @@
+import { aboveMean } from "../rollout/reward-normalization.ts";
 import type { Trajectory, Turn } from "../rollout/trajectory.ts";
 import { sampledTokens } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
@@ -37,7 +38,7 @@ export function playStatistics(trajectories: readonly Trajectory[], protocol: Tu
   return {
     trajectories: trajectories.length,
     rewardMean,
-    rewardStd: Math.sqrt(mean(rewards.map((reward) => (reward - rewardMean) ** 2)) ?? 0),
+    rewardStd: Math.sqrt(mean(aboveMean(rewards).map((value) => value ** 2)) ?? 0),
     successRate: share(trajectories, ({ success }) => success) ?? 0,
     turnsMean: turns.length / Math.max(trajectories.length, 1),
     responseLength: sampledTokens(trajectories) / Math.max(turns.length, 1),

@@ -40,24 +40,33 @@ export interface ScoredTrajectories {
   rewards: number[];
 }
 
-/** Normalises rewards over everything collected, then keeps the groups that say most. */
+/**
+ * Normalises rewards over everything collected, then keeps the groups that say most.
+ *
+ * @returns also the number of groups kept, and the mean over all groups of their rewards' deviation: undefined where each
+ * trajectory is a group of its own
+ */
 export function chooseTrajectories(
   collected: readonly Trajectory[],
   config: PpoConfig,
   tag: string,
-): ScoredTrajectories & { groups: number; deviation: number } {
+): ScoredTrajectories & { groups: number; deviation: number | undefined } {
   const { normalization, grouping, scale } = config.rewards;
   const sources = collected.map(({ group }) => ({ group, tag }));
   const totals = collected.map(({ totalReward }) => totalReward);
   const rewards = normalizeRewards(totals, sources, normalization, grouping).map((reward) => reward * scale);
   const groups = groupsOf(collected);
+  const compared = groups.filter((group) => group.members.length > 1);
   const kept = filterGroups(groups, config.filter);
   const members = kept.flatMap((group) => group.members);
   return {
     trajectories: members.map((index) => collected[index]),
     rewards: members.map((index) => rewards[index]),
     groups: kept.length,
-    deviation: groups.reduce((sum, group) => sum + group.deviation, 0) / Math.max(groups.length, 1),
+    deviation:
+      compared.length === 0
+        ? undefined
+        : compared.reduce((sum, group) => sum + group.deviation, 0) / compared.length,
   };
 }
 

@@ -215,6 +215,14 @@ describe("laws", () => {
     expect([...one.returns]).toEqual([1, 1, 1, 1]);
   });
 
+  test("equal values are whitened to exactly 0", () => {
+    for (const value of [0.1, 1 / 3, -1e-20, 3e30]) {
+      const values = new Float32Array(1001).fill(value);
+      const mask = new Uint8Array(1001).fill(1);
+      expect(whiten({ values, mask }).every((result) => result === 0)).toBe(true);
+    }
+  });
+
   test("whitened values have mean 0 and variance 1; fewer than two are only centred", () => {
     const values = [1, 2, 3, 4, 100];
     const result = whiten({ values, mask: [1, 1, 1, 1, 0] });

@@ -1,5 +1,11 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { normalizeRewards, type RewardSource } from "../../lib/rollout/reward-normalization.ts";
+import {
+  aboveMean,
+  normalizeRewards,
+  type RewardSource,
+  standardDeviation,
+} from "../../lib/rollout/reward-normalization.ts";
 
 const sources: RewardSource[] = [
   { group: 0, tag: "a" },
@@ -13,6 +19,36 @@ const close = (values: number[], expected: number[]) => {
   expect(values).toHaveLength(expected.length);
   for (const [index, value] of values.entries()) expect(value).toBeCloseTo(expected[index], 5);
 };
+
+describe("equal rewards", () => {
+  const anyReward = fc.double({ min: -1e6, max: 1e6, noNaN: true });
+
+  it("deviate by exactly 0, whatever their mean rounds to", () => {
+    fc.assert(
+      fc.property(anyReward, fc.integer({ min: 2, max: 60 }), (reward, count) => {
+        const rewards = new Array<number>(count).fill(reward);
+        expect(standardDeviation(rewards)).toBe(0);
+        const one = rewards.map(() => ({ group: 0, tag: "a" }));
+        for (const method of ["mean", "mean-std", "asymmetric-clip"] as const)
+          expect(normalizeRewards(rewards, one, method, "state").every((value) => value === 0)).toBe(true);
+      }),
+    );
+  });
+
+  it("are equal, too, where the same turns were added up in another order", () => {
+    const orders = [
+      [0.1, 0.2, 0.3],
+      [0.3, 0.2, 0.1],
+    ].map((turns) => turns.reduce((sum, reward) => sum + reward, 0));
+    expect(orders[0]).not.toBe(orders[1]);
+    expect(standardDeviation(orders)).toBe(0);
+  });
+
+  it("are not what merely lies close together", () => {
+    expect(standardDeviation([1, 1 + 1e-9])).toBeGreaterThan(0);
+    expect(aboveMean([0, 1e-300])).toEqual([-5e-301, 5e-301]);
+  });
+});
 
 describe("normalizeRewards", () => {
   it("subtracts the mean of each level's trajectories", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { standardDeviation } from "../../lib/rollout/reward-normalization.ts";
 import { CollapseWatch } from "../../lib/stages/collapse-watch.ts";
 
 const healthy = { entropy: 0.5, group_std: 0.3, format_rate: 0.95, cut_rate: 0.01 };
@@ -38,6 +39,11 @@ describe("CollapseWatch", () => {
       expect(warnings.map(({ length }) => length)).toEqual([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     });
   }
+
+  it("sees equal rewards that no binary number holds", () => {
+    const group_std = standardDeviation([0.1, 0.1, 0.1]);
+    expect(watch([{ group_std }, { group_std }, { group_std }]).flat()).toHaveLength(1);
+  });
 
   it("does not blame training for how the model was at the start", () => {
     const bad = { format_rate: 0.1, cut_rate: 0.9 };

@@ -53,6 +53,17 @@ describe("chooseTrajectories", () => {
     expect(chosen.groups).toBe(1);
     expect(chosen.deviation).toBeCloseTo(Math.SQRT1_2 / 2, 12);
   });
+
+  it("keeps no group by top-p where rewards are equal, whatever their mean rounds to", () => {
+    const collected = [0, 0, 0, 1, 1, 1].map((group) => trajectory(group, [0.1]));
+    const config = settings({ filter: { kind: "top-p", value: 0.9 } });
+    expect(chooseTrajectories(collected, config, "frozen-lake")).toMatchObject({ groups: 0, deviation: 0 });
+  });
+
+  it("tells of no deviation where no trajectory has another to compare with", () => {
+    const chosen = chooseTrajectories([trajectory(0, [1]), trajectory(1, [0])], settings({}), "frozen-lake");
+    expect(chosen.deviation).toBeUndefined();
+  });
 });
 
 describe("preparePpoData", () => {
