@@ -2,9 +2,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SpaError } from "../errors.ts";
+import { type Evaluation, ksOf, rateAt } from "../run/evaluation.ts";
 import { comparePolicies } from "../run/report/names.ts";
 import { type Results, readResults } from "../run/results.ts";
-import type { Evaluation } from "../stages/evaluate.ts";
 import { share } from "./results-table.ts";
 
 function resultsOf(folder: string): Results {
@@ -16,7 +16,7 @@ function resultsOf(folder: string): Results {
   });
 }
 
-type Rate = (evaluation: Evaluation) => number | null;
+type Rate = (evaluation: Evaluation) => number | null | undefined;
 
 /** `.612 / .598 / .640`, one figure a run; a dash for a run without that policy. */
 function overRuns(evaluations: readonly (Evaluation | undefined)[], rate: Rate): string {
@@ -25,19 +25,19 @@ function overRuns(evaluations: readonly (Evaluation | undefined)[], rate: Rate):
 
 function mean(evaluations: readonly (Evaluation | undefined)[], rate: Rate): string {
   const rates = evaluations.flatMap((evaluation) => (evaluation ? [rate(evaluation)] : []));
-  const numbers = rates.filter((value) => value !== null);
+  const numbers = rates.filter((value) => typeof value === "number");
   return share(numbers.length === 0 ? null : numbers.reduce((sum, value) => sum + value, 0) / numbers.length);
 }
 
 /**
  * Several runs (seeds of one preset, say) side by side as a Markdown table: a line a policy, the figures of the runs in
- * the order in which they are given, and their mean in bold.
+ * the order in which they are given, and their mean in bold. Each k of Pass@k has a column of its own.
  */
 export function comparisonTable(runs: readonly Results[]): string {
   const policies = [...new Set(runs.flatMap(({ evaluations }) => Object.keys(evaluations)))];
+  const ks = ksOf(runs.flatMap(({ evaluations }) => Object.values(evaluations)));
   const columns: [title: string, rate: Rate][] = [
-    ["Pass@1", ({ passAt1 }) => passAt1],
-    ["Pass@8", ({ passAt8 }) => passAt8],
+    ...ks.map((k): [string, Rate] => [`Pass@${k}`, (evaluation) => rateAt(k, evaluation, evaluation)]),
     ["observation", ({ observationAccuracy }) => observationAccuracy],
     ["prediction", ({ predictionAccuracy }) => predictionAccuracy],
     ["prediction changed", ({ predictionAccuracyChanged }) => predictionAccuracyChanged],

@@ -1,24 +1,27 @@
+import { type Evaluations, type Interval, ksOf, rateAt } from "../run/evaluation.ts";
 import { comparePolicies } from "../run/report/names.ts";
-import type { Evaluation } from "../stages/evaluate.ts";
 import { type Alignment, formatTable } from "./table.ts";
 
 /** `.250`; a dash where a figure does not apply. */
-export function share(value: number | null): string {
-  return value === null || !Number.isFinite(value) ? "–" : value.toFixed(3).replace(/^0\./, ".");
+export function share(value: number | null | undefined): string {
+  return value === null || value === undefined || !Number.isFinite(value)
+    ? "–"
+    : value.toFixed(3).replace(/^0\./, ".");
 }
 
-function withInterval(value: number, [low, high]: readonly [number, number]): string {
+function withInterval(value: number | undefined, interval: Interval | undefined): string {
+  if (value === undefined || interval === undefined) return share(value);
+  const [low, high] = interval;
   return `${share(value)} [${share(low)}, ${share(high)}]`;
 }
 
 /** The table that ends a run: a line a policy, with 95 % intervals over levels. */
-export function resultsTable(evaluations: Record<string, Evaluation>): string {
+export function resultsTable(evaluations: Evaluations): string {
   const entries = Object.entries(evaluations).sort(([left], [right]) => comparePolicies(left, right));
-  const k = Math.min(8, ...entries.map(([, { samples }]) => samples));
+  const ks = ksOf(Object.values(evaluations));
   const header = [
     "policy",
-    "Pass@1 [95 %]",
-    ...(k > 1 ? [`Pass@${k} [95 %]`] : []),
+    ...ks.map((k) => `Pass@${k} [95 %]`),
     "format",
     "observation",
     "prediction",
@@ -26,8 +29,7 @@ export function resultsTable(evaluations: Record<string, Evaluation>): string {
   ];
   const rows = entries.map(([policy, evaluation]) => [
     policy,
-    withInterval(evaluation.passAt1, evaluation.ci95.passAt1),
-    ...(k > 1 ? [withInterval(evaluation.passAt8, evaluation.ci95.passAt8)] : []),
+    ...ks.map((k) => withInterval(rateAt(k, evaluation, evaluation), rateAt(k, evaluation, evaluation.ci95))),
     share(evaluation.formatRate),
     share(evaluation.observationAccuracy),
     share(evaluation.predictionAccuracy),

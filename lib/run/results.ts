@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import type { Evaluation } from "../stages/evaluate.ts";
+import { type Evaluation, kOf, nameRates, type PassRates, rateAt } from "./evaluation.ts";
 import { readShape } from "./shape.ts";
 
 /** The content of results.json. */
@@ -18,21 +18,45 @@ export interface EvaluationResult {
   evaluation: Evaluation;
 }
 
-const rates = { passAt1: z.number(), passAt8: z.number() };
-const interval = z.tuple([z.number(), z.number()]);
+/** Pass rates as they may be written: earlier versions called every Pass@k `passAt8`. */
+function writtenRates<Rate>(rate: z.ZodType<Rate>) {
+  return z
+    .object({ passAt1: rate, passAtK: rate.optional(), passAt8: rate.optional() })
+    .refine(({ passAtK, passAt8 }) => (passAtK ?? passAt8) !== undefined, { error: "passAtK is missing" });
+}
+
 const share = z.number().nullable();
 
-const evaluationSchema: z.ZodType<Evaluation> = z.object({
-  ...rates,
-  ci95: z.object({ passAt1: interval, passAt8: interval }),
-  formatRate: z.number(),
-  observationAccuracy: share,
-  predictionAccuracy: share,
-  predictionAccuracyChanged: share,
-  byDistance: z.record(z.string(), z.object({ ...rates, levels: z.int() })),
-  levels: z.int(),
-  samples: z.int(),
-});
+const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
+  .safeExtend({
+    ci95: writtenRates(z.tuple([z.number(), z.number()])),
+    formatRate: z.number(),
+    observationAccuracy: share,
+    predictionAccuracy: share,
+    predictionAccuracyChanged: share,
+    byDistance: z.record(z.string(), writtenRates(z.number()).safeExtend({ levels: z.int() })),
+    levels: z.int(),
+    samples: z.int().min(1),
+  })
+  .transform(({ passAt1, passAtK, passAt8, ci95, byDistance, levels, samples, ...shares }) => {
+    const k = kOf(samples);
+    const named = <Rate>(rates: Partial<PassRates<Rate>> & { passAt1: Rate }) =>
+      nameRates(rates.passAt1, rateAt(k, { samples }, rates) as Rate, k);
+    return {
+      ...named({ passAt1, passAtK, passAt8 }),
+      k,
+      ci95: named(ci95),
+      ...shares,
+      byDistance: Object.fromEntries(
+        Object.entries(byDistance).map(([distance, rates]) => [
+          distance,
+          { ...named(rates), levels: rates.levels },
+        ]),
+      ),
+      levels,
+      samples,
+    };
+  });
 
 export const evaluationResultSchema: z.ZodType<EvaluationResult> = z.object({
   policy: z.string(),

@@ -7,37 +7,17 @@ import { playScripted } from "../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
+import { type Evaluation, kOf, nameRates, type PassRates } from "../run/evaluation.ts";
 import type { EvaluationResult } from "../run/results.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import { loadModel, protocolOf, type StageContext } from "./context.ts";
-import { bootstrapIntervals, type Interval, passAtK } from "./pass-rates.ts";
+import { bootstrapIntervals, passAtK } from "./pass-rates.ts";
 import { type PlayStatistics, playMetrics, playStatistics } from "./play-statistics.ts";
 import { StageRun } from "./stage-run.ts";
 import { randomPolicyActions } from "./traces.ts";
 
-/** The k of the second pass rate; fewer where there are fewer samples. */
-const PASS_K = 8;
-
 /** Trajectories of an evaluation that are logged. */
 const LOGGED_TRAJECTORIES = 32;
-
-export interface PassRates {
-  passAt1: number;
-  passAt8: number;
-}
-
-/** An entry of results.json. */
-export interface Evaluation extends PassRates {
-  ci95: { passAt1: Interval; passAt8: Interval };
-  formatRate: number;
-  observationAccuracy: number | null;
-  predictionAccuracy: number | null;
-  predictionAccuracyChanged: number | null;
-  /** By the length of a shortest solution; `unknown` where there is none to tell. */
-  byDistance: { [distance: string]: PassRates & { levels: number } };
-  levels: number;
-  samples: number;
-}
 
 /** Who plays: a model in one of the formats, or the random policy. */
 export interface Policy {
@@ -85,25 +65,32 @@ export async function playLevels(
   return trajectories;
 }
 
-/** Pass@1 and the unbiased Pass@8 of trajectories that come in runs of `samples` a level. */
-export function passRates(
-  trajectories: readonly Trajectory[],
-  samples: number,
-): PassRates & { levels: PassRates[] } {
+/** Pass rates over levels, and of each level. */
+export interface LevelRates extends PassRates {
+  k: number;
+  levels: PassRates[];
+}
+
+/** Pass@1 and the unbiased Pass@k of trajectories that come in runs of `samples` a level. */
+export function passRates(trajectories: readonly Trajectory[], samples: number): LevelRates {
+  const k = kOf(samples);
   const levels: PassRates[] = [];
   for (let begin = 0; begin < trajectories.length; begin += samples) {
     const successes = trajectories.slice(begin, begin + samples).filter(({ success }) => success).length;
-    levels.push({
-      passAt1: successes / samples,
-      passAt8: passAtK(samples, successes, Math.min(PASS_K, samples)),
-    });
+    levels.push(nameRates(successes / samples, passAtK(samples, successes, k), k));
   }
-  return { ...meanRates(levels), levels };
+  return { ...meanRates(levels, k), k, levels };
 }
 
-function meanRates(rates: readonly PassRates[]): PassRates {
-  const mean = (name: keyof PassRates) => rates.reduce((sum, rate) => sum + rate[name], 0) / rates.length;
-  return { passAt1: mean("passAt1"), passAt8: mean("passAt8") };
+function meanRates(rates: readonly PassRates[], k: number): PassRates {
+  const mean = (name: "passAt1" | "passAtK") =>
+    rates.reduce((sum, rate) => sum + rate[name], 0) / rates.length;
+  return nameRates(mean("passAt1"), mean("passAtK"), k);
+}
+
+/** Pass rates under the names that they have in metrics.jsonl. */
+export function passMetrics({ k, passAt1, passAtK }: PassRates & { k: number }): Record<string, number> {
+  return { pass_at_1: passAt1, [`pass_at_${k}`]: passAtK };
 }
 
 /** What results.json says of a policy's trajectories. */
@@ -113,13 +100,12 @@ export function summarizeEvaluation(
   statistics: PlayStatistics,
   bootstrap: { resamples: number; generator: SeededGenerator },
 ): Evaluation {
-  const { passAt1, passAt8, levels } = passRates(trajectories, samples);
-  const rows = [levels.map((rates) => rates.passAt1), levels.map((rates) => rates.passAt8)];
+  const { levels, ...rates } = passRates(trajectories, samples);
+  const rows = [levels.map((level) => level.passAt1), levels.map((level) => level.passAtK)];
   const [first, second] = bootstrapIntervals(rows, bootstrap.resamples, bootstrap.generator);
   return {
-    passAt1,
-    passAt8,
-    ci95: { passAt1: first, passAt8: second },
+    ...rates,
+    ci95: nameRates(first, second, rates.k),
     formatRate: statistics.formatRate,
     observationAccuracy: statistics.observationAccuracy,
     predictionAccuracy: statistics.predictionAccuracy,
@@ -127,6 +113,7 @@ export function summarizeEvaluation(
     byDistance: byDistance(
       levels,
       levels.map((_, index) => trajectories[index * samples].distance),
+      rates.k,
     ),
     levels: levels.length,
     samples,
@@ -136,6 +123,7 @@ export function summarizeEvaluation(
 function byDistance(
   levels: readonly PassRates[],
   distances: readonly (number | null)[],
+  k: number,
 ): Evaluation["byDistance"] {
   const known = [...new Set(distances)].sort(
     (a, b) => (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY),
@@ -143,7 +131,7 @@ function byDistance(
   return Object.fromEntries(
     known.map((distance) => {
       const rates = levels.filter((_, index) => distances[index] === distance);
-      return [distance ?? "unknown", { ...meanRates(rates), levels: rates.length }];
+      return [distance ?? "unknown", { ...meanRates(rates, k), levels: rates.length }];
     }),
   );
 }
@@ -193,15 +181,12 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
       generator,
     });
     run.cost.tokensSampled = sampledTokens(trajectories);
-    run.log(0, { pass_at_1: evaluation.passAt1, pass_at_8: evaluation.passAt8, ...playMetrics(statistics) });
+    run.log(0, { ...passMetrics(evaluation), ...playMetrics(statistics) });
     context.run.trajectories(id).append(0, trajectories, {
       decode: (ids) => tokenizer.decode(ids),
       limit: LOGGED_TRAJECTORIES,
     });
-    context.progress.tick(trajectories.length, {
-      pass_at_1: evaluation.passAt1,
-      pass_at_8: evaluation.passAt8,
-    });
+    context.progress.tick(trajectories.length, passMetrics(evaluation));
     const result: EvaluationResult = { policy: task.policy, evaluation };
     run.complete(result as unknown as { [name: string]: Json });
     return evaluation;

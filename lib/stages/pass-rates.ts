@@ -1,4 +1,5 @@
 import type { SeededGenerator } from "../rollout/seeded-generator.ts";
+import type { Interval } from "../run/evaluation.ts";
 
 /**
  * The unbiased estimate of Pass@k from n samples of which c succeeded: 1 - C(n - c, k) / C(n, k), the probability that
@@ -12,9 +13,6 @@ export function passAtK(n: number, c: number, k: number): number {
   for (let i = 0; i < k; i++) allFail *= Math.max(0, n - c - i) / (n - i);
   return 1 - allFail;
 }
-
-/** A 95 % interval: its lower and upper end. */
-export type Interval = [number, number];
 
 /**
  * Percentile bootstrap of the mean: draws as many values as there are with replacement, `resamples` times.

@@ -11,7 +11,7 @@ import type { TurnFormat } from "../text/tags.ts";
 import { loadBeside, loadTrained } from "./adapters.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
 import { protocolOf, type StageContext } from "./context.ts";
-import { passRates, playLevels } from "./evaluate.ts";
+import { passMetrics, passRates, playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
   chooseTrajectories,
@@ -250,11 +250,8 @@ async function validate(stage: PpoStage, step: number): Promise<number> {
   });
   run.cost.tokensSampled += sampledTokens(trajectories);
   const rates = passRates(trajectories, samples);
-  const played = Object.entries(playMetrics(playStatistics(trajectories, protocol)));
-  run.log(step, {
-    validation_pass_at_1: rates.passAt1,
-    validation_pass_at_8: rates.passAt8,
-    ...Object.fromEntries(played.map(([name, value]) => [`validation_${name}`, value])),
-  });
+  const figures = { ...passMetrics(rates), ...playMetrics(playStatistics(trajectories, protocol)) };
+  const named = Object.entries(figures).map(([name, value]) => [`validation_${name}`, value]);
+  run.log(step, Object.fromEntries(named));
   return rates.passAt1;
 }

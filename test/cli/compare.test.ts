@@ -3,22 +3,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { comparisonTable } from "../../lib/cli/compare.ts";
+import { type Evaluation, kOf, nameRates } from "../../lib/run/evaluation.ts";
 import type { Results } from "../../lib/run/results.ts";
-import type { Evaluation } from "../../lib/stages/evaluate.ts";
 import { spa } from "./spa.ts";
 
-function evaluation(passAt1: number, passAt8: number, prediction: number | null): Evaluation {
+function evaluation(passAt1: number, passAtK: number, prediction: number | null, samples = 8): Evaluation {
+  const k = kOf(samples);
   return {
-    passAt1,
-    passAt8,
-    ci95: { passAt1: [0, 1], passAt8: [0, 1] },
+    ...nameRates(passAt1, passAtK, k),
+    k,
+    ci95: nameRates([0, 1], [0, 1], k),
     formatRate: 1,
     observationAccuracy: prediction,
     predictionAccuracy: prediction,
     predictionAccuracyChanged: prediction,
     byDistance: {},
     levels: 2,
-    samples: 8,
+    samples,
   };
 }
 
@@ -43,6 +44,34 @@ test("a line a policy, mean and single runs", () => {
     "| random | **.100** (.100 / –) | **.200** (.200 / –) | **–** (– / –) | **–** (– / –) | **–** (– / –) |",
     "| spa | **.600** (.500 / .700) | **.800** (.750 / .850) | **.500** (.400 / .600) | **.500** (.400 / .600) | **.500** (.400 / .600) |",
   ]);
+});
+
+const ofSpa = (seed: number, spa: Evaluation): Results => ({
+  preset: "p",
+  seed,
+  stages: [],
+  evaluations: { spa },
+});
+
+test("a column for each k, with a dash for runs of another", () => {
+  const different = [
+    evaluation(0.5, 0.75, null),
+    evaluation(0.7, 0.9, null, 4),
+    evaluation(0.3, 0.3, null, 1),
+  ];
+  const [header, , row] = comparisonTable(different.map((spa, index) => ofSpa(index, spa))).split("\n");
+  expect(header).toContain("| policy | Pass@1 | Pass@4 | Pass@8 | observation |");
+  expect(row).toContain(
+    "| spa | **.500** (.500 / .700 / .300) | **.900** (– / .900 / –) | **.750** (.750 / – / –) |",
+  );
+});
+
+test("results that call every k 8 are read by their samples", () => {
+  const { passAtK, k: _, ...rest } = evaluation(0.5, 0.75, null, 2);
+  const earlier = { ...rest, passAt8: passAtK } as Evaluation;
+  const [header, , row] = comparisonTable([ofSpa(1, earlier)]).split("\n");
+  expect(header).toContain("| Pass@1 | Pass@2 | observation |");
+  expect(row).toContain("| **.500** (.500) | **.750** (.750) |");
 });
 
 test("the command reads run folders, and names one without results", async () => {

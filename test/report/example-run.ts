@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { Json } from "../../envs/environment.ts";
 import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import { EnvironmentPool } from "../../lib/rollout/episode.ts";
@@ -9,6 +10,7 @@ import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
+import { type Evaluation, nameRates } from "../../lib/run/evaluation.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 
@@ -48,15 +50,18 @@ function asSampled(trajectory: Trajectory): Trajectory {
   return { ...trajectory, sampled, logProbs: Float32Array.from(sampled, (flag) => -0.25 * flag) };
 }
 
-const evaluation = (passAt1: number, passAt8: number, prediction: number | null) => ({
-  passAt1,
-  passAt8,
-  ci95: { passAt1: [passAt1 - 0.05, passAt1 + 0.05], passAt8: [passAt8 - 0.1, passAt8 + 0.1] },
+const evaluation = (passAt1: number, passAt8: number, prediction: number | null): Evaluation => ({
+  ...nameRates(passAt1, passAt8, 8),
+  k: 8,
+  ci95: nameRates([passAt1 - 0.05, passAt1 + 0.05], [passAt8 - 0.1, passAt8 + 0.1], 8),
   formatRate: 0.9876,
   observationAccuracy: prediction === null ? null : 0.99,
   predictionAccuracy: prediction,
   predictionAccuracyChanged: prediction === null ? null : 0.5,
-  byDistance: { 1: { passAt1, passAt8, levels: 3 }, unknown: { passAt1: 0, passAt8: 0, levels: 1 } },
+  byDistance: {
+    1: { ...nameRates(passAt1, passAt8, 8), levels: 3 },
+    unknown: { ...nameRates(0, 0, 8), levels: 1 },
+  },
   levels: 128,
   samples: 8,
 });
@@ -96,6 +101,6 @@ export async function exampleRun(): Promise<RunFolder> {
   }
   run.beginStage("evaluate/spa");
   run.trajectories("evaluate/spa").append(0, [await playEpisode(0)], { decode });
-  run.writeResults(results);
+  run.writeResults(results as unknown as Json);
   return run;
 }

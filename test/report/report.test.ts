@@ -3,7 +3,9 @@ import { basename } from "node:path";
 import { Script } from "node:vm";
 import { expect, test } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
+import { type Evaluation, nameRates } from "../../lib/run/evaluation.ts";
 import { type Chart, chartSections } from "../../lib/run/report/charts.ts";
+import { resultSection } from "../../lib/run/report/result-section.ts";
 import { writeReport } from "../../lib/run/report/write-report.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { chromium, renderedPage } from "./chromium.ts";
@@ -150,3 +152,31 @@ if (chromium !== undefined) {
     expect(shown).toEqual(["ppo-reward", "ppo-success", "ppo-pass-at-1", "ppo-entropy"]);
   });
 }
+
+test("Pass@k goes by its k: a chart and a column for each", () => {
+  const rows = [2, 4].map((k) => ({ stage: "spa/ppo", step: k, [`validation_pass_at_${k}`]: k / 8 }));
+  const [{ charts }] = chartSections(rows);
+  expect(charts.map(({ id, title, summary }) => [id, title, summary])).toEqual([
+    ["ppo-pass-at-2", "Pass@2 on tuning levels", "SPA 25.0 %"],
+    ["ppo-pass-at-4", "Pass@4 on tuning levels", "SPA 50.0 %"],
+  ]);
+  const evaluation = (passAtK: number, samples: number): Evaluation => ({
+    ...nameRates(0.5, passAtK, samples),
+    k: samples,
+    ci95: nameRates([0, 1], [0, 1], samples),
+    formatRate: 1,
+    observationAccuracy: null,
+    predictionAccuracy: null,
+    predictionAccuracyChanged: null,
+    byDistance: {},
+    levels: 2,
+    samples,
+  });
+  const { text } = resultSection({ spa: evaluation(0.75, 4), control: evaluation(0.625, 8) });
+  const cells = text.match(/<th scope="col">Pass@\d|<tr><th scope="row">\w+|<td>–<\/td>|[\d.]+ %(?=<\/b>)/g)!;
+  expect(cells.join(" ").replaceAll(/<[^>]*>/g, "")).toContain(
+    "Pass@1 Pass@4 Pass@8 Control 50.0 % – 62.5 % – – – SPA 50.0 % 75.0 % –",
+  );
+  // Nothing to compare but Pass@1.
+  expect(text.match(/<h3>Pass@\d, SPA/g)).toEqual(["<h3>Pass@1, SPA"]);
+});

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Json } from "../../envs/environment.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import { acquireLock } from "../../lib/run/lock.ts";
 import { readResults } from "../../lib/run/results.ts";
@@ -107,7 +108,7 @@ test("a folder whose maker was killed is no run, and goes when the next one is m
 test("results of another shape are refused by file and field", () => {
   const file = run.file("results.json");
   expect(readResults(run.path)).toBeUndefined();
-  run.writeResults(results);
+  run.writeResults(results as unknown as Json);
   expect(readResults(run.path)).toEqual(results);
   const { spa } = results.evaluations;
   for (const [content, field] of [

@@ -3,7 +3,7 @@ import { configSchema } from "../../lib/config/schema.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
-import { passRates, summarizeEvaluation } from "../../lib/stages/evaluate.ts";
+import { passMetrics, passRates, summarizeEvaluation } from "../../lib/stages/evaluate.ts";
 import { playStatistics } from "../../lib/stages/play-statistics.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 
@@ -46,20 +46,33 @@ const played = [4, 1, 0].flatMap((successes, level) =>
 );
 
 describe("passRates", () => {
-  it("averages over levels; Pass@8 is that of all samples where there are fewer", () => {
-    const { passAt1, passAt8, levels } = passRates(played, 4);
+  it("averages over levels; k is the number of samples where they are fewer than eight", () => {
+    const { passAt1, passAtK, k, levels, ...others } = passRates(played, 4);
     expect(levels).toEqual([
-      { passAt1: 1, passAt8: 1 },
-      { passAt1: 0.25, passAt8: 1 },
-      { passAt1: 0, passAt8: 0 },
+      { passAt1: 1, passAtK: 1 },
+      { passAt1: 0.25, passAtK: 1 },
+      { passAt1: 0, passAtK: 0 },
     ]);
+    expect(k).toBe(4);
     expect(passAt1).toBeCloseTo(1.25 / 3, 12);
-    expect(passAt8).toBeCloseTo(2 / 3, 12);
+    expect(passAtK).toBeCloseTo(2 / 3, 12);
+    expect(others).toEqual({});
+  });
+
+  it("is logged under its k", () => {
+    expect(passMetrics(passRates(played, 4))).toEqual({
+      pass_at_1: expect.closeTo(1.25 / 3, 12),
+      pass_at_4: expect.closeTo(2 / 3, 12),
+    });
+    expect(Object.keys(passMetrics(passRates(played, 1)))).toEqual(["pass_at_1"]);
   });
 
   it("estimates Pass@8 without bias from more samples", () => {
     const sixteen = Array.from({ length: 16 }, (_, sample) => trajectory(sample === 0, 1));
-    expect(passRates(sixteen, 16).passAt8).toBeCloseTo(0.5, 12);
+    const rates = passRates(sixteen, 16);
+    expect(rates.k).toBe(8);
+    expect(rates.passAt8).toBeCloseTo(0.5, 12);
+    expect(rates.passAtK).toBe(rates.passAt8);
   });
 });
 
@@ -69,10 +82,17 @@ describe("summarizeEvaluation", () => {
     const generator = new SeededGenerator("evaluate");
     const evaluation = summarizeEvaluation(played, 4, statistics, { resamples: 100, generator });
     expect(evaluation.byDistance).toEqual({
-      3: { passAt1: 0.625, passAt8: 1, levels: 2 },
-      unknown: { passAt1: 0, passAt8: 0, levels: 1 },
+      3: { passAt1: 0.625, passAtK: 1, levels: 2 },
+      unknown: { passAt1: 0, passAtK: 0, levels: 1 },
     });
-    expect(evaluation).toMatchObject({ levels: 3, samples: 4, formatRate: 1, observationAccuracy: null });
+    expect(Object.keys(evaluation.ci95)).toEqual(["passAt1", "passAtK"]);
+    expect(evaluation).toMatchObject({
+      k: 4,
+      levels: 3,
+      samples: 4,
+      formatRate: 1,
+      observationAccuracy: null,
+    });
   });
 });
 

@@ -59,7 +59,8 @@ describe("a whole run", () => {
     for (const evaluation of Object.values(results.evaluations)) {
       expect(Object.keys(evaluation)).toEqual([
         "passAt1",
-        "passAt8",
+        "passAtK",
+        "k",
         "ci95",
         "formatRate",
         "observationAccuracy",
@@ -69,8 +70,8 @@ describe("a whole run", () => {
         "levels",
         "samples",
       ]);
-      expect(evaluation).toMatchObject({ levels: 4, samples: 2 });
-      for (const name of ["passAt1", "passAt8"] as const) {
+      expect(evaluation).toMatchObject({ k: 2, levels: 4, samples: 2 });
+      for (const name of ["passAt1", "passAtK"] as const) {
         const [low, high] = evaluation.ci95[name];
         expect(low).toBeLessThanOrEqual(evaluation[name]);
         expect(high).toBeGreaterThanOrEqual(evaluation[name]);

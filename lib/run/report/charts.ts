@@ -42,7 +42,9 @@ export function chartSections(metrics: Iterable<MetricsRow>): ChartSection[] {
   return chartGroups.flatMap(({ title, stages: pattern, charts, more }) => {
     const own = stages.filter((stage) => pattern.test(stage));
     const draw = (definitions: readonly ChartDefinition[]) =>
-      definitions.flatMap((definition) => makeChart(definition, rows, own, title) ?? []);
+      definitions
+        .flatMap((definition) => forEachK(definition, rows))
+        .flatMap((definition) => makeChart(definition, rows, own, title) ?? []);
     const section = { title, charts: draw(charts), more: draw(more) };
     return section.charts.length + section.more.length > 0 ? [section] : [];
   });
@@ -61,6 +63,27 @@ function thinned(metrics: Iterable<MetricsRow>): MetricsRow[] {
     stage.stride *= 2;
   }
   return [...stages.values()].flatMap(({ rows, last }) => (rows.at(-1) === last ? rows : [...rows, last]));
+}
+
+/** The charts of a definition: itself, or with `{k}` in it one for each k. */
+function forEachK(definition: ChartDefinition, rows: readonly MetricsRow[]): ChartDefinition[] {
+  const [metric] = Object.keys(definition.metrics);
+  const [before, after] = metric.split("{k}");
+  if (after === undefined) return [definition];
+  const logged = new Set(rows.flatMap((row) => Object.keys(row)));
+  const ks = [...logged]
+    .filter((name) => name.startsWith(before) && name.endsWith(after))
+    .map((name) => Number(name.slice(before.length, name.length - after.length)))
+    .filter((k) => k > 1)
+    .sort((left, right) => left - right);
+  return ks.map((k) => {
+    const { id, title, about } = definition;
+    const named = Object.entries({ id, title, about }).map(([key, text]) => [
+      key,
+      text.replaceAll("{k}", String(k)),
+    ]);
+    return { ...definition, ...Object.fromEntries(named), metrics: { [`${before}${k}${after}`]: "" } };
+  });
 }
 
 interface Line {

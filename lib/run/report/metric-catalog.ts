@@ -4,7 +4,10 @@ export interface ChartDefinition {
   title: string;
   /** What it is and what to look for, in a sentence. */
   about: string;
-  /** Metrics drawn, and what tells their lines apart; the first gives solid lines, others dashed ones. */
+  /**
+   * Metrics drawn, and what tells their lines apart; the first gives solid lines, others dashed ones. Where a name holds
+   * `{k}` there is a chart for each k above 1 that was logged.
+   */
   metrics: Readonly<Record<string, string>>;
   /** Shares are drawn from 0 to 1 and printed as percentages. */
   share?: boolean;
@@ -41,11 +44,10 @@ const ppoCharts: readonly ChartDefinition[] = [
     share: true,
   },
   {
-    id: "pass-at-8",
-    title: "Pass@8 on tuning levels",
-    about:
-      "Probability that one of eight attempts succeeds (of ppo.validationSamples, where they are fewer). It falls when a policy loses its variety.",
-    metrics: { validation_pass_at_8: "" },
+    id: "pass-at-{k}",
+    title: "Pass@{k} on tuning levels",
+    about: "Probability that one of {k} attempts succeeds. It falls when a policy loses its variety.",
+    metrics: { "validation_pass_at_{k}": "" },
     share: true,
   },
   {

@@ -5,12 +5,13 @@ import { stringify } from "yaml";
 import { packageRoot } from "../../native/loader.ts";
 import { packageVersion } from "../../package-version.ts";
 import { roleColors, roleNames } from "../../text/roles.ts";
+import type { Evaluations } from "../evaluation.ts";
 import type { RunFolder } from "../run-folder.ts";
 import { chartSection } from "./chart-section.ts";
 import { chartSections } from "./charts.ts";
 import { chooseTrajectories } from "./choose-trajectories.ts";
 import { Html, html } from "./html.ts";
-import { type Evaluations, resultSection } from "./result-section.ts";
+import { resultSection } from "./result-section.ts";
 import { stageSection } from "./stage-section.ts";
 import { trajectorySection } from "./trajectory-section.ts";
 
