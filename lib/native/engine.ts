@@ -24,7 +24,8 @@ export interface EngineOptions {
   seed?: number;
   /**
    * Bytes that the tensors of this process may take on the device. What would pass it fails with `OUT_OF_MEMORY`. No limit
-   * by default. One setting for all engines of a process that ask for one.
+   * by default. One setting for all engines of a process on that device: it binds those that ask for none, too, and goes
+   * with the last engine that asked for it.
    */
   memoryLimit?: number;
 }
@@ -32,7 +33,7 @@ export interface EngineOptions {
 /** Bytes, see {@link Engine.memory}. */
 export interface MemoryUse {
   current: number;
-  /** Since the process began or {@link Engine.resetPeakMemory}. */
+  /** Since the first of the engines that are alive on the device began, or {@link Engine.resetPeakMemory}. */
   peak: number;
   /** Null: none. */
   limit: number | null;

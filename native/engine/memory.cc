@@ -57,9 +57,11 @@ MemoryUse memory_use(at::Device device) {
 void reset_peak_memory(at::Device device) {
   if (device.is_cpu()) {
     kernels::reset_host_peak();
-  } else {
-    at::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+    return;
   }
+  // Before the first allocation there is no peak.
+  auto* allocator = at::getDeviceAllocator(device.type());
+  if (allocator->initialized()) allocator->resetPeakStats(device.index());
 }
 
 void set_memory_limit(at::Device device, int64_t bytes) {

@@ -12,7 +12,7 @@ namespace spa {
 /// figures; what it keeps for later and the CUDA context are not in them.
 struct MemoryUse {
   uint64_t current = 0;
-  uint64_t peak = 0;   // since the start or reset_peak_memory()
+  uint64_t peak = 0;   // since the device's first lease or reset_peak_memory()
   uint64_t limit = 0;  // 0: none
 };
 

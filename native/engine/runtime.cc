@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -20,10 +21,17 @@
 namespace spa {
 namespace {
 
+/// What the live leases hold of one kind of device.
+struct DeviceLeases {
+  int count = 0;
+  int limited = 0;  // those of them that asked for a limit, all for the same
+  int64_t limit = 0;
+};
+
 std::mutex lease_mutex;
 int lease_count = 0;
 int leased_threads = 0;
-int64_t leased_memory = 0;
+std::map<at::DeviceType, DeviceLeases> leased_devices;
 
 void apply_settings(int threads) {
   kernels::install_host_allocator();
@@ -46,7 +54,7 @@ void apply_settings(int threads) {
 }  // namespace
 
 RuntimeLease::RuntimeLease(int threads, at::Device device, int64_t memory_limit)
-    : threads_(threads), device_(device) {
+    : threads_(threads), device_(device), is_limited_(memory_limit > 0) {
   if (threads < 1) throw Error("BAD_ARGUMENT", "threads must be at least 1, got " + std::to_string(threads));
   const std::lock_guard lock(lease_mutex);
   if (lease_count > 0 && threads != leased_threads) {
@@ -56,26 +64,31 @@ RuntimeLease::RuntimeLease(int threads, at::Device device, int64_t memory_limit)
                 "the number of threads is a setting of the whole process: use the same number or dispose the "
                 "other engine");
   }
-  if (memory_limit > 0 && leased_memory > 0 && memory_limit != leased_memory) {
+  DeviceLeases& leases = leased_devices[device.type()];
+  if (is_limited_ && leases.limited > 0 && memory_limit != leases.limit) {
     throw Error("BAD_ARGUMENT",
-                "an engine with a memoryLimit of " + std::to_string(leased_memory) +
+                "an engine with a memoryLimit of " + std::to_string(leases.limit) +
                     " bytes is alive in this process, " + std::to_string(memory_limit) + " were asked for",
                 "the limit is one of the whole process: use the same, or dispose the other engine");
   }
   if (lease_count == 0) apply_settings(threads);
-  if (memory_limit > 0) {
+  if (is_limited_) {
     set_memory_limit(device, memory_limit);
-    leased_memory = memory_limit;
+    leases.limit = memory_limit;
   }
+  if (leases.count == 0) reset_peak_memory(device);
   leased_threads = threads;
   ++lease_count;
+  ++leases.count;
+  leases.limited += is_limited_;
 }
 
 RuntimeLease::~RuntimeLease() {
   const std::lock_guard lock(lease_mutex);
-  if (--lease_count > 0 || leased_memory == 0) return;
-  leased_memory = 0;
-  set_memory_limit(device_, 0);
+  DeviceLeases& leases = leased_devices[device_.type()];
+  --lease_count;
+  --leases.count;
+  if (is_limited_ && --leases.limited == 0) set_memory_limit(device_, 0);
 }
 
 void RuntimeLease::enter_thread() const { at::set_num_threads(threads_); }

@@ -10,7 +10,8 @@
 namespace spa {
 
 /// Held by every engine. The first lease of a process decides the settings, later ones must want the same
-/// ones until all are gone.
+/// ones until all are gone. A memory limit is of all engines on a device, and goes with the last lease that
+/// asked for one. The peak of a device's memory starts anew with its first lease.
 class RuntimeLease {
  public:
   /// `threads` >= 1; `memory_limit` in bytes, 0 for none or for what other leases have asked for. Throws
@@ -29,6 +30,7 @@ class RuntimeLease {
  private:
   int threads_;
   at::Device device_;
+  bool is_limited_;
 };
 
 /// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED when "cuda" is asked for and there is

@@ -80,6 +80,36 @@ test("two engines of a process cannot want different limits", async () => {
   expect(first.disposed).toBe(false);
 });
 
+test("the limit goes with the last engine that asked for it, whichever engines are left", async () => {
+  const limit = 64 * 2 ** 20;
+  const options = { device: "cpu", threads: 1 } as const;
+  const limited = await engineWith(limit);
+  await using same = await Engine.create({ ...options, memoryLimit: limit });
+  await using free = await Engine.create(options);
+  await limited.dispose();
+  expect((await free.memory()).limit).toBe(limit);
+  await same.dispose();
+  expect((await free.memory()).limit).toBeNull();
+  await free.createModel({ ...shape, hiddenSize: 512 });
+
+  await using other = await Engine.create({ ...options, memoryLimit: 2 ** 30 });
+  expect((await other.memory()).limit).toBe(2 ** 30);
+});
+
+test("the peak of a new engine is its own, and that of engines side by side goes on", async () => {
+  const first = await engineWith();
+  await (await first.createModel(shape)).dispose();
+  const { peak } = await first.memory();
+  expect(peak).toBeGreaterThan(4 * 9e6);
+  await using beside = await Engine.create({ device: "cpu", threads: 1 });
+  expect((await beside.memory()).peak).toBe(peak);
+  await beside.dispose();
+  await first.dispose();
+
+  const next = await engineWith();
+  expect((await next.memory()).peak).toBeLessThan(2 ** 20);
+});
+
 test("a step that runs out of memory halves its micro-batches and makes the same update", async () => {
   const step = async (model: Model, microBatchTokens: number) =>
     createTrainer(model, { microBatchTokens }).step(batch, { kind: "sft" });
