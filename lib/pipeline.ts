@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Environment, Json } from "../envs/environment.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
+import { checkConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { firstFailure, heedSignal, SpaError } from "./errors.ts";
 import { fileError } from "./file-error.ts";
@@ -71,7 +72,7 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
  */
 export async function createRun(config: Config, options: NewRunOptions = {}): Promise<RunFolder> {
   try {
-    return await prepareRun(config, options);
+    return await prepareRun(checkConfig(config), options);
   } catch (error) {
     throw fileError(firstFailure(error));
   }
@@ -185,9 +186,10 @@ type EngineSettings = Pick<Config["engine"], "device" | "threads" | "memory">;
 /**
  * What a run would take, for `--dry-run`. Needs no engine.
  *
- * @throws SpaError BAD_CONFIG where the environment lacks levels, …
+ * @throws SpaError BAD_ARGUMENT, BAD_CONFIG (also where the environment lacks levels), …
  */
-export async function estimate(config: Config): Promise<RunEstimate> {
+export async function estimate(given: Config): Promise<RunEstimate> {
+  const config = checkConfig(given);
   await checkConfiguredLevels(config, {});
   return estimateRun(config, await modelForEstimates(config), await environmentFactory(config));
 }

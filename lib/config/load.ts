@@ -4,8 +4,10 @@
 import { basename, dirname, extname, resolve, sep } from "node:path";
 import type { z } from "zod";
 import { SpaError } from "../errors.ts";
-import { allowedValues, keysAt, schemaAt, settings } from "./allowed-values.ts";
+import { badArgument, show as showArgument } from "../native/arguments.ts";
+import { allowedValues, keysAt, schemaAt } from "./allowed-values.ts";
 import { nearestName } from "./nearest-name.ts";
+import { nearestSettings } from "./nearest-setting.ts";
 import {
   isMapping,
   type Mapping,
@@ -13,6 +15,7 @@ import {
   type Override,
   overrideLayer,
   parseOverride,
+  shorten,
 } from "./overrides.ts";
 import { presetFiles } from "./presets.ts";
 import { type Config, configSchema } from "./schema.ts";
@@ -77,7 +80,7 @@ function overrideLayers(overrides: readonly Override[]): Layer[] {
         hint: `name it first: spa train ${content.preset}`,
       });
     }
-    return { content, locate: () => override.text };
+    return { content, locate: () => shorten(override.text) };
   });
 }
 
@@ -106,46 +109,73 @@ function locate(layers: readonly Layer[], path: readonly PropertyKey[]): string 
 
 function show(value: unknown): string {
   const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+  return shorten(text, 80);
 }
 
-/** "did you mean" for an unknown key: a sibling that is spelled alike, else settings of that name elsewhere. */
+/** "did you mean" for an unknown key: a sibling that is spelled alike, else settings of such a name elsewhere. */
 function suggestion(key: string, path: readonly PropertyKey[], content: unknown): string {
   const siblings = keysAt(path, content);
   const nearest = nearestName(key, siblings);
   if (nearest) return `; did you mean ${[...path, nearest].join(".")}?`;
-  const elsewhere = settings()
-    .map(([name]) => name)
-    .filter((name) => name.endsWith(`.${key}`));
+  const elsewhere = nearestSettings(key, path.join("."));
   if (elsewhere.length > 0) return `; did you mean ${elsewhere.slice(0, 4).join(" or ")}?`;
   return siblings.length > 0 ? `; there are ${siblings.join(", ")}` : "";
 }
 
-function describeIssue(issue: z.core.$ZodIssue, content: Mapping, layers: readonly Layer[]): string[] {
+/** What is wrong, a line each. Lazily: each takes a search, and of very many only the first are told. */
+function* describeIssue(
+  issue: z.core.$ZodIssue,
+  content: Mapping,
+  layers: readonly Layer[],
+): Generator<string> {
   const at = (path: readonly PropertyKey[], text: string) => {
     const where = locate(layers, path);
     return where ? `${where}: ${text}` : text;
   };
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => {
+    for (const key of issue.keys) {
       const path = [...issue.path, key];
-      return at(path, `there is no setting ${path.join(".")}${suggestion(key, issue.path, content)}`);
-    });
+      yield at(path, `there is no setting ${shorten(path.join("."))}${suggestion(key, issue.path, content)}`);
+    }
+    return;
   }
   const name = issue.path.join(".");
   const value = valueAt(content, issue.path);
-  if (issue.code === "custom") return [at(issue.path, `${name} is ${show(value)}: ${issue.message}`)];
+  if (issue.code === "custom") {
+    yield at(issue.path, `${name} is ${show(value)}: ${issue.message}`);
+    return;
+  }
   const node = schemaAt(issue.path, content);
   const allowed = node ? allowedValues(node) : issue.message;
   const actual = value === undefined ? "is missing" : `is ${show(value)}`;
   const nearest =
     typeof value === "string" && node?.enum ? nearestName(value, node.enum.map(String)) : undefined;
-  return [
-    at(
-      issue.path,
-      `${name} ${actual}; it must be ${allowed}${nearest ? `; did you mean "${nearest}"?` : ""}`,
-    ),
-  ];
+  yield at(
+    issue.path,
+    `${name} ${actual}; it must be ${allowed}${nearest ? `; did you mean "${nearest}"?` : ""}`,
+  );
+}
+
+/** Of more mistakes than these only the first are told. */
+const TOLD_PROBLEMS = 20;
+
+/** Mistakes as one message. */
+function describeIssues(
+  issues: readonly z.core.$ZodIssue[],
+  content: Mapping,
+  layers: readonly Layer[],
+): string {
+  const told: string[] = [];
+  for (const issue of issues) {
+    for (const problem of describeIssue(issue, content, layers)) {
+      if (told.push(problem) >= TOLD_PROBLEMS) break;
+    }
+    if (told.length >= TOLD_PROBLEMS) break;
+  }
+  const count = issues.reduce((sum, issue) => sum + ("keys" in issue ? issue.keys.length : 1), 0);
+  if (count === 1) return told[0];
+  const more = count > told.length ? [`… and ${count - told.length} more`] : [];
+  return `${count} settings are wrong:\n${[...told, ...more].map((line) => `  - ${line}`).join("\n")}`;
 }
 
 function check(written: readonly Layer[]): Config {
@@ -157,11 +187,7 @@ function check(written: readonly Layer[]): Config {
   const { issues } = result.error;
   // A value that is wrong in itself may also break a rule between settings: that is no second mistake.
   const own = issues.filter((issue) => issue.code !== "custom");
-  const problems = (own.length > 0 ? own : issues).flatMap((issue) => describeIssue(issue, content, layers));
-  const message =
-    problems.length === 1
-      ? problems[0]
-      : `${problems.length} settings are wrong:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`;
+  const message = describeIssues(own.length > 0 ? own : issues, content, layers);
   throw new SpaError("BAD_CONFIG", message, { hint: "docs/configuration.md lists every setting" });
 }
 
@@ -170,9 +196,12 @@ function check(written: readonly Layer[]): Config {
  * in. A file may say `extends: <preset or file>`.
  *
  * @param source name of a preset, or path of a .yaml file
- * @throws SpaError `UNKNOWN_NAME` for an unknown preset, `BAD_CONFIG` for everything else, with the place and the nearest right name
+ * @throws SpaError `UNKNOWN_NAME` for an unknown preset, `BAD_ARGUMENT` for arguments of other types, `BAD_CONFIG` for
+ * everything else, with the place and the nearest right name
  */
 export function loadConfig(source: string, overrides: readonly string[] = []): Config {
+  checkSource(source);
+  checkOverrides(overrides);
   const name = isFile(source) ? basename(source, extname(source)) : source;
   const parsed = overrides.map(parseOverride);
   const files = fileLayers(source, process.cwd());
@@ -192,9 +221,34 @@ export function loadConfig(source: string, overrides: readonly string[] = []): C
  * @throws SpaError `BAD_CONFIG`
  */
 export function overrideConfig(config: Config, overrides: readonly string[]): Config {
-  const below: Layer = {
-    content: isMapping(config) ? { ...config } : {},
-    locate: () => "the run's config.yaml",
-  };
+  const below: Layer = { content: checkMapping(config), locate: () => "the run's config.yaml" };
+  checkOverrides(overrides);
   return check([below, ...overrideLayers(overrides.map(parseOverride))]);
+}
+
+/**
+ * A configuration that a program has put together, checked, with defaults for what it leaves out.
+ *
+ * @throws SpaError `BAD_ARGUMENT` for what is no mapping, `BAD_CONFIG`
+ */
+export function checkConfig(config: unknown): Config {
+  return check([{ content: checkMapping(config), locate: () => undefined }]);
+}
+
+const typesHint =
+  'loadConfig("nano-sokoban", ["seed=2"]) takes a preset or a YAML file, and settings; train() takes what it returns';
+
+function checkSource(source: unknown): void {
+  if (typeof source === "string") return;
+  throw badArgument(`loadConfig: source must be a text, not ${showArgument(source)}`, typesHint);
+}
+
+function checkOverrides(overrides: unknown): void {
+  if (Array.isArray(overrides) && overrides.every((text) => typeof text === "string")) return;
+  throw badArgument(`overrides must be a list of key=value texts, not ${showArgument(overrides)}`, typesHint);
+}
+
+function checkMapping(config: unknown): Mapping {
+  if (isMapping(config)) return { ...config };
+  throw badArgument(`a configuration must be an object, not ${showArgument(config)}`, typesHint);
 }

@@ -23,7 +23,7 @@ function editDistance(left: string, right: string): number {
 }
 
 /** "learning-rate", "learning_rate" and "LearningRate" are one word to whoever mistypes a key. */
-function normalized(word: string): string {
+export function normalized(word: string): string {
   return word.toLowerCase().replace(/[-_\s]/g, "");
 }
 
@@ -41,7 +41,10 @@ export function nearestName(word: string, candidates: Iterable<string>): string 
   let nearest: string | undefined;
   let distance = limit + 1;
   for (const candidate of candidates) {
-    const edits = editDistance(wanted, normalized(candidate));
+    const other = normalized(candidate);
+    // Each letter that one of them has more is an edit.
+    if (Math.abs(wanted.length - other.length) >= distance) continue;
+    const edits = editDistance(wanted, other);
     if (edits < distance) {
       nearest = candidate;
       distance = edits;

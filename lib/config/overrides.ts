@@ -1,5 +1,5 @@
-import { parse } from "yaml";
 import { SpaError } from "../errors.ts";
+import { readYaml, YamlProblem } from "./yaml.ts";
 
 /** A mapping as YAML gives it. */
 export type Mapping = { [key: string]: unknown };
@@ -54,19 +54,24 @@ export function parseOverride(text: string): Override {
   const equals = text.indexOf("=");
   const path = text.slice(0, Math.max(equals, 0)).split(".");
   if (equals < 0 || path.some((key) => key.trim() === "")) {
-    throw new SpaError("BAD_CONFIG", `"${text}" is no setting`, {
+    throw new SpaError("BAD_CONFIG", `"${shorten(text)}" is no setting`, {
       hint: "settings are written key=value, with dots between nested keys: ppo.steps=10",
     });
   }
   try {
-    return { text, path: path.map((key) => key.trim()), value: parse(text.slice(equals + 1)) };
+    return { text, path: path.map((key) => key.trim()), value: readYaml(text.slice(equals + 1)).content };
   } catch (error) {
-    const [reason] = (error as Error).message.split("\n");
-    throw new SpaError("BAD_CONFIG", `${text}: the value is no YAML: ${reason}`, {
+    if (!(error instanceof YamlProblem)) throw error;
+    throw new SpaError("BAD_CONFIG", `${shorten(text)}: the value is no YAML: ${error.message}`, {
       hint: "put a text with special characters in quotes, and the whole setting in quotes of the shell",
       cause: error,
     });
   }
+}
+
+/** A user's text as messages quote it. */
+export function shorten(text: string, length = 200): string {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
 /** An override as a layer of settings: `ppo.steps=10` -> `{ ppo: { steps: 10 } }`. */

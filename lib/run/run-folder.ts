@@ -12,10 +12,10 @@
 
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
 import { basename, join, resolve, sep } from "node:path";
-import { parse } from "yaml";
 import type { Json } from "../../envs/environment.ts";
 import { partialSuffix, writeFileAtomically } from "../atomic-file.ts";
 import { type Config, configSchema } from "../config/schema.ts";
+import { readYaml } from "../config/yaml.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import {
@@ -308,7 +308,7 @@ export class RunFolder {
 function readConfig(file: string): Config {
   let content: unknown;
   try {
-    content = existsSync(file) ? parse(readFileSync(file, "utf8")) : undefined;
+    content = existsSync(file) ? readYaml(readFileSync(file, "utf8")).content : undefined;
   } catch (error) {
     const known = fileError(error);
     if (known instanceof SpaError) throw known;

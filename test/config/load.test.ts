@@ -4,12 +4,13 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { settings } from "../../lib/config/allowed-values.ts";
-import { loadConfig, overrideConfig } from "../../lib/config/load.ts";
+import { checkConfig, loadConfig, overrideConfig } from "../../lib/config/load.ts";
 import { mergeLayers, parseOverride } from "../../lib/config/overrides.ts";
 import { presetNames } from "../../lib/config/presets.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import type { SpaError } from "../../lib/errors.ts";
-import { errorOf } from "../thrown-error.ts";
+import { estimate, train } from "../../lib/pipeline.ts";
+import { errorOf, rejection } from "../thrown-error.ts";
 
 let folder: string;
 let empty: string;
@@ -128,6 +129,21 @@ describe("wrong input gives one error that says where, what and what is right", 
       ["learningRate=1"],
       "did you mean base.optimizer.learningRate or sft.optimizer.learningRate",
     ],
+    ["abbreviated", ["lr=1"], "there is no setting lr; did you mean base.optimizer.learningRate or sft."],
+    [
+      "abbreviated below",
+      ["ppo.lr=1"],
+      "did you mean ppo.optimizer.learningRate or ppo.criticOptimizer.learningRate?",
+    ],
+    ["snake case elsewhere", ["batch_size=1"], "did you mean base.batchSize or sft.batchSize?"],
+    ["words cut short", ["kl_coef=1"], "did you mean ppo.loss.klCoefficient?"],
+    ["words added", ["num_epochs=1"], "did you mean sft.epochs or ppo.epochs?"],
+    [
+      "a mapping of settings elsewhere",
+      ["optimizer.betas=1"],
+      "did you mean base.optimizer or sft.optimizer or ppo",
+    ],
+    ["nothing like it", ["x=1"], "there is no setting x; there are preset, seed, arms,"],
     ["key like nothing", ["sft.optimizer.qqqqqqqq=1"], "there are learningRate, betas, weightDecay, epsilon"],
     ["unknown section", ["pppo.steps=1"], "there is no setting pppo; did you mean ppo?"],
     ["key below a value", ["seed.x=1"], 'seed is {"x":1}; it must be a whole number, 0 or more'],
@@ -196,6 +212,48 @@ describe("wrong input gives one error that says where, what and what is right", 
     expect(error.code).toBe("BAD_CONFIG");
     expect(error.message).toContain(message);
     expect(error.hint).toBeTruthy();
+  });
+
+  test("arguments of other types are refused with what to give", () => {
+    const load = loadConfig as (...given: unknown[]) => unknown;
+    const override = overrideConfig as (...given: unknown[]) => unknown;
+    const wrong: [call: () => unknown, message: string][] = [
+      [() => load({ seed: 1 }), "loadConfig: source must be a text, not an object"],
+      [() => load(), "loadConfig: source must be a text, not undefined"],
+      [() => load(7), "loadConfig: source must be a text, not 7"],
+      [() => load(["nano-sokoban"]), "loadConfig: source must be a text, not an array of 1"],
+      [() => load(empty, "seed=1"), 'overrides must be a list of key=value texts, not "seed=1"'],
+      [() => load(empty, { seed: 1 }), "overrides must be a list of key=value texts, not an object"],
+      [() => load(empty, ["seed=1", 2]), "overrides must be a list of key=value texts, not an array of 2"],
+      [() => override("nano-sokoban", []), 'a configuration must be an object, not "nano-sokoban"'],
+      [() => override(null, []), "a configuration must be an object, not null"],
+    ];
+    for (const [call, message] of wrong) {
+      const error = errorOf(call) as SpaError;
+      expect(error.code).toBe("BAD_ARGUMENT");
+      expect(error.message).toContain(message);
+      expect(error.hint).toContain("loadConfig(");
+    }
+  });
+
+  test("a run is not begun with what is no configuration", async () => {
+    for (const begin of [train, estimate] as ((given: unknown) => Promise<unknown>)[]) {
+      expect((await rejection(begin("nano-sokoban"))).code).toBe("BAD_ARGUMENT");
+      expect((await rejection(begin({ seed: -1 }))).message).toContain(
+        "seed is -1; it must be a whole number",
+      );
+    }
+  });
+
+  test("a configuration that a program has made is checked as a file's is", () => {
+    expect(checkConfig({ seed: 3 })).toEqual({ ...configSchema.parse({}), seed: 3 });
+    const whole = loadConfig("nano-sokoban");
+    expect(checkConfig(whole)).toEqual(whole);
+    const error = errorOf(() => checkConfig({ ppo: { stps: 3 } })) as SpaError;
+    expect(error).toMatchObject({
+      code: "BAD_CONFIG",
+      message: "there is no setting ppo.stps; did you mean ppo.steps?",
+    });
   });
 
   test("an unknown preset is named with the nearest one", () => {
