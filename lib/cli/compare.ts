@@ -1,19 +1,30 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SpaError } from "../errors.ts";
 import { type Evaluation, ksOf, rateAt } from "../run/evaluation.ts";
 import { comparePolicies } from "../run/report/names.ts";
 import { type Results, readResults } from "../run/results.ts";
+import { namedRun } from "./find-run.ts";
+import { print } from "./print.ts";
 import { share } from "./results-table.ts";
+import { showPath } from "./run-options.ts";
 
 function resultsOf(folder: string): Results {
   const results = readResults(folder);
   if (results) return results;
-  const what = existsSync(folder) ? "there is no such file" : "there is no such folder";
-  throw new SpaError("BAD_CHECKPOINT", `${join(folder, "results.json")} cannot be read: ${what}`, {
-    hint: "name run folders whose evaluations are done, e.g. spa compare runs/*",
-  });
+  throw withoutResults(folder, join(folder, "results.json"));
+}
+
+/** Why there are no results: no such run, or none that has been evaluated. */
+function withoutResults(folder: string, file: string): SpaError {
+  const refuse = (reason: string, hint: string | undefined) =>
+    new SpaError("BAD_CHECKPOINT", `${file} cannot be read: ${reason}`, { ...(hint && { hint }) });
+  try {
+    const run = showPath(namedRun(folder));
+    return refuse("the run has no results yet", `evaluate it first: spa eval --run ${run}`);
+  } catch (error) {
+    return error instanceof SpaError ? refuse(error.message, error.hint) : refuse(String(error), undefined);
+  }
 }
 
 type Rate = (evaluation: Evaluation) => number | null | undefined;
@@ -60,7 +71,7 @@ export function addCompareCommand(program: Command, finish: (code: number) => vo
     .description("print the results of several runs side by side, as Markdown: **mean** (run / run / …)")
     .argument("<runs...>", "run folders")
     .action((folders: string[]) => {
-      console.log(comparisonTable(folders.map(resultsOf)));
+      print(comparisonTable(folders.map(resultsOf)));
       finish(0);
     });
 }

@@ -5,6 +5,7 @@ import type { AddonInfo } from "../native/addon.ts";
 import { installationProblems, loadedLibtorch, readGpus } from "../native/gpu-problems.ts";
 import { addonInfo } from "../native/loader.ts";
 import { packageVersion } from "../package-version.ts";
+import { print } from "./print.ts";
 import { describeError } from "./report-error.ts";
 import { selfTest } from "./self-test.ts";
 import { formatTable } from "./table.ts";
@@ -46,9 +47,9 @@ function gpuText(info: AddonInfo): string {
 }
 
 async function testDevice(device: "cpu" | "cuda"): Promise<boolean> {
-  console.log(`\nself-test on ${device}`);
+  print(`\nself-test on ${device}`);
   const results = await selfTest(device);
-  console.log(
+  print(
     results
       .map(({ name, passed, detail }) => `  ${passed ? "ok    " : "FAILED"}  ${name}: ${detail}`)
       .join("\n"),
@@ -58,21 +59,21 @@ async function testDevice(device: "cpu" | "cuda"): Promise<boolean> {
 
 /** Prints what is installed and tests the addon. Resolves to the exit code. */
 async function doctor(): Promise<number> {
-  console.log(formatTable(["part", "found"], machineRows()));
+  print(formatTable(["part", "found"], machineRows()));
   let info: ReturnType<typeof addonInfo>;
   try {
     info = addonInfo();
   } catch (error) {
-    console.log(`\n${describeError(error)}`);
+    print(`\n${describeError(error)}`);
     return 3;
   }
-  console.log(`\n${formatTable(["part", "found"], addonRows(info))}`);
+  print(`\n${formatTable(["part", "found"], addonRows(info))}`);
   const problems = installationProblems(info);
-  for (const { problem, remedy } of problems) console.log(`\nproblem: ${problem}\nhint: ${remedy}`);
+  for (const { problem, remedy } of problems) print(`\nproblem: ${problem}\nhint: ${remedy}`);
   let passed = await testDevice("cpu");
   if (info.devices.length > 0) passed = (await testDevice("cuda")) && passed;
   const verdict = problems.length > 0 ? "The CPU works; for the rest see above." : "Everything works.";
-  console.log(`\n${passed ? verdict : "Something does not work: see above."}`);
+  print(`\n${passed ? verdict : "Something does not work: see above."}`);
   return passed ? 0 : 3;
 }
 

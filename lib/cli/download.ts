@@ -3,6 +3,7 @@ import { SpaError } from "../errors.ts";
 import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
 import { showDownload } from "../hub/show-download.ts";
 import { untilInterrupted } from "./interrupt.ts";
+import { print, printError } from "./print.ts";
 import { type ProgressOptionValues, progressFor } from "./progress-mode.ts";
 
 interface DownloadOptions extends ProgressOptionValues {
@@ -40,7 +41,7 @@ export function addDownloadCommand(program: Command, finish: (code: number) => v
       const { folder } = await whileInterruptible(options, (progress, signal) =>
         resolveModel(id, { revision: options.revision, signal, ...showDownload(progress, id) }),
       );
-      console.log(folder);
+      print(folder);
       finish(0);
     });
 }
@@ -53,7 +54,7 @@ export async function whileInterruptible<T>(
   const progress = progressFor(options);
   const notices = {
     first: () => progress.note("stopping; what has been fetched is kept"),
-    second: () => console.error("\nstopped at once; what has been fetched is kept"),
+    second: () => printError("\nstopped at once; what has been fetched is kept"),
   };
   return untilInterrupted(notices, (signal) => work(progress, signal));
 }

@@ -1,4 +1,3 @@
-import { stringify } from "yaml";
 import type { Config } from "../config/schema.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
 import { environmentFactory } from "../pipeline.ts";
@@ -6,6 +5,7 @@ import { formatFigure } from "../run/progress.ts";
 import { estimateRun } from "../stages/estimate.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
 import { describePlan } from "./describe-plan.ts";
+import { toYaml } from "./print.ts";
 import { formatTable } from "./table.ts";
 
 /** The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take. */
@@ -31,5 +31,5 @@ export async function describeRun(config: Config): Promise<string> {
   ];
   const { budget, settings } = estimate.memory;
   const resolved = budget === null ? config : withMemorySettings(config, settings);
-  return `${stringify(resolved)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
+  return `${toYaml(resolved)}\n${comments.map((line) => `# ${line}`.trimEnd()).join("\n")}`;
 }

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import { exportModel } from "../stages/export.ts";
 import { whileInterruptible } from "./download.ts";
+import { namedRun } from "./find-run.ts";
+import { print } from "./print.ts";
 import { showPath } from "./run-options.ts";
 
 interface ExportCommandOptions {
@@ -40,9 +42,9 @@ export function addExportCommand(program: Command, finish: (code: number) => voi
         step,
         folder: written,
       } = await whileInterruptible({ log: "auto" }, (progress, signal) =>
-        exportModel(folder, { ...options, progress, signal }),
+        exportModel(namedRun(folder), { ...options, progress, signal }),
       );
-      console.log(`${stage}, step ${step}: ${showPath(written)}`);
+      print(`${stage}, step ${step}: ${showPath(written)}`);
       finish(0);
     });
 }

@@ -1,3 +1,4 @@
+import { didYouMean } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { PlannedStage } from "../stages/plan.ts";
@@ -10,8 +11,9 @@ import type { PlannedStage } from "../stages/plan.ts";
 export function forgetStages(run: RunFolder, plan: readonly PlannedStage[], id: string): void {
   const index = plan.findIndex((stage) => stage.id === id);
   if (index < 0) {
-    throw new SpaError("UNKNOWN_NAME", `there is no stage "${id}" in this run`, {
-      hint: `stages: ${plan.map((stage) => stage.id).join(", ")}`,
+    const ids = plan.map((stage) => stage.id);
+    throw new SpaError("UNKNOWN_NAME", `there is no stage "${id}" in this run${didYouMean(id, ids)}`, {
+      hint: `stages: ${ids.join(", ")}`,
     });
   }
   const { arm, kind } = plan[index];

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { firstFailure, SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { packageVersion } from "../package-version.ts";
+import { visibleText } from "../visible-text.ts";
 import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
@@ -11,6 +12,7 @@ import { interruptionCode } from "./interrupt.ts";
 import { codeWithOutput, guardOutput } from "./output.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
+import { printError } from "./print.ts";
 import { describeError } from "./report-error.ts";
 import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
@@ -41,6 +43,10 @@ function createProgram(finish: (code: number) => void): Command {
     .version(packageVersion())
     .addHelpText("after", examples)
     .showHelpAfterError("(spa --help lists commands and options)")
+    .configureOutput({
+      writeOut: (text) => process.stdout.write(visibleText(text)),
+      writeErr: (text) => process.stderr.write(visibleText(text)),
+    })
     .exitOverride();
   addTrainCommand(program, finish);
   addStageCommands(program, finish);
@@ -54,13 +60,29 @@ function createProgram(finish: (code: number) => void): Command {
   program
     .command("setup")
     .description("fetch libtorch and build the native addon (in a clone: npm run setup)");
+  for (const command of program.commands) command.showHelpAfterError(afterError(command));
   return program;
+}
+
+/** What follows a complaint about a command's options and arguments. */
+function afterError(command: Command): string {
+  const takesSettings = command.registeredArguments.some((argument) => argument.name() === "settings");
+  const settings = takesSettings ? "settings are written key=value: ppo.steps=10; " : "";
+  return `(${settings}spa ${command.name()} --help lists what it takes)`;
+}
+
+/** The arguments, or the unknown command among them alone: with --help beside it commander would pass over it. */
+function withoutHelp(argv: readonly string[], program: Command): string[] {
+  const [first, second] = argv.filter((text) => !text.startsWith("-"));
+  const named = first === "help" ? second : first;
+  const isKnown = program.commands.some((command) => command.name() === named);
+  return named === undefined || named === "help" || isKnown ? [...argv] : [named];
 }
 
 /** Says why a command failed, or that it was stopped. @returns the exit code */
 function reportFailure(error: unknown): number {
   const stopped = error instanceof SpaError && error.code === "ABORTED" ? interruptionCode() : undefined;
-  console.error(stopped === undefined ? describeError(error) : "stopped before a run began");
+  printError(stopped === undefined ? describeError(error) : "stopped before a run began");
   return stopped ?? exitCodeOf(error);
 }
 
@@ -77,7 +99,7 @@ export async function main(argv: string[]): Promise<number> {
     code = result;
   });
   try {
-    await program.parseAsync(argv, { from: "user" });
+    await program.parseAsync(withoutHelp(argv, program), { from: "user" });
     return await codeWithOutput(code);
   } catch (error) {
     // Commander has printed its message; its own code is 1 for wrong usage.

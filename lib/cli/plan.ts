@@ -3,6 +3,7 @@ import { planMemory } from "../memory/plan.ts";
 import { parseSize } from "../memory/size.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
 import { describePlan } from "./describe-plan.ts";
+import { print, printJson } from "./print.ts";
 import { addSettingsArgument, readRequest, requestedConfig } from "./run-options.ts";
 
 const help = `
@@ -37,6 +38,7 @@ async function plan(args: string[], { memory, json, env }: PlanOptions): Promise
   const { shape } = await modelForEstimates(config);
   const budget = memory === undefined ? config.engine.memory : parseSize(memory);
   const result = planMemory(config, shape, budget);
-  console.log(json ? JSON.stringify(result, null, 2) : describePlan(result));
+  if (json) printJson(result, 2);
+  else print(describePlan(result));
   return result.fits ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { stringify } from "yaml";
 import { loadConfig } from "../config/load.ts";
 import { defaultPreset, presetNames, presetSummary } from "../config/presets.ts";
+import { print, toYaml } from "./print.ts";
 import { formatTable } from "./table.ts";
 
 function firstSentence(text: string): string {
@@ -16,13 +16,13 @@ export function addPresetsCommand(program: Command, finish: (code: number) => vo
     .argument("[preset]", "print this one's resolved configuration as YAML")
     .action((name: string | undefined) => {
       if (name !== undefined) {
-        process.stdout.write(stringify(loadConfig(name)));
+        print(toYaml(loadConfig(name)).trimEnd());
       } else {
         const rows = presetNames().map((preset) => [
           preset === defaultPreset ? `${preset} (default)` : preset,
           firstSentence(presetSummary(preset)),
         ]);
-        console.log(formatTable(["preset", "what it trains"], rows));
+        print(formatTable(["preset", "what it trains"], rows));
       }
       finish(0);
     });

@@ -1,4 +1,5 @@
 import { SpaError } from "../errors.ts";
+import { visibleText } from "../visible-text.ts";
 
 /**
  * An error as the user reads it: `error CODE: message`, then `hint: …`. With the variable SPA_DEBUG set, the stack
@@ -14,7 +15,7 @@ export function describeError(error: unknown, debug = process.env.SPA_DEBUG !== 
       lines.push(`caused by ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}`);
     }
   }
-  return lines.join("\n");
+  return visibleText(lines.join("\n"));
 }
 
 function causeOf(error: unknown): unknown {

@@ -8,7 +8,7 @@ import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { isModelFolder } from "../hub/resolve-model.ts";
 import { createRun } from "../pipeline.ts";
-import { RunFolder } from "../run/run-folder.ts";
+import type { RunFolder } from "../run/run-folder.ts";
 import { whileInterruptible } from "./download.ts";
 import type { ProgressOptionValues } from "./progress-mode.ts";
 
@@ -130,15 +130,6 @@ export function refuseSettings(
   if (what === undefined) return;
   throw new SpaError("BAD_CONFIG", `${what} cannot be given for the existing run ${showPath(folder)}`, {
     hint: "a run keeps the configuration that it began with; leave the run folder out to start a new run",
-  });
-}
-
-/** The run folder that was started last. @throws SpaError BAD_ARGUMENT where there is none */
-export function lastRun(): string {
-  const folder = RunFolder.latest();
-  if (folder) return folder;
-  throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", {
-    hint: "start one with: npx spa train",
   });
 }
 

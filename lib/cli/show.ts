@@ -1,11 +1,14 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { nearestName } from "../config/nearest-name.ts";
+import { didYouMean } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
 import { formatTrajectory } from "../run/report/trajectory-text.ts";
 import { viewTrajectory } from "../run/report/trajectory-view.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { TrajectoryEntry } from "../run/trajectory-log.ts";
-import { lastRun, showPath } from "./run-options.ts";
+import { visibleLine } from "../visible-text.ts";
+import { lastRun, namedRun } from "./find-run.ts";
+import { printPainted } from "./print.ts";
+import { showPath } from "./run-options.ts";
 import { formatTable } from "./table.ts";
 
 interface ShowOptions {
@@ -45,8 +48,12 @@ export function addShowCommand(program: Command, finish: (code: number) => void)
     .option("--list", "a line for each trajectory of the step")
     .addHelpText("after", help)
     .action((folder: string | undefined, options: ShowOptions) => {
-      console.log(
-        show(RunFolder.open(folder ?? lastRun()), options, colorWanted(process.env, process.stdout.isTTY)),
+      printPainted(
+        show(
+          RunFolder.open(folder === undefined ? lastRun() : namedRun(folder)),
+          options,
+          colorWanted(process.env, process.stdout.isTTY),
+        ),
       );
       finish(0);
     });
@@ -92,8 +99,7 @@ function trajectoriesOf(run: RunFolder, stage: string): TrajectoryEntry[] {
   const stages = run.stagesWithTrajectories();
   const rows = stages.includes(stage) ? run.trajectories(stage).index() : [];
   if (rows.length > 0) return rows;
-  const nearest = nearestName(stage, stages);
-  const guess = nearest !== undefined && nearest !== stage ? `; did you mean "${nearest}"?` : "";
+  const guess = stages.includes(stage) ? "" : didYouMean(stage, stages);
   throw new SpaError("UNKNOWN_NAME", `${run.name} has no trajectories of a stage "${stage}"${guess}`, {
     hint: stages.length > 0 ? `stages: ${stages.join(", ")}` : "no stage of this run has logged any yet",
   });
@@ -106,10 +112,11 @@ function overview(run: RunFolder): string {
     const solved = found.filter(({ success }) => success).length;
     return [stage, String(found.length), String(solved), describeSteps(steps)];
   });
-  if (rows.length === 0) return `${showPath(run.path)}: no trajectories yet`;
+  const path = visibleLine(showPath(run.path));
+  if (rows.length === 0) return `${path}: no trajectories yet`;
   const table = formatTable(["stage", "logged", "solved", "steps"], rows, ["left", "right", "right", "left"]);
-  const example = `spa show ${showPath(run.path)} --stage ${rows[rows.length - 1][0]}`;
-  return `${showPath(run.path)}\n\n${table}\n\nlook at one with: ${example}`;
+  const example = `spa show ${path} --stage ${visibleLine(rows[rows.length - 1][0])}`;
+  return `${path}\n\n${table}\n\nlook at one with: ${example}`;
 }
 
 /** `1, 2, 3` or `1 … 50 (50 steps)`. */

@@ -7,11 +7,11 @@ import { withMemorySettings } from "../memory/resolve.ts";
 import { runStage } from "../pipeline.ts";
 import type { StageContext } from "../stages/context.ts";
 import { type PlannedStage, planStages } from "../stages/plan.ts";
+import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
   addRunOptions,
   createRunFolder,
-  lastRun,
   type Request,
   type RunOptionValues,
   readRequest,
@@ -95,7 +95,7 @@ async function findRun(
   }
   const folder = options.run ?? lastRun();
   refuseSettings(onlyEvaluation ? { ...request, settings: [] } : request, options, folder);
-  return { folder, settings: request.settings };
+  return { folder: namedRun(folder), settings: request.settings };
 }
 
 /** The planned stages of a kind (and arm), each with those that must be done before it. */

@@ -1,8 +1,11 @@
+import { visibleLine } from "../visible-text.ts";
+
 /** How a column is set. */
 export type Alignment = "left" | "right";
 
 /** Rows of text as lines with aligned columns, a rule under the header, two spaces between columns. */
-export function formatTable(header: string[], rows: string[][], alignments: Alignment[] = []): string {
+export function formatTable(header: string[], texts: string[][], alignments: Alignment[] = []): string {
+  const rows = texts.map((row) => row.map(visibleLine));
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column].length)),
   );

@@ -6,11 +6,12 @@ import { RunFolder } from "../run/run-folder.ts";
 import { requireTrusted } from "../run/trust.ts";
 import { planStages } from "../stages/plan.ts";
 import { describeRun } from "./dry-run.ts";
+import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
+import { print } from "./print.ts";
 import {
   addRunOptions,
   createRunFolder,
-  lastRun,
   type RunOptionValues,
   readRequest,
   refuseSettings,
@@ -76,7 +77,8 @@ function existingRun({ resume, run }: TrainOptions): string | undefined {
       hint: "a run keeps the configuration that it began with; leave --resume out to start a new run",
     });
   }
-  return typeof resume === "string" ? resume : (run ?? (resume ? lastRun() : undefined));
+  const named = typeof resume === "string" ? resume : run;
+  return named !== undefined ? namedRun(named) : resume ? lastRun() : undefined;
 }
 
 async function trainIn(folder: string, options: TrainOptions): Promise<number> {
@@ -95,6 +97,6 @@ function dryRunOf(folder: string, options: TrainOptions): Promise<number> {
 }
 
 async function dryRun(config: Config): Promise<number> {
-  console.log(await describeRun(config));
+  print(await describeRun(config));
   return 0;
 }

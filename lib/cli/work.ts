@@ -6,6 +6,7 @@ import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { planStages } from "../stages/plan.ts";
 import { interruptionCode, untilInterrupted } from "./interrupt.ts";
+import { print, printError, printJson } from "./print.ts";
 import { progressFor } from "./progress-mode.ts";
 import { resultsTable } from "./results-table.ts";
 import { type RunOptionValues, showPath } from "./run-options.ts";
@@ -41,7 +42,7 @@ function withLastCheckpoint(error: unknown, folder: string): unknown {
 /** What to type to go on after a stop. */
 function reportInterruption(progress: Progress, options: RunOptionValues, folder: string): void {
   const text = `stopped. Go on with: npx spa train --resume ${showPath(folder)}`;
-  if (options.quiet) console.error(text);
+  if (options.quiet) printError(text);
   else progress.note(text);
 }
 
@@ -60,7 +61,7 @@ export async function workInRun(
   const { trust = false } = options;
   const notices = {
     first: () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
-    second: () => console.error(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
+    second: () => printError(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
   };
   const work = (context: StageContext) => {
     progress.note(`run folder: ${showPath(folder)}`);
@@ -85,12 +86,12 @@ export async function finishRun(run: RunFolder, options: RunOptionValues): Promi
   const results = writeResults(run);
   const report = await writeReport(run);
   if (options.log === "json") {
-    console.log(JSON.stringify({ event: "results", folder: run.path, report, ...results }));
+    printJson({ event: "results", folder: run.path, report, ...results });
     return;
   }
-  if (Object.keys(results.evaluations).length > 0) console.log(`\n${resultsTable(results.evaluations)}\n`);
+  if (Object.keys(results.evaluations).length > 0) print(`\n${resultsTable(results.evaluations)}\n`);
   const seconds = run.stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  console.log(
+  print(
     `worked ${formatDuration(seconds)}; report: ${showPath(report)}; results: ${showPath(run.file("results.json"))}`,
   );
 }

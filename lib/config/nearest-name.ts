@@ -52,3 +52,9 @@ export function nearestName(word: string, candidates: Iterable<string>): string 
   }
   return nearest;
 }
+
+/** `; did you mean "…"?` to put behind a message; empty where no candidate is near. */
+export function didYouMean(word: string, candidates: Iterable<string>): string {
+  const nearest = nearestName(word, candidates);
+  return nearest === undefined ? "" : `; did you mean "${nearest}"?`;
+}

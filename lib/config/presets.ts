@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { SpaError } from "../errors.ts";
 import { packageRoot } from "../native/loader.ts";
-import { nearestName } from "./nearest-name.ts";
+import { didYouMean } from "./nearest-name.ts";
 
 /** The preset of `spa train` without arguments. */
 export const defaultPreset = "nano-frozen-lake";
@@ -42,12 +42,9 @@ export function presetNames(): string[] {
 export function presetFiles(name: string): string[] {
   const names = presetNames();
   if (!names.includes(name)) {
-    const nearest = nearestName(name, names);
-    throw new SpaError(
-      "UNKNOWN_NAME",
-      `there is no preset "${name}"${nearest ? `; did you mean "${nearest}"?` : ""}`,
-      { hint: `presets: ${names.join(", ")}; a file's name ends in .yaml` },
-    );
+    throw new SpaError("UNKNOWN_NAME", `there is no preset "${name}"${didYouMean(name, names)}`, {
+      hint: `presets: ${names.join(", ")}; a file's name ends in .yaml`,
+    });
   }
   const { models, environments } = llmPresets();
   for (const model of models) {

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { isMap, isNode, isScalar } from "yaml";
 import { SpaError } from "../errors.ts";
 import { isMapping, type Mapping } from "./overrides.ts";
@@ -61,6 +62,12 @@ function readText(path: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EISDIR" && existsSync(join(path, "run.json"))) {
+      throw new SpaError("BAD_CONFIG", `${path} is a run folder, not a configuration`, {
+        hint: `go on with it by --resume ${path}; a new run like it begins from ${join(path, "config.yaml")}`,
+        cause: error,
+      });
+    }
     const reason = code === "ENOENT" ? "there is no such file" : (error as Error).message;
     throw new SpaError("BAD_CONFIG", `${path} cannot be read: ${reason}`, {
       hint: "give the name of a preset (spa presets) or the path of a YAML file",

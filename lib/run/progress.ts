@@ -2,6 +2,7 @@
 // JSON object a line for programs, or nothing.
 
 import type { Json } from "../../envs/environment.ts";
+import { visibleJson, visibleLine, visibleText } from "../visible-text.ts";
 
 /** Key figures of a step, as they are shown: numbers are shortened. */
 export type ProgressFields = Record<string, number | string | undefined>;
@@ -49,7 +50,7 @@ export function formatDuration(seconds: number): string {
 
 /** Three or four significant digits; thousands as k and M. */
 export function formatFigure(value: number | string): string {
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return visibleLine(value);
   const size = Math.abs(value);
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
@@ -60,7 +61,7 @@ export function formatFigure(value: number | string): string {
 function formatFields(fields: ProgressFields): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined && !Number.isNaN(value))
-    .map(([name, value]) => `${name} ${formatFigure(value!)}`)
+    .map(([name, value]) => `${visibleLine(name)} ${formatFigure(value!)}`)
     .join("  ");
 }
 
@@ -100,7 +101,7 @@ abstract class StagedProgress implements Progress {
   stage(id: string, total: number, done = 0): void {
     const begin = this.#clock();
     const place = this.#plan.indexOf(id) + 1;
-    const title = place > 0 ? `[${place}/${this.#plan.length}] ${id}` : id;
+    const title = place > 0 ? `[${place}/${this.#plan.length}] ${visibleLine(id)}` : visibleLine(id);
     this.current = { id, title, total, doneBefore: done, done, fields: {}, begin };
     this.#lastShown = begin;
     this.begin(this.current);
@@ -142,7 +143,7 @@ function describeEnd(stage: CurrentStage, seconds: number): string {
 
 class PlainProgress extends StagedProgress {
   note(text: string): void {
-    this.stream.write(`${text}\n`);
+    this.stream.write(`${visibleText(text)}\n`);
   }
   protected begin(stage: CurrentStage): void {
     const from = stage.done > 0 ? `, goes on after ${stage.done}` : "";
@@ -160,7 +161,7 @@ const barWidth = 20;
 
 class LineProgress extends StagedProgress {
   note(text: string): void {
-    this.stream.write(`\r\x1b[2K${text}\n`);
+    this.stream.write(`\r\x1b[2K${visibleText(text)}\n`);
   }
   protected begin(stage: CurrentStage): void {
     this.show(stage, undefined);
@@ -192,7 +193,7 @@ class JsonProgress extends StagedProgress {
     this.#write({ event: "stageEnd", stage: id, total, done, seconds, ...fields });
   }
   #write(event: Record<string, Json | undefined>): void {
-    this.stream.write(`${JSON.stringify(event)}\n`);
+    this.stream.write(`${visibleJson(event)}\n`);
   }
 }
 

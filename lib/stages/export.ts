@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { asidePath, commitFolder, removeLeftover } from "../atomic-file.ts";
+import { didYouMean } from "../config/nearest-name.ts";
 import { heedSignal, SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
@@ -96,7 +97,10 @@ function chooseCheckpoint(run: RunFolder, stage: string | undefined): Checkpoint
   const chosen = stage ?? (stages.includes("spa/ppo") ? "spa/ppo" : stages.at(-1));
   const checkpoint = chosen === undefined ? undefined : latestCheckpoint(run, chosen);
   if (checkpoint) return checkpoint;
-  const what = chosen === undefined ? "no checkpoint yet" : `no checkpoint of a stage "${chosen}"`;
+  const what =
+    chosen === undefined
+      ? "no checkpoint yet"
+      : `no checkpoint of a stage "${chosen}"${didYouMean(chosen, stages)}`;
   throw new SpaError("UNKNOWN_NAME", `${run.path} has ${what}`, {
     hint: stages.length > 0 ? `stages with checkpoints: ${stages.join(", ")}` : "train first: spa train",
   });

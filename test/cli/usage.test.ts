@@ -18,6 +18,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "spa-usage-"));
   writeTinyConfig(folder);
   writeFileSync(join(folder, "broken.yaml"), "seed: 1\nppo: { steps: 4\n");
+  makeRun("first");
   writeFileSync(join(folder, "broken.mjs"), "export const name = 'broken';\n");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -47,6 +48,17 @@ describe("help", () => {
     }
     for (const [number, meaning] of exitCodes)
       expect(stdout).toContain(`  ${String(number).padEnd(4)} ${meaning}`);
+  });
+
+  test("every command has help of its own", async () => {
+    const { stdout } = await spa(folder, ["--help"]);
+    const commands = Array.from(stdout.matchAll(/^ {2}([a-z-]+)(?: \[| <| {2}).*/gm), ([, name]) => name);
+    expect(commands.length).toBeGreaterThan(12);
+    for (const command of commands.filter((name) => !["help", "setup"].includes(name))) {
+      const help = await spa(folder, [command, "--help"]);
+      expect(help).toMatchObject({ code: 0, stderr: "" });
+      expect(help.stdout).toContain(`Usage: spa ${command} `);
+    }
   });
 
   test.each(["train", "self-play", "sft", "ppo", "eval"])("%s --help has examples", async (command) => {
@@ -142,6 +154,12 @@ describe("dry run", () => {
 describe("wrong input ends with one error, a hint, the documented code, and no run folder", () => {
   const cases: [what: string, args: string[], code: number, message: string][] = [
     ["unknown command", ["trian"], 2, "Did you mean train?"],
+    ["unknown command with --help", ["trian", "--help"], 2, "Did you mean train?"],
+    ["--help of an unknown command", ["--help", "trian"], 2, "Did you mean train?"],
+    ["help for an unknown command", ["help", "trian"], 2, "error: unknown command 'trian'"],
+    ["an option that is no setting", ["train", "--lr", "1e-3"], 2, "settings are written key=value"],
+    ["surplus argument", ["show", "a", "b"], 2, "spa show --help lists what it takes"],
+    ["a nickname", ["train", "lr=1e-3"], 2, "did you mean base.optimizer.learningRate or"],
     ["unknown option", ["train", "--resum"], 2, "Did you mean --resume?"],
     ["unknown log form", ["train", "--log", "xml"], 2, "Allowed choices are auto, plain, json"],
     ["seed of letters", ["train", "--seed", "x"], 2, "It must be a whole number"],
@@ -175,6 +193,30 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
     ["bad name", ["train", "--name", "a/b"], 2, "BAD_ARGUMENT"],
     ["nothing to resume", ["train", "--resume"], 2, "there is no run folder in runs/"],
     ["missing run", ["train", "--resume", "runs/none"], 4, "BAD_CHECKPOINT: runs/none does not exist"],
+    [
+      "missing run to show",
+      ["show", "others/firts"],
+      4,
+      "others/firts does not exist; did you mean others/first?",
+    ],
+    [
+      "missing run to compare",
+      ["compare", "nope"],
+      4,
+      "nope/results.json cannot be read: nope does not exist",
+    ],
+    ["a folder to compare", ["compare", "."], 4, "results.json cannot be read: . is no run folder"],
+    [
+      "a run without results",
+      ["compare", "others/first"],
+      4,
+      "the run has no results yet\nhint: evaluate it first",
+    ],
+    ["a folder of runs", ["show", "others"], 4, "is no run folder: it has no run.json\nhint: runs: others/"],
+    ["a file for a run", ["show", "tiny.yaml"], 4, "tiny.yaml is no run folder"],
+    ["missing run to export", ["export", "others/fist", "--to", "x"], 4, "did you mean others/first?"],
+    ["a run for a configuration", ["train", "./others/first"], 2, "is a run folder, not a configuration"],
+    ["unknown stage to export", ["export", "others/first", "--to", "x", "--stage", "ppo"], 2, "UNKNOWN_NAME"],
     ["a folder that is no run", ["eval", "--run", "."], 4, "is no run folder"],
     [
       "setting for --resume",
@@ -226,6 +268,7 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
     const run = makeRun("redo");
     const { code, stderr } = await spa(folder, ["train", "--run", run.path, "--redo", "spa/ppoo"]);
     expect(code).toBe(2);
+    expect(stderr).toContain('did you mean "spa/ppo"?');
     expect(stderr).toContain("spa/sft");
   });
 

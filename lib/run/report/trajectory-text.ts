@@ -1,4 +1,5 @@
 import { type RoleName, roleColors, roleNames } from "../../text/roles.ts";
+import { visibleLine, visibleText } from "../../visible-text.ts";
 import type { Fragment } from "./state-difference.ts";
 import {
   describeActions,
@@ -26,7 +27,7 @@ const columnWidth = 24;
 /** A trajectory for the terminal, turn by turn. */
 export function formatTrajectory(view: TrajectoryView, title: string, { color }: TextOptions): string {
   const paint = painter(color);
-  const head = [paint(title, bold), view.facts.join(", ")];
+  const head = [paint(visibleLine(title), bold), visibleLine(view.facts.join(", "))];
   if (color) head.push(legend(view));
   const turns = view.turns.flatMap((turn) => formatTurn(turn, paint));
   const rest = view.rest.length === 0 ? [] : [formatPieces(view.rest, paint)];
@@ -35,15 +36,17 @@ export function formatTrajectory(view: TrajectoryView, title: string, { color }:
 
 type Paint = (text: string, ...codes: string[]) => string;
 
-/** Every line is painted by itself: pagers forget colours at line ends. */
+/**
+ * Makes text visible, and puts the codes around it: around every line by itself, for pagers forget colours at line ends.
+ * What is printed without it holds no text of others.
+ */
 function painter(color: boolean): Paint {
-  return (text, ...codes) =>
-    color
-      ? text
-          .split("\n")
-          .map((line) => (line === "" ? "" : `${codes.join("")}${line}${reset}`))
-          .join("\n")
-      : text;
+  return (text, ...codes) => {
+    const visible = visibleText(text);
+    if (!color || codes.length === 0) return visible;
+    const paintLine = (line: string) => (line === "" ? "" : `${codes.join("")}${line}${reset}`);
+    return visible.split("\n").map(paintLine).join("\n");
+  };
 }
 
 function roleCode(role: RoleName): string {
@@ -63,7 +66,11 @@ function formatTurn({ number, message, reply, turn, before, after }: ViewTurn, p
   const verdicts = [verdict("observation", before), verdict("prediction", after)].filter(
     (text) => text !== "",
   );
-  const outcome = [describeActions(turn), `reward ${formatNumber(turn.reward)}`, ...verdicts].join("; ");
+  const outcome = [
+    visibleLine(describeActions(turn)),
+    `reward ${formatNumber(turn.reward)}`,
+    ...verdicts,
+  ].join("; ");
   return [
     paint(`── turn ${number} ──`, bold),
     formatPieces([...message, ...reply], paint),
@@ -77,16 +84,9 @@ function verdict(name: string, { difference }: StateComparison): string {
   return difference === undefined ? "" : `${name} ${difference.equal ? "right" : "wrong"}`;
 }
 
-/** Control characters would be obeyed by the terminal; an agent may write any. */
-function printable(text: string): string {
-  return text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g, (character) =>
-    character === "\t" ? "\t" : `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-}
-
 function formatPieces(pieces: readonly ViewPiece[], paint: Paint): string {
   const painted = pieces.map(({ text, role, sampled }) =>
-    paint(printable(text), roleCode(role), ...(sampled ? [] : [faint])),
+    paint(text, roleCode(role), ...(sampled ? [] : [faint])),
   );
   return painted.join("").trimEnd();
 }
@@ -98,12 +98,13 @@ interface Column {
 
 /** Grids side by side, longer lines (coordinates) under them with the name of their column. */
 function formatStates(before: StateComparison, after: StateComparison, paint: Paint): string[] {
-  const columns: Column[] = [
+  const written: Column[] = [
     { title: "before", lines: plainLines(before.truth) },
     ...(before.difference ? [{ title: "observed", lines: before.difference.written }] : []),
     ...(after.difference ? [{ title: "predicted", lines: after.difference.written }] : []),
     { title: "after", lines: plainLines(after.truth) },
   ];
+  const columns = written.map(({ title, lines }) => ({ title, lines: lines.map(visibleFragments) }));
   const isShort = (line: readonly Fragment[]) => lengthOf(line) <= columnWidth;
   const rows = Math.max(...columns.map(({ lines }) => lines.filter(isShort).length));
   const widths = columns.map(
@@ -121,6 +122,11 @@ function formatStates(before: StateComparison, after: StateComparison, paint: Pa
   return [titles, ...grid].map((cells) => `  ${cells.join(" ")}`.trimEnd()).concat(long);
 }
 
+/** What is visible first: columns are as wide as what is shown in them. */
+function visibleFragments(line: readonly Fragment[]): Fragment[] {
+  return line.map((part) => ({ ...part, text: visibleText(part.text) }));
+}
+
 function plainLines(text: string): Fragment[][] {
   return text.split("\n").map((line) => [{ text: line, same: true }]);
 }
@@ -133,9 +139,7 @@ function lengthOf(line: readonly Fragment[]): number {
 /** A line padded to a width; ≠ marks one that is wrong, for terminals without colour too. */
 function formatLine(line: readonly Fragment[], width: number, paint: Paint): string {
   const differs = line.some(({ same }) => !same);
-  const text = line
-    .map((part) => (part.same ? printable(part.text) : paint(printable(part.text), wrong)))
-    .join("");
+  const text = line.map((part) => (part.same ? part.text : paint(part.text, wrong))).join("");
   const mark = differs ? " ≠" : "";
   return text + mark + " ".repeat(Math.max(0, width - lengthOf(line) - mark.length));
 }
