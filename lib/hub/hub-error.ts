@@ -35,9 +35,11 @@ export interface FailedResponse {
 /** The failure that a response of another status than 2xx means. */
 export function statusError(request: HubRequest, { status, origin, file, headers }: FailedResponse): Error {
   const { id, revision, endpoint } = request;
-  // Where a file's content is kept a refusal is no word about the model: such addresses expire, or proxies are in the way.
-  const isElsewhere = file !== undefined && origin !== new URL(endpoint).origin;
-  if (status === 408 || status === 429 || status >= 500 || (isElsewhere && status === 403)) {
+  // Elsewhere (where a file's content is kept, say) a refusal is no word about the model.
+  const isElsewhere = origin !== new URL(endpoint).origin;
+  // Addresses of contents expire, or proxies are in the way.
+  const isExpired = isElsewhere && file !== undefined && status === 403;
+  if (status === 408 || status === 429 || status >= 500 || isExpired) {
     const retryAfter = headers.get("retry-after");
     const wait = retryAfter === null ? Number.NaN : Number(retryAfter);
     return new PassingFailure(
@@ -53,8 +55,8 @@ export function statusError(request: HubRequest, { status, origin, file, headers
     });
   }
   if (isElsewhere || (status === 404 && file !== undefined)) {
-    return new SpaError("HUB_FAILED", `${origin} answered ${status} for ${file} of ${id}`, {
-      hint: `the Hub lists the file but does not give it: look at ${endpoint}/${id}, and check HF_ENDPOINT and the proxy's settings`,
+    return new SpaError("HUB_FAILED", `${origin} answered ${status} for ${file ?? "the files"} of ${id}`, {
+      hint: `the Hub names it but does not give it: look at ${endpoint}/${id}, and check HF_ENDPOINT and the proxy's settings`,
     });
   }
   if (status === 401 || status === 403) return unauthorized(request, status);

@@ -32,6 +32,12 @@ export class HubClient implements AsyncDisposable {
         hint: "give one like https://huggingface.co, or unset HF_ENDPOINT",
       });
     }
+    const { username, password } = new URL(settings.endpoint);
+    if (username !== "" || password !== "") {
+      throw new SpaError("HUB_FAILED", "HF_ENDPOINT holds a user name or a password", {
+        hint: "give the address alone, and access by HF_TOKEN",
+      });
+    }
     // Not sent and not shown: the error about a header would hold it.
     if (settings.token !== undefined && !/^[\x21-\x7e]+$/.test(settings.token)) {
       throw new SpaError("HUB_UNAUTHORIZED", "the access token holds characters that no token has", {
@@ -49,14 +55,17 @@ export class HubClient implements AsyncDisposable {
   }
 
   /**
-   * One request, redirects followed (the token is not sent on to other hosts).
+   * One request, redirects followed. The token goes to the endpoint's own origin alone, whoever names another address: a
+   * redirect, or the Hub's answer to an earlier request.
    *
    * @throws SpaError HUB_NOT_FOUND, HUB_UNAUTHORIZED, HUB_FAILED, ABORTED; PassingFailure when it may succeed later
    */
   async fetch(url: string | URL, init: RequestInit = {}): Promise<Response> {
     throwIfAborted(this.#signal);
     const headers = new Map(Object.entries((init.headers ?? {}) as Record<string, string>));
-    if (this.settings.token !== undefined) headers.set("authorization", `Bearer ${this.settings.token}`);
+    const { token, endpoint } = this.settings;
+    const isOwn = new URL(url).origin === new URL(endpoint).origin;
+    if (token !== undefined && isOwn) headers.set("authorization", `Bearer ${token}`);
     let response: Response;
     try {
       response = await fetch(url, {

@@ -17,7 +17,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { CachedRepository } from "../../lib/hub/cache.ts";
 import type { DownloadProgress } from "../../lib/hub/download-snapshot.ts";
 import { type ResolveOptions, resolveModel } from "../../lib/hub/resolve-model.ts";
@@ -274,6 +274,54 @@ test("the token goes to the Hub and not to where it redirects", async () => {
   const elsewhere = hub.requests.filter(({ path }) => path.startsWith("/cdn/"));
   expect(elsewhere.length).toBeGreaterThan(0);
   expect(elsewhere.every(({ authorization }) => authorization === undefined)).toBe(true);
+});
+
+describe("another server that the Hub names", () => {
+  const seen: (string | undefined)[] = [];
+  const other = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    const isRefused = request.url === "/refused";
+    response.writeHead(isRefused ? 401 : 200, { "content-type": "application/json" }).end("[]");
+  });
+  let address: string;
+  beforeAll(async () => {
+    await once(other.listen(0, "127.0.0.1"), "listening");
+    address = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+  });
+  beforeEach(() => {
+    seen.length = 0;
+  });
+  afterAll(() => other.close());
+  const withToken = () => options({}, { HF_TOKEN: "hf_secret" });
+
+  test("gets no token where the file list goes on there", async () => {
+    hub.nextPage = `${address}/page2`;
+    await resolveModel(id, withToken());
+    expect(seen).toEqual([undefined]);
+    expect(hub.requests.some(({ authorization }) => authorization === "Bearer hf_secret")).toBe(true);
+  });
+
+  test("gets no token by redirects of the Hub's API and files, and is no word about the model", async () => {
+    for (const prefix of ["/api/models/", `/${id}/resolve/`]) {
+      seen.length = 0;
+      hub.fault = ({ path }) =>
+        path.startsWith(prefix) ? { status: 307, headers: { location: `${address}/refused` } } : undefined;
+      const error = await rejection(resolveModel(id, withToken()));
+      expect([error.code, error.message]).toEqual([
+        "HUB_FAILED",
+        expect.stringContaining(`${address} answered 401`),
+      ]);
+      expect(seen).toEqual([undefined]);
+    }
+  });
+});
+
+test("an endpoint with a password is refused without showing it", async () => {
+  const error = await rejection(
+    resolveModel(id, options({}, { HF_ENDPOINT: "http://me:secret@127.0.0.1:1" })),
+  );
+  expect([error.code, error.message]).toEqual(["HUB_FAILED", expect.stringContaining("HF_ENDPOINT holds")]);
+  expect(error.message + error.hint).not.toContain("secret");
 });
 
 test("a token that cannot be one is not sent and not shown", async () => {

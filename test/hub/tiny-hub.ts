@@ -42,6 +42,8 @@ export class TinyHub implements AsyncDisposable {
   readonly refs = new Map([["main", "1".repeat(40)]]);
   /** Sizes that the file list tells in place of the true ones. */
   readonly listedSizes = new Map<string, number>();
+  /** Where the file list says that it goes on. */
+  nextPage: string | undefined;
   /** Looked up with each request; the first part of the path that is there decides. */
   fault: (request: SeenRequest) => Fault | undefined = () => undefined;
   readonly #id: string;
@@ -135,6 +137,7 @@ export class TinyHub implements AsyncDisposable {
           return isLfs(path) ? { ...pointer, lfs: { oid, size, pointerSize: 134 } } : pointer;
         });
       const directories = [...new Set([...folders, ...(folder === "" ? ["original"] : [])])];
+      if (this.nextPage !== undefined) response.setHeader("link", `<${this.nextPage}>; rel="next"`);
       json(response, [
         ...files,
         ...directories.map((path) => ({ type: "directory", path, oid: "2".repeat(40), size: 0 })),
