@@ -121,7 +121,7 @@ async function answer(request, response) {
 }
 
 /** Nothing that a client does may end the service: each request has its errors for itself. */
-const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, async (request, response) => {
+async function serve(request, response) {
   let reply;
   try {
     reply = await answer(request, response);
@@ -133,6 +133,10 @@ const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, a
   if (reply === undefined || response.destroyed) return;
   if (!request.complete) response.setHeader("connection", "close");
   response.writeHead(reply.status, { "content-type": "application/json" }).end(JSON.stringify(reply.body));
+}
+
+const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+  void serve(request, response);
 });
 server.maxConnections = 1000;
 server.listen(Number(process.env.PORT ?? 8080), "127.0.0.1", () =>
