@@ -1,7 +1,7 @@
 import { createEnvironment } from "../envs/index.ts";
 import { loadConfig } from "../lib/config/load.ts";
 import { collect } from "../lib/rollout/collector.ts";
-import { EnvironmentPool } from "../lib/rollout/episode.ts";
+import { EnvironmentPool } from "../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../lib/rollout/levels.ts";
 import { sampledTokens } from "../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../lib/rollout/turn-protocol.ts";

@@ -13,6 +13,6 @@ if (process.argv[2] === "setup") {
   );
   process.exitCode = 3;
 } else {
-  const { main } = await import(cli.href);
-  process.exitCode = await main(process.argv.slice(2));
+  const { main, endProcess } = await import(cli.href);
+  endProcess(await main(process.argv.slice(2)));
 }

@@ -34,7 +34,9 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 /**
  * A text game that an agent plays turn by turn.
  *
- * `reset` and `step` may return promises (remote environments). One object plays one episode at a time.
+ * `reset` and `step` may return promises (remote environments); nothing else but `close` may. One object plays one episode at
+ * a time, and objects share no state: many are played at once. Whatever is returned or thrown against this contract becomes a
+ * SpaError BAD_ENVIRONMENT (`guard.ts`); docs/environments.md explains each method.
  */
 export interface Environment {
   /** The registered name, e.g. `"frozen-lake"`. */
@@ -51,10 +53,12 @@ export interface Environment {
   /** Everything that `restore` needs to go on at the same point, slips included. */
   state(): Json;
   restore(state: Json): void;
-  /** Optional: the canonical spelling of what an agent wrote, or null if it names no action (default: case-insensitive look-up in `actions`). */
+  /** Optional: the canonical spelling of what an agent wrote, or null if it names no action (default: look-up in `actions`, exact or else without regard to case). */
   parseAction?(text: string): string | null;
   /** Optional: the length of a shortest solution of the current state in actions, null if none was found (there is none, or the search gave up). For reports. */
   shortestSolution?(): number | null;
+  /** Optional: lets go of connections, timers and files; called once, when the object is no longer needed. */
+  close?(): void | Promise<void>;
 }
 
 /** Makes an environment from its options (already merged with defaults by the factory itself). */

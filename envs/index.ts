@@ -22,13 +22,17 @@ export { SokobanEnvironment, type SokobanOptions, solveSokoban } from "./sokoban
 export type { Solution } from "./solution.ts";
 export { SudokuEnvironment, type SudokuOptions } from "./sudoku/environment.ts";
 
+/** What `Environment` has, as `Game` has it: what is left of a game behind its guard. */
+type Guarded<Game extends Environment> = Pick<Game, keyof Game & keyof Environment> &
+  Pick<Environment, "close">;
+
 /** The environments that come with the package: their options and what `createEnvironment` returns for them. */
 export interface BuiltInEnvironments {
-  sokoban: { options: SokobanOptions; environment: SokobanEnvironment };
-  "frozen-lake": { options: FrozenLakeOptions; environment: FrozenLakeEnvironment };
-  sudoku: { options: SudokuOptions; environment: SudokuEnvironment };
-  bandit: { options: BanditOptions; environment: BanditEnvironment };
-  countdown: { options: CountdownOptions; environment: CountdownEnvironment };
+  sokoban: { options: SokobanOptions; environment: Guarded<SokobanEnvironment> };
+  "frozen-lake": { options: FrozenLakeOptions; environment: Guarded<FrozenLakeEnvironment> };
+  sudoku: { options: SudokuOptions; environment: Guarded<SudokuEnvironment> };
+  bandit: { options: BanditOptions; environment: Guarded<BanditEnvironment> };
+  countdown: { options: CountdownOptions; environment: Guarded<CountdownEnvironment> };
 }
 
 registerEnvironment("sokoban", (options) => new SokobanEnvironment(options), {
@@ -48,7 +52,8 @@ registerEnvironment("countdown", (options) => new CountdownEnvironment(options),
 });
 
 /**
- * Makes an environment from its registered name and its options; what is left out takes its default.
+ * Makes an environment from its registered name and its options; what is left out takes its default. Every answer of it is
+ * checked.
  *
  * @throws SpaError UNKNOWN_NAME for a name or option that does not exist (the hint has the nearest that does),
  *   BAD_ARGUMENT for an option's value, BAD_ENVIRONMENT for a registered environment that breaks the interface

@@ -1,5 +1,7 @@
 import { SpaError } from "../lib/errors.ts";
 import type { Environment, EnvironmentFactory } from "./environment.ts";
+import { shownError } from "./foreign-value.ts";
+import { createGuarded } from "./guard.ts";
 import { nameHint } from "./options.ts";
 
 interface Registration {
@@ -8,8 +10,6 @@ interface Registration {
 }
 
 const registrations = new Map<string, Registration>();
-
-const METHODS = ["instructions", "reset", "step", "render", "state", "restore"] as const;
 
 /**
  * Makes an environment known by name, for `createEnvironment` and the command line.
@@ -67,32 +67,10 @@ function registration(name: string): Registration {
   return known;
 }
 
-/** What keeps `candidate` from being an environment, in words; null if nothing does. */
-function brokenPart(candidate: unknown): string | null {
-  if (typeof candidate !== "object" || candidate === null) {
-    return "it is not an object";
-  }
-  const parts = candidate as Partial<Record<keyof Environment, unknown>>;
-  if (typeof parts.name !== "string") {
-    return "name is not a text";
-  }
-  if (!Array.isArray(parts.actions) || parts.actions.some((action) => typeof action !== "string")) {
-    return "actions is not an array of texts";
-  }
-  const missing = METHODS.find((method) => typeof parts[method] !== "function");
-  return missing === undefined ? null : `${missing} is not a function`;
-}
-
 /** `createEnvironment` without the types of the environments that come with the package. */
 export function createRegistered(name: string, options: Record<string, unknown>): Environment {
-  const environment = registration(name).factory(options);
-  const broken = brokenPart(environment);
-  if (broken !== null) {
-    throw new SpaError("BAD_ENVIRONMENT", `environment "${name}" breaks the interface: ${broken}`, {
-      hint: "see the Environment interface of spa-ai/envs, and examples/coin-grid-environment.mjs",
-    });
-  }
-  return environment;
+  const { factory } = registration(name);
+  return createGuarded(() => factory(options), `environment "${name}"`);
 }
 
 /**
@@ -118,7 +96,7 @@ export async function loadEnvironmentModule(path: string): Promise<string> {
   try {
     module = await import(pathToFileURL(file).href);
   } catch (cause) {
-    throw new SpaError("BAD_ENVIRONMENT", `${path} could not be loaded: ${String(cause)}`, {
+    throw new SpaError("BAD_ENVIRONMENT", `${path} could not be loaded: ${shownError(cause)}`, {
       hint: "the file must be an ES module (.mjs, or .js under a package.json with type: module)",
       cause,
     });

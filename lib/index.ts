@@ -82,7 +82,7 @@ export {
 } from "./pipeline.ts";
 // Rollouts.
 export { type CollectOptions, collect, type Play } from "./rollout/collector.ts";
-export { EnvironmentPool } from "./rollout/episode.ts";
+export { EnvironmentPool } from "./rollout/environment-pool.ts";
 export { drawLevel, type Level, LevelStream } from "./rollout/levels.ts";
 export type { Trajectory, Turn } from "./rollout/trajectory.ts";
 export { TurnProtocol } from "./rollout/turn-protocol.ts";

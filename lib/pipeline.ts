@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
 import type { Environment, Json } from "../envs/environment.ts";
+import { shownError } from "../envs/foreign-value.ts";
+import { guard } from "../envs/guard.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
 import { checkConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
@@ -7,6 +9,7 @@ import { firstFailure, heedSignal, SpaError } from "./errors.ts";
 import { fileError } from "./file-error.ts";
 import { resolveMemory } from "./memory/resolve.ts";
 import { Engine } from "./native/engine.ts";
+import { EnvironmentPool } from "./rollout/environment-pool.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
@@ -158,17 +161,25 @@ async function workIn<T>(
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
   const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
   const context = await createStageContext(parts);
-  const ahead = planStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
-  await checkLevels(config, ahead, createEnvironment(), { excluded: context.split.held, signal });
-  for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
-  await heedSignal(signal);
-  return await work(context);
+  const { environments } = context;
+  try {
+    const ahead = planStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
+    const drawing = environments.acquire();
+    await checkLevels(config, ahead, drawing, { excluded: context.split.held, signal });
+    environments.release(drawing);
+    for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
+    await heedSignal(signal);
+    return await work(context);
+  } finally {
+    for (const problem of await environments.close()) progress.note(`warning: ${shownError(problem)}`);
+  }
 }
 
 /** What is known of a run's levels without drawing all of them. */
 async function checkConfiguredLevels(config: Config, options: RunOptions): Promise<void> {
   const create = options.createEnvironment ?? (await environmentFactory(config));
-  await checkLevels(config, planStages(config), create(), { signal: options.signal });
+  await using environments = new EnvironmentPool(create, { timeout: config.environment.timeout });
+  await checkLevels(config, planStages(config), environments.acquire(), { signal: options.signal });
 }
 
 function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {
@@ -196,12 +207,12 @@ export async function estimate(given: Config): Promise<RunEstimate> {
 
 /** Makes environments of the configured kind; a module of the user's own is loaded first. */
 export async function environmentFactory(config: Config): Promise<() => Environment> {
-  const { name, options, module } = config.environment;
+  const { name, options, module, timeout } = config.environment;
   if (module !== null) {
     await loadEnvironmentModule(resolve(module));
     trustModule(module);
   }
-  return () => createEnvironment(name, options);
+  return () => guard(createEnvironment(name, options), { timeout });
 }
 
 /** Gathers what the ledger has into results.json: the evaluations on the levels that the run is configured for. */

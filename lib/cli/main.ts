@@ -18,6 +18,8 @@ import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
 import { addTrainCommand } from "./train.ts";
 
+export { endProcess } from "./end-process.ts";
+
 const examples = `
 Examples:
   spa train                                       both arms on FrozenLake 4x4, evaluation, report

@@ -92,7 +92,7 @@ export async function requestedConfig(request: Request, options: RunOptionValues
   const config = loadConfig(request.source ?? defaultPreset, settings);
   const { name, module, options: environmentOptions } = config.environment;
   if (module !== null && options.env === undefined) await loadEnvironmentModule(module);
-  createEnvironment(name, environmentOptions);
+  await createEnvironment(name, environmentOptions).close?.();
   return withAbsolutePaths(config);
 }
 

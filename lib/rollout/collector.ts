@@ -1,7 +1,8 @@
 import { SpaError, throwIfAborted } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import type { Generated, Session } from "../native/session.ts";
-import { type EnvironmentPool, Episode } from "./episode.ts";
+import type { EnvironmentPool } from "./environment-pool.ts";
+import { Episode } from "./episode.ts";
 import type { Level } from "./levels.ts";
 import { type Finish, type Trajectory, TrajectoryTokens, type Turn } from "./trajectory.ts";
 import type { TurnProtocol } from "./turn-protocol.ts";

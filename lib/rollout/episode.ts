@@ -1,5 +1,6 @@
-import type { Environment, StepResult } from "../../envs/environment.ts";
-import { SpaError } from "../errors.ts";
+import type { Environment, ResetOptions } from "../../envs/environment.ts";
+import { shownValue } from "../../envs/foreign-value.ts";
+import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
 import type { Level } from "./levels.ts";
 import type { Finish, StateText, Turn } from "./trajectory.ts";
 
@@ -24,7 +25,7 @@ export type TurnOutcome = Omit<Turn, "begin" | "end" | "message">;
 
 /** An environment in the middle of an episode, with the protocol's counters. Knows nothing of tokens. */
 export class Episode {
-  readonly environment: Environment;
+  readonly environment: GuardedEnvironment;
   readonly level: Level;
   /** Rewards so far, format penalties included. */
   totalReward = 0;
@@ -38,22 +39,25 @@ export class Episode {
   state: StateText;
   readonly #limits: EpisodeLimits;
 
-  private constructor(environment: Environment, level: Level, limits: EpisodeLimits) {
+  private constructor(environment: GuardedEnvironment, level: Level, limits: EpisodeLimits) {
     this.environment = environment;
     this.level = level;
     this.#limits = limits;
     this.state = { grid: "", structured: "" };
   }
 
-  /** Resets `environment` to `level`; the environment belongs to the episode until it ends. */
+  /**
+   * Resets `environment` to `level`; the environment belongs to the episode until it ends.
+   *
+   * @throws SpaError BAD_ENVIRONMENT when it fails, or begins with another level
+   */
   static async start(environment: Environment, level: Level, limits: EpisodeLimits): Promise<Episode> {
-    const episode = new Episode(environment, level, limits);
-    try {
-      await environment.reset({ seed: level.seed, level: level.grid });
-      episode.state = episode.#render();
-    } catch (error) {
-      throw environmentError(error, environment, `level seed ${level.seed}, reset`);
-    }
+    const guarded = guard(environment);
+    const episode = new Episode(guarded, level, limits);
+    await guarded.reset({ seed: level.seed, level: level.grid });
+    episode.state = episode.#render();
+    if (episode.state.grid !== level.grid) await checkTaken(guarded, level, episode.state.grid);
+    guarded.turn = 1;
     return episode;
   }
 
@@ -72,7 +76,7 @@ export class Episode {
     let executed = 0;
     let ended: Finish | null = null;
     for (const action of reply.actions.slice(0, this.actionsLeft)) {
-      const result = await this.#step(action);
+      const result = await this.environment.step(action);
       executed++;
       reward += result.reward;
       this.success ||= result.info.success;
@@ -85,6 +89,7 @@ export class Episode {
     this.actions += executed;
     this.totalReward += reward;
     this.state = executed === 0 ? stateBefore : this.#render();
+    this.environment.turn = this.turns + 1;
     this.finish = ended ?? (this.actionsLeft <= 0 ? "actions" : this.turnsLeft <= 0 ? "turns" : null);
     return {
       reward,
@@ -100,49 +105,29 @@ export class Episode {
     };
   }
 
-  async #step(action: string): Promise<StepResult> {
-    try {
-      const result = await this.environment.step(action);
-      if (!Number.isFinite(result.reward)) throw new TypeError(`its reward is ${result.reward}`);
-      return result;
-    } catch (error) {
-      const where = `level seed ${this.level.seed}, turn ${this.turns + 1}, action "${action}"`;
-      throw environmentError(error, this.environment, where);
-    }
-  }
-
   #render(): StateText {
     return { grid: this.environment.render("grid"), structured: this.environment.render("structured") };
   }
 }
 
-/** What an environment threw, with the place where it did. */
-function environmentError(error: unknown, environment: Environment, where: string): unknown {
-  if (error instanceof SpaError) return error;
-  return new SpaError(
-    "BAD_ENVIRONMENT",
-    `${environment.name} failed at ${where}: ${(error as Error).message}`,
-    {
-      hint: "reset() takes a seed, a level text, or both; step() returns observation, reward, terminated, truncated, info",
-      cause: error,
-    },
-  );
-}
-
-/** Environment objects for episodes, made when needed and used again. */
-export class EnvironmentPool {
-  readonly #create: () => Environment;
-  readonly #idle: Environment[] = [];
-
-  constructor(create: () => Environment) {
-    this.#create = create;
-  }
-
-  acquire(): Environment {
-    return this.#idle.pop() ?? this.#create();
-  }
-
-  release(environment: Environment): void {
-    this.#idle.push(environment);
-  }
+/**
+ * A level may be written otherwise than the environment prints it: it then decides what is printed, whatever the seed. If it
+ * does not, `reset` has ignored it, and results would be those of other levels. Leaves the environment at the level.
+ */
+async function checkTaken(
+  environment: GuardedEnvironment,
+  { seed, grid }: Level,
+  printed: string,
+): Promise<void> {
+  const gridOf = async (options: ResetOptions) => {
+    await environment.reset(options);
+    return environment.render("grid");
+  };
+  const other = seed === 0 ? 1 : seed - 1;
+  const isTaken = (await gridOf({ seed: other, level: grid })) === printed;
+  const isIgnored = isTaken && (await gridOf({ seed: other }).catch(() => null)) === printed;
+  await environment.reset({ seed, level: grid });
+  if (isTaken && !isIgnored) return;
+  const problem = `reset({ seed, level }) ignores level: render("grid") is ${shownValue(printed)}, not ${shownValue(grid)}`;
+  throw environment.fault(problem, "reset");
 }

@@ -1,4 +1,5 @@
 import type { Environment } from "../../envs/environment.ts";
+import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
 import { heedSignal, SpaError } from "../errors.ts";
 
 /** A level as it stands at the start of an episode. */
@@ -32,8 +33,9 @@ const PATIENCE = 10;
 
 /** The level that `seed` stands for. */
 export async function drawLevel(environment: Environment, seed: number): Promise<Level> {
-  await environment.reset({ seed });
-  return { seed, grid: environment.render("grid"), distance: environment.shortestSolution?.() ?? null };
+  const guarded = guard(environment);
+  await guarded.reset({ seed });
+  return { seed, grid: guarded.render("grid"), distance: guarded.shortestSolution?.() ?? null };
 }
 
 /**
@@ -43,7 +45,7 @@ export async function drawLevel(environment: Environment, seed: number): Promise
 export class LevelStream {
   /** The next seed to look at. */
   nextSeed: number;
-  readonly #environment: Environment;
+  readonly #environment: GuardedEnvironment;
   readonly #conditions: LevelConditions;
   #patience = 1;
   /** What `reset` said of the last seed that no level came of. */
@@ -51,7 +53,7 @@ export class LevelStream {
 
   /** @param environment an object of the stream's own: it is reset for each level */
   constructor(environment: Environment, firstSeed: number, conditions: LevelConditions = {}) {
-    this.#environment = environment;
+    this.#environment = guard(environment);
     this.nextSeed = firstSeed;
     this.#conditions = conditions;
   }

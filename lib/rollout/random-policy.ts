@@ -1,4 +1,5 @@
 import type { Environment } from "../../envs/environment.ts";
+import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
 import { SpaError } from "../errors.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
 
@@ -20,11 +21,13 @@ export function randomActions(
   atMost: number,
 ): string[] {
   const count = Math.min(generator.weighted(countWeights) + 1, atMost);
-  return Array.from({ length: count }, () => randomAction(environment, generator));
+  const guarded = guard(environment);
+  return Array.from({ length: count }, () => randomAction(guarded, generator));
 }
 
-function randomAction(environment: Environment, generator: SeededGenerator): string {
-  if (environment.actions.length > 0) return generator.choice(environment.actions);
+function randomAction(environment: GuardedEnvironment, generator: SeededGenerator): string {
+  const { actions } = environment;
+  if (actions.length > 0) return generator.choice(actions);
   const side = gridSide(environment.render("grid"));
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const text = Array.from({ length: 3 }, () => generator.integer(side) + 1).join(",");

@@ -1,6 +1,7 @@
 import { writeTurn } from "../text/turn-text.ts";
 import type { Play } from "./collector.ts";
-import { type EnvironmentPool, Episode } from "./episode.ts";
+import type { EnvironmentPool } from "./environment-pool.ts";
+import { Episode } from "./episode.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
 import { type Finish, type Trajectory, TrajectoryTokens, type Turn } from "./trajectory.ts";
 import type { TurnProtocol } from "./turn-protocol.ts";

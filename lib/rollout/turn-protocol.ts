@@ -1,13 +1,17 @@
 import type { Environment } from "../../envs/environment.ts";
+import { shownValue } from "../../envs/foreign-value.ts";
 import type { Config } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
 import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
 import { continueConversation, openConversation, type TokenPiece } from "../text/conversation.ts";
+import { parseTurn } from "../text/parse.ts";
 import { type PromptSettings, renderFirstPrompt, renderNextPrompt } from "../text/prompt.ts";
 import { type ReadTurn, readTurn } from "../text/read-turn.ts";
 import { Role } from "../text/roles.ts";
 import type { Span } from "../text/spans.ts";
-import type { TurnFormat } from "../text/tags.ts";
+import { scanTags, type TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { writeTurn } from "../text/turn-text.ts";
 import type { Episode } from "./episode.ts";
 import type { StateText } from "./trajectory.ts";
 
@@ -16,6 +20,9 @@ export const ACTION_SEPARATOR = "||";
 
 /** Texts whose tokens are remembered before the memory is emptied. */
 const REMEMBERED_TEXTS = 20_000;
+
+/** What reading a reply needs of an environment. */
+type PlayedEnvironment = Pick<Environment, "actions" | "parseAction"> & { name?: string };
 
 /** How a run talks with its model: prompts and replies as text and as tokens, for one format of turns. */
 export class TurnProtocol {
@@ -27,6 +34,8 @@ export class TurnProtocol {
   readonly #forced: string | undefined;
   readonly #forcedTokens: Int32Array;
   readonly #pieces = new Map<string, TokenPiece>();
+  /** Lists of actions that replies can hold. */
+  readonly #carried = new WeakSet<readonly string[]>();
 
   constructor(tokenizer: Tokenizer, settings: Config["protocol"], format: TurnFormat) {
     this.tokenizer = tokenizer;
@@ -64,6 +73,7 @@ export class TurnProtocol {
   /** The messages before the agent's next turn when it starts a sequence. */
   firstMessages(episode: Episode): { system: string | null; user: string } {
     const { environment } = episode;
+    this.#checkActions(environment);
     const task = { instructions: environment.instructions(), actions: environment.actions };
     return renderFirstPrompt(this.#prompt, task, this.#turnPrompt(episode));
   }
@@ -115,7 +125,8 @@ export class TurnProtocol {
   }
 
   /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */
-  read(tokens: Int32Array, environment: Environment): ReadTurn {
+  read(tokens: Int32Array, environment: PlayedEnvironment): ReadTurn {
+    this.#checkActions(environment);
     const forced = this.#forcedTokens;
     const turn = new Int32Array(forced.length + tokens.length);
     turn.set(forced);
@@ -128,6 +139,23 @@ export class TurnProtocol {
       separator: ACTION_SEPARATOR,
     });
     return { ...reply, roles: reply.roles.slice(forced.length) };
+  }
+
+  /** Sees that every action can stand in an answer: that a reply with it reads as that action. */
+  #checkActions({ actions, name = "the environment" }: PlayedEnvironment): void {
+    if (this.#carried.has(actions)) return;
+    for (const action of actions) {
+      const spans = writeTurn({ format: "plain", reasoning: "", actions: [action] });
+      const text = spans.map((span) => span.text).join("");
+      const read = parseTurn(text, { format: "plain", actions: [], separator: ACTION_SEPARATOR });
+      const holdsTag = scanTags(action, "world-model").length > 0;
+      if (!holdsTag && read.valid && read.actions.length === 1 && read.actions[0] === action) continue;
+      const problem = `${name}: actions has ${shownValue(action)}, which no answer can hold`;
+      throw new SpaError("BAD_ENVIRONMENT", problem, {
+        hint: `an action has no white space at its ends, no ${ACTION_SEPARATOR} and no tag of a turn (docs/protocol.md)`,
+      });
+    }
+    this.#carried.add(actions);
   }
 
   #remember(key: string, make: () => TokenPiece): TokenPiece {

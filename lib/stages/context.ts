@@ -4,7 +4,7 @@ import type { ResolvedConfig } from "../memory/resolve.ts";
 import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Engine } from "../native/engine.ts";
 import type { Model } from "../native/model.ts";
-import { EnvironmentPool } from "../rollout/episode.ts";
+import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { type LevelSplit, splitLevels } from "../rollout/levels.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { latestCheckpoint } from "../run/checkpoint.ts";
@@ -21,8 +21,7 @@ export interface StageContext {
   tokenizer: Tokenizer;
   /** Where the files of a pretrained model are; null where the run trains its own base. */
   pretrainedFolder: string | null;
-  /** Makes an environment of the run's kind. */
-  createEnvironment: () => Environment;
+  /** Environments of the run's kind; whoever opened the context closes them. */
   environments: EnvironmentPool;
   /** Test and tuning levels, and the contents that training must avoid. */
   split: LevelSplit;
@@ -31,15 +30,27 @@ export interface StageContext {
 }
 
 /** What {@link createStageContext} makes the rest from. */
-export type StageContextParts = Omit<StageContext, "environments" | "split">;
+export interface StageContextParts extends Omit<StageContext, "environments" | "split"> {
+  /** Makes an environment of the run's kind. */
+  createEnvironment: () => Environment;
+}
 
 /** Draws the test and tuning levels and completes a context. */
-export async function createStageContext(parts: StageContextParts): Promise<StageContext> {
-  return {
-    ...parts,
-    environments: new EnvironmentPool(parts.createEnvironment),
-    split: await splitLevels(parts.createEnvironment(), parts.config.levels, parts.signal),
-  };
+export async function createStageContext({
+  createEnvironment,
+  ...parts
+}: StageContextParts): Promise<StageContext> {
+  const { environment, levels } = parts.config;
+  const environments = new EnvironmentPool(createEnvironment, { timeout: environment.timeout });
+  try {
+    const drawing = environments.acquire();
+    const split = await splitLevels(drawing, levels, parts.signal);
+    environments.release(drawing);
+    return { ...parts, environments, split };
+  } catch (error) {
+    await environments.close();
+    throw error;
+  }
 }
 
 /** The turn protocol of a run in one format. */

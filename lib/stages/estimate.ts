@@ -2,7 +2,7 @@ import type { Environment } from "../../envs/environment.ts";
 import type { Config, PpoConfig } from "../config/schema.ts";
 import { parameterCount } from "../memory/model-memory.ts";
 import { type MemoryPlan, planMemory } from "../memory/plan.ts";
-import { EnvironmentPool } from "../rollout/episode.ts";
+import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { LevelStream } from "../rollout/levels.ts";
 import { randomActions } from "../rollout/random-policy.ts";
 import { playScripted, type Script } from "../rollout/scripted.ts";
@@ -75,8 +75,8 @@ async function episodeLength(
   format: TurnFormat,
 ): Promise<EpisodeLength> {
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
-  const pool = new EnvironmentPool(createEnvironment);
-  const stream = new LevelStream(createEnvironment(), config.levels.trainSeed, {
+  await using pool = new EnvironmentPool(createEnvironment, { timeout: config.environment.timeout });
+  const stream = new LevelStream(pool.acquire(), config.levels.trainSeed, {
     maxDistance: config.levels.maxDistance,
     source: "levels.trainSeed",
   });

@@ -20,7 +20,7 @@ export interface TrainingDraw {
 
 /** The levels of a draw, from the first on, without the contents of test and tuning levels. */
 export function trainingLevels(context: StageContext, draw: TrainingDraw): LevelStream {
-  return streamOf(context.config, context.createEnvironment(), draw, context.split.held);
+  return streamOf(context.config, context.environments.acquire(), draw, context.split.held);
 }
 
 function offsetOf({ kind, round = 1 }: TrainingDraw): number {

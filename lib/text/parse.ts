@@ -1,3 +1,5 @@
+import { actionSpellings } from "../../envs/actions.ts";
+import { SpaError } from "../errors.ts";
 import { Role } from "./roles.ts";
 import { type Span, spansOf } from "./spans.ts";
 import {
@@ -33,10 +35,10 @@ export type InvalidReason = (typeof invalidReasons)[number];
 /** What a reply must look like, and which actions there are. */
 export interface ParseOptions {
   format: TurnFormat;
-  /** Names that are matched without regard to case; empty: any text is an action, unless `parseAction` is given. */
+  /** Names that are matched exactly, or else without regard to case; empty: any text is an action, unless `parseAction` is given. */
   actions: readonly string[];
-  /** The environment's own reading of an action: its canonical spelling, or null. Used instead of `actions`. */
-  parseAction?: ((text: string) => string | null) | undefined;
+  /** The environment's own reading of an action: its canonical spelling, or null (or nothing). Used instead of `actions`. */
+  parseAction?: ((text: string) => string | null | undefined) | undefined;
   /** Actions beyond this number are dropped. Default: no limit. */
   maxActions?: number | undefined;
   /** What stands between actions. Default `"||"`. */
@@ -74,7 +76,8 @@ export interface ParsedTurn {
 const endMarkers = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>"];
 
 /**
- * Reads the reply of one turn, with or without its end token. Never throws, whatever the text.
+ * Reads the reply of one turn, with or without its end token. Never throws, whatever the text, but for a `parseAction` that
+ * breaks its environment's contract (BAD_ENVIRONMENT).
  *
  * A reply whose structure is broken (tags missing, repeated, nested, in the wrong place) executes nothing. A reply whose
  * structure is sound but that holds unknown actions or stray text is invalid too, but its known actions are executed.
@@ -232,15 +235,16 @@ function actionReader({ actions, parseAction }: ParseOptions): (entry: string) =
   if (parseAction !== undefined) {
     return (entry) => {
       try {
-        return parseAction(entry);
-      } catch {
-        return null; // an environment that stumbles over a strange text has not understood it
+        return parseAction(entry) ?? null;
+      } catch (error) {
+        if (error instanceof SpaError) throw error;
+        return null; // a function that stumbles over a strange text has not understood it
       }
     };
   }
   if (actions.length === 0) {
     return (entry) => entry;
   }
-  const byName = new Map(actions.map((action) => [action.toLowerCase(), action]));
-  return (entry) => byName.get(entry.toLowerCase()) ?? null;
+  const indexOf = actionSpellings(actions);
+  return (entry) => actions[indexOf(entry)] ?? null;
 }

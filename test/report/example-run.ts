@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import type { Json } from "../../envs/environment.ts";
 import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
-import { EnvironmentPool } from "../../lib/rollout/episode.ts";
+import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";

@@ -7,7 +7,7 @@ import type { Model } from "../../lib/native/model.ts";
 import { createTrainer } from "../../lib/native/trainer.ts";
 import { packTrajectories } from "../../lib/rollout/batch.ts";
 import { type CollectOptions, collect, type Play } from "../../lib/rollout/collector.ts";
-import { EnvironmentPool } from "../../lib/rollout/episode.ts";
+import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
@@ -116,11 +116,19 @@ describe("collect", () => {
     let made = 0;
     // A level that looks different to every third player.
     const blurred = (): Environment => {
-      const grid = ["P_G", "PG_", "GP_"][made++ % 3];
-      return { ...withoutTask(), reset: () => grid, render: () => grid };
+      const view = ["near", "far", "hidden"][made++ % 3];
+      let grid = "";
+      return {
+        ...withoutTask(),
+        reset: ({ level = "" }) => {
+          grid = level;
+          return grid;
+        },
+        render: (mode) => (mode === "grid" ? grid : `${grid}\nThe goal is ${view}.`),
+      };
     };
     for (const context of ["episode", "turn"] as const) {
-      const protocol = protocolWith({ context });
+      const protocol = protocolWith({ context, promptState: "structured" });
       const trajectories = await collectWith(protocol, { plays: await playsOn(2, 7) }, blurred);
       for (const trajectory of trajectories) {
         expect(tokenizer.decode(trajectory.tokens)).toBe(expectedText(trajectory, protocol));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Environment, Json, StepResult } from "../../envs/environment.ts";
+import type { Environment, Json, ResetOptions, StepResult } from "../../envs/environment.ts";
 import { createEnvironment } from "../../envs/index.ts";
 import { Episode } from "../../lib/rollout/episode.ts";
 
@@ -63,6 +63,26 @@ describe("Episode", () => {
     expect(episode.finish).toBe("terminated");
   });
 
+  it("refuses a level that reset ignores", async () => {
+    const fixed = { ...bare(), render: () => "other" };
+    const bySeed = lake();
+    const seeded = { ...later(bySeed), reset: ({ seed }: ResetOptions) => bySeed.reset({ seed: seed ?? 0 }) };
+    let made = 0;
+    const counting = { ...later(bySeed), reset: () => bySeed.reset({ seed: made++ }) };
+    for (const environment of [fixed, seeded, counting]) {
+      await expect(Episode.start(environment, level, limits)).rejects.toMatchObject({
+        code: "BAD_ENVIRONMENT",
+        message: expect.stringContaining("reset({ seed, level }) ignores level"),
+      });
+    }
+  });
+
+  it("takes a level that is written otherwise than it is printed", async () => {
+    const episode = await Episode.start(lake(), { ...level, grid: "P__\n___\n__G\n" }, limits);
+    expect(episode.state.grid).toBe(level.grid);
+    expect(await episode.act(valid("Right", "Down", "Right", "Down"))).toMatchObject({ reward: 1 });
+  });
+
   it("names level, turn and action when the environment fails", async () => {
     const broken = {
       ...bare(),
@@ -73,8 +93,16 @@ describe("Episode", () => {
     const episode = await Episode.start(broken, level, limits);
     await expect(episode.act(valid("Right"))).rejects.toMatchObject({
       code: "BAD_ENVIRONMENT",
-      message: 'bare failed at level seed 1, turn 1, action "Right": no',
+      message: 'bare at level seed 1, turn 1: step("Right") threw: no',
     });
+    let renders = 0;
+    const render = () => {
+      if (++renders > 2) throw new Error("lost");
+      return level.grid;
+    };
+    const blind = await Episode.start({ ...bare(), render }, level, limits);
+    await blind.act({ valid: false, actions: [] });
+    await expect(blind.act(valid("Right"))).rejects.toThrow("bare at level seed 1, turn 2: render(");
   });
 
   it("refuses a reward that is no number", async () => {
@@ -99,7 +127,7 @@ function bare(): Environment {
     instructions: () => "",
     reset: () => "P",
     step: () => bareResult,
-    render: () => "P",
+    render: () => level.grid,
     state: (): Json => null,
     restore: () => {},
   };

@@ -4,7 +4,7 @@ import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import { Engine } from "../../lib/native/engine.ts";
 import { collect } from "../../lib/rollout/collector.ts";
-import { EnvironmentPool } from "../../lib/rollout/episode.ts";
+import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";

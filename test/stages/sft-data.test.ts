@@ -6,7 +6,7 @@ import { parquetWriteFile } from "hyparquet-writer";
 import { describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
-import { EnvironmentPool } from "../../lib/rollout/episode.ts";
+import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";
 import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";

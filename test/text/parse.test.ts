@@ -178,6 +178,15 @@ describe("parseTurn", () => {
       throw new Error("no");
     };
     expect(parseTurn(text, { ...plain, parseAction: throwing }).reason).toBe("unknown-action");
+    expect(parseTurn(text, { ...plain, parseAction: () => undefined }).reason).toBe("unknown-action");
+  });
+
+  it("takes the exact spelling first; another names none where actions differ in case alone", () => {
+    const read = (answer: string, actions: string[]) =>
+      parseTurn(`<think>a</think><answer>${answer}</answer>`, { ...plain, actions }).actions;
+    expect(read("r || R", ["r", "R"])).toEqual(["r", "R"]);
+    expect(read("go || GO || Go", ["GO", "go"])).toEqual(["go", "GO"]);
+    expect(read("UP", ["Up", "Down"])).toEqual(["Up"]);
   });
 
   it("takes other separators literally", () => {

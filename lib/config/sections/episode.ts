@@ -10,6 +10,13 @@ export const environment = z
       .nullable()
       .default(null)
       .describe("JavaScript file that defines the environment (--env)"),
+    timeout: z
+      .number()
+      .positive()
+      .max(2_000_000)
+      .nullable()
+      .default(60)
+      .describe("seconds in which an environment that answers with promises must answer; null: any time"),
   })
   .prefault({});
 
