@@ -17,6 +17,23 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
   }
 }
 
+/** What {@link withinTime} gives where no answer came. */
+export const LATE = Symbol("late");
+
+/** What a promise resolves to, or {@link LATE} after so many seconds; null: waits as long as it takes. */
+export async function withinTime(promise: PromiseLike<unknown>, seconds: number | null): Promise<unknown> {
+  if (seconds === null) return await promise;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, seconds * 1000, LATE);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** A value in a few words: `"false"`, `a promise`, `an array: ["P",0,true]`. */
 export function shownValue(value: unknown): string {
   try {

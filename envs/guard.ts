@@ -1,6 +1,6 @@
 import { SpaError } from "../lib/errors.ts";
 import type { Environment, Json, RenderMode, ResetOptions, StepResult } from "./environment.ts";
-import { isPromise, lossInJson, shownError, shownValue } from "./foreign-value.ts";
+import { isPromise, LATE, lossInJson, shownError, shownValue, withinTime } from "./foreign-value.ts";
 import { isStepResult, stepFault } from "./step-result.ts";
 
 /** Seconds that a promise of an environment may take where nobody says otherwise. */
@@ -246,17 +246,11 @@ export class GuardedEnvironment implements Environment {
     read: (value: unknown) => T,
     seconds = this.timeout,
   ): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<typeof LATE>((resolve) => {
-      if (seconds !== null) timer = setTimeout(resolve, seconds * 1000, LATE);
-    });
     let value: unknown;
     try {
-      value = await Promise.race([promise, late]);
+      value = await withinTime(promise, seconds);
     } catch (error) {
       throw this.thrown(method, args, error);
-    } finally {
-      clearTimeout(timer);
     }
     if (value !== LATE) return read(value);
     throw this.failure(
@@ -292,8 +286,6 @@ export class GuardedEnvironment implements Environment {
     return new SpaError("BAD_ENVIRONMENT", `${this.name}${where}: ${problem}`, { hint, cause });
   }
 }
-
-const LATE = Symbol("late");
 
 function call(method: Method, args: readonly unknown[]): string {
   return `${method}(${args.map(shownValue).join(", ")})`;

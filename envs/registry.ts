@@ -1,7 +1,7 @@
 import { SpaError } from "../lib/errors.ts";
 import type { Environment, EnvironmentFactory } from "./environment.ts";
-import { shownError } from "./foreign-value.ts";
-import { createGuarded } from "./guard.ts";
+import { LATE, shownError, withinTime } from "./foreign-value.ts";
+import { createGuarded, DEFAULT_TIMEOUT } from "./guard.ts";
 import { nameHint } from "./options.ts";
 
 interface Registration {
@@ -92,16 +92,21 @@ export async function loadEnvironmentModule(path: string): Promise<string> {
   if (!existsSync(file)) {
     throw new SpaError("BAD_ENVIRONMENT", `there is no environment file ${path}`, { hint: "check the path" });
   }
-  let module: Record<string, unknown>;
+  let loaded: unknown;
   try {
-    module = await import(pathToFileURL(file).href);
+    loaded = await withinTime(import(pathToFileURL(file).href), DEFAULT_TIMEOUT);
   } catch (cause) {
     throw new SpaError("BAD_ENVIRONMENT", `${path} could not be loaded: ${shownError(cause)}`, {
       hint: "the file must be an ES module (.mjs, or .js under a package.json with type: module)",
       cause,
     });
   }
-  const { name, create, description } = module;
+  if (loaded === LATE) {
+    throw new SpaError("BAD_ENVIRONMENT", `${path} has not loaded in ${DEFAULT_TIMEOUT} s`, {
+      hint: "what takes time belongs into reset(), not into the module",
+    });
+  }
+  const { name, create, description } = loaded as Record<string, unknown>;
   if (typeof name !== "string" || typeof create !== "function") {
     const lacking = typeof name !== "string" ? "name (a text)" : "create (a function)";
     throw new SpaError("BAD_ENVIRONMENT", `${path} does not export ${lacking}`, {

@@ -157,5 +157,6 @@ try {
   server.close();
   server.closeAllConnections();
   await queue;
+  await environments.close();
   await engine.dispose();
 }

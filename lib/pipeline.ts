@@ -20,6 +20,7 @@ import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { evaluationPrefix, evaluationStage } from "./stages/evaluate.ts";
 import { modelForEstimates } from "./stages/model-shape.ts";
 import { configuredExamples, type PlannedStage, planStages } from "./stages/plan.ts";
+import { preflight } from "./stages/preflight.ts";
 import { prepareModel } from "./stages/prepare-model.ts";
 import { readSftRows } from "./stages/sft-files.ts";
 import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
@@ -67,11 +68,11 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
 
 /**
  * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows
- * fit, that the environment has the levels that the stages will draw, that the engine starts on the device asked for, that a
- * pretrained model is there whole, fetched if need be, and that the run fits its memory.
+ * fit, that the environment has the levels that the stages will draw and is what it should be, that the engine starts on the
+ * device asked for, that a pretrained model is there whole, fetched if need be, and that the run fits its memory.
  *
- * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CONFIG (levels), BAD_CHECKPOINT, UNSUPPORTED,
- * BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
+ * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CONFIG (levels), BAD_ENVIRONMENT, BAD_CHECKPOINT,
+ * UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
 export async function createRun(config: Config, options: NewRunOptions = {}): Promise<RunFolder> {
   try {
@@ -94,6 +95,8 @@ async function prepareRun(config: Config, { name, root, ...options }: NewRunOpti
   await heedSignal(signal);
   if (data !== null) await configuredExamples(config, prepared.tokenizer);
   const resolved = resolveMemory(prepared.config, prepared.shape);
+  const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
+  await preflight(resolved, { ...options, tokenizer: prepared.tokenizer, createEnvironment });
   await heedSignal(signal);
   return RunFolder.create(resolved, {
     ...(name !== undefined && { name }),
@@ -157,8 +160,10 @@ async function workIn<T>(
   const { folder: pretrainedFolder, tokenizer } = prepared;
   const config = resolveMemory(run.config, prepared.shape);
   await heedSignal(signal);
-  await using engine = await openEngine(config);
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
+  // A folder may come from elsewhere than createRun.
+  if (run.stages.length === 0) await preflight(config, { tokenizer, createEnvironment, progress, signal });
+  await using engine = await openEngine(config);
   const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
   const context = await createStageContext(parts);
   const { environments } = context;

@@ -6,6 +6,7 @@ import { visibleText } from "../visible-text.ts";
 import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
+import { addEnvironmentCommand } from "./environment-check.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { addExportCommand } from "./export.ts";
 import { interruptionCode } from "./interrupt.ts";
@@ -26,6 +27,7 @@ Examples:
   spa train nano-sokoban seed=2 ppo.steps=20      another preset, some settings changed
   spa train ./mine.yaml --dry-run                 what would run, and what it would take
   spa plan --memory 24GB                          what every stage takes, and settings that fit
+  spa env check ./mine.mjs                        is my environment right?
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
@@ -56,6 +58,7 @@ function createProgram(finish: (code: number) => void): Command {
   addCompareCommand(program, finish);
   addExportCommand(program, finish);
   addPlanCommand(program, finish);
+  addEnvironmentCommand(program, finish);
   addPresetsCommand(program, finish);
   addDownloadCommand(program, finish);
   addDoctorCommand(program, finish);

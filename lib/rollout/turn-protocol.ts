@@ -73,7 +73,7 @@ export class TurnProtocol {
   /** The messages before the agent's next turn when it starts a sequence. */
   firstMessages(episode: Episode): { system: string | null; user: string } {
     const { environment } = episode;
-    this.#checkActions(environment);
+    this.checkActions(environment);
     const task = { instructions: environment.instructions(), actions: environment.actions };
     return renderFirstPrompt(this.#prompt, task, this.#turnPrompt(episode));
   }
@@ -126,7 +126,7 @@ export class TurnProtocol {
 
   /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */
   read(tokens: Int32Array, environment: PlayedEnvironment): ReadTurn {
-    this.#checkActions(environment);
+    this.checkActions(environment);
     const forced = this.#forcedTokens;
     const turn = new Int32Array(forced.length + tokens.length);
     turn.set(forced);
@@ -141,8 +141,12 @@ export class TurnProtocol {
     return { ...reply, roles: reply.roles.slice(forced.length) };
   }
 
-  /** Sees that every action can stand in an answer: that a reply with it reads as that action. */
-  #checkActions({ actions, name = "the environment" }: PlayedEnvironment): void {
+  /**
+   * Sees that every action can stand in an answer: that a reply with it reads as that action.
+   *
+   * @throws SpaError BAD_ENVIRONMENT
+   */
+  checkActions({ actions, name = "the environment" }: PlayedEnvironment): void {
     if (this.#carried.has(actions)) return;
     for (const action of actions) {
       const spans = writeTurn({ format: "plain", reasoning: "", actions: [action] });
