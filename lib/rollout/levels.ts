@@ -65,6 +65,7 @@ export class LevelStream {
    */
   async take(count: number, signal?: AbortSignal): Promise<Level[]> {
     this.#checkDistances();
+    if (!Number.isSafeInteger(this.nextSeed + count - 1)) throw this.#seedsEnd();
     const levels: Level[] = [];
     let refused = { excluded: 0, distant: 0, missing: 0 };
     while (levels.length < count) {
@@ -113,7 +114,7 @@ export class LevelStream {
   }
 
   #seedsEnd(): SpaError {
-    const problem = `there are no seeds after ${Number.MAX_SAFE_INTEGER}, to which the levels behind ${this.#source} have come`;
+    const problem = `there are no seeds after ${Number.MAX_SAFE_INTEGER}, to which the levels behind ${this.#source} come`;
     return new SpaError("BAD_CONFIG", problem, { hint: `lower ${this.#source}` });
   }
 

@@ -140,7 +140,12 @@ describe("dry run", () => {
     const example = fileURLToPath(new URL("../../examples/coin-grid-environment.mjs", import.meta.url));
     const { code, stdout, stderr } = await spa(folder, ["train", "tiny.yaml", "--dry-run", "--env", example]);
     expect(code, stderr).toBe(0);
-    expect(parse(stdout).environment).toEqual({ name: "coin-grid", options: {}, module: example, timeout: 60 });
+    expect(parse(stdout).environment).toEqual({
+      name: "coin-grid",
+      options: {},
+      module: example,
+      timeout: 60,
+    });
   });
 
   test("of an existing run prints what it was started with", async () => {
