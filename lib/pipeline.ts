@@ -14,6 +14,7 @@ import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { checkShape } from "./run/shape.ts";
+import { checkStageFiles } from "./run/stage-files.ts";
 import { requireTrusted, trustModule } from "./run/trust.ts";
 import { createStageContext, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
@@ -117,9 +118,9 @@ export async function resume(folder: string, options: RunOptions = {}): Promise<
   });
 }
 
-/** Does one planned stage, unless it is done. */
+/** Does one planned stage. One that is done must have left what it says. @throws SpaError BAD_CHECKPOINT */
 export async function runStage(context: StageContext, stage: PlannedStage): Promise<void> {
-  if (context.run.stage(stage.id)?.state === "done") return;
+  if (context.run.stage(stage.id)?.state === "done") return checkStageFiles(context.run, stage.id);
   await heedSignal(context.signal);
   await stage.run(context);
   writeResults(context.run);

@@ -4,19 +4,27 @@
 //                               (with lora: adapter_config.json, adapter_model.safetensors, value_head.safetensors)
 //     critic/                     the critic's weights (where it has its own), likewise
 //     trainer/                    the optimisers' state
-//     state.json                  everything else, and the list of files with sizes and digests
+//     state.json                  everything else, and the list of files with sizes and digests; the ledger has its own
 //
 // A checkpoint is written aside, synced, renamed, and only then named in the ledger; older ones lose their training
 // state (and go, but for the newest few and the best) after that. So there is always one to go on from.
 
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
 import { asidePath, commitFolder, removeLeftover, writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
+import {
+  digestDamage,
+  digestFile,
+  digestSmallFile,
+  type FileDigest,
+  fileDamage,
+  fileDigestSchema,
+  sizeDamage,
+} from "./file-digest.ts";
 import { checkpointName, trainingFolders } from "./ledger.ts";
 import type { CheckpointRecord, RunFolder } from "./run-folder.ts";
 
@@ -54,15 +62,16 @@ export interface Checkpoint {
   trainerFolder: string | undefined;
 }
 
-/** Larger files are checked by size (and by the readers of their format) only: hashing them would take seconds. */
-const digestLimit = 64 * 2 ** 20;
+/** Larger files are compared when they are read ({@link checkLargeFiles}): it takes seconds. */
+const largeFile = 64 * 2 ** 20;
 
 const stateSchema = z.object({
   stage: z.string(),
   step: z.int(),
   validation: z.number().optional(),
   state: z.json(),
-  files: z.record(z.string(), z.object({ bytes: z.int(), sha256: z.string().optional() })),
+  // Earlier versions took no digests of large files.
+  files: z.record(z.string(), fileDigestSchema.partial({ sha256: true })),
 });
 
 function filesIn(folder: string): string[] {
@@ -70,12 +79,6 @@ function filesIn(folder: string): string[] {
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .sort();
-}
-
-function digest(file: string): { bytes: number; sha256?: string } {
-  const bytes = statSync(file).size;
-  if (bytes > digestLimit) return { bytes };
-  return { bytes, sha256: createHash("sha256").update(readFileSync(file)).digest("hex") };
 }
 
 async function writeAside(aside: string, content: CheckpointContent): Promise<void> {
@@ -91,7 +94,8 @@ async function writeAside(aside: string, content: CheckpointContent): Promise<vo
     await content.trainer.saveState(join(aside, "trainer"));
   }
   const { stage, step, validation, state } = content;
-  const files = Object.fromEntries(filesIn(aside).map((name) => [name, digest(join(aside, name))]));
+  const files: { [name: string]: FileDigest } = {};
+  for (const name of filesIn(aside)) files[name] = await digestFile(join(aside, name));
   writeFileAtomically(
     join(aside, "state.json"),
     `${JSON.stringify({ stage, step, validation, state, files })}\n`,
@@ -146,7 +150,14 @@ export async function saveCheckpoint(run: RunFolder, content: CheckpointContent)
     rmSync(folder, { recursive: true, force: true });
     await writeAside(aside, content);
     await commitFolder(aside, folder);
-    const record: CheckpointRecord = { name, stage, step, training: content.trainer !== undefined };
+    const record: CheckpointRecord = {
+      name,
+      stage,
+      step,
+      training: content.trainer !== undefined,
+      state: digestSmallFile(join(folder, "state.json")),
+      ...(await logDigest(run, stage)),
+    };
     if (validation !== undefined && !Number.isNaN(validation)) record.validation = validation;
     const after = rotated([...before, record], run.config.checkpoints.keep);
     run.setCheckpoints(stage, after);
@@ -156,6 +167,11 @@ export async function saveCheckpoint(run: RunFolder, content: CheckpointContent)
     throw namingLastGood(run, fileError(error, folder));
   }
   return folder;
+}
+
+async function logDigest(run: RunFolder, stage: string): Promise<Pick<CheckpointRecord, "trajectories">> {
+  const { path } = run.trajectories(stage);
+  return existsSync(path) ? { trajectories: await digestFile(path) } : {};
 }
 
 function namingLastGood(run: RunFolder, error: unknown): unknown {
@@ -170,50 +186,83 @@ function namingLastGood(run: RunFolder, error: unknown): unknown {
   });
 }
 
-/** The first thing that is wrong with a checkpoint's files, or undefined if it is whole. */
-function damage(folder: string, training: boolean): string | undefined {
-  const stateFile = join(folder, "state.json");
+type SavedState = z.infer<typeof stateSchema>;
+
+/** A checkpoint's state.json, or what is wrong with it. */
+function readState(folder: string, record: CheckpointRecord): SavedState | string {
+  const file = join(folder, "state.json");
   if (!existsSync(folder)) return "the folder is missing";
-  if (!existsSync(stateFile)) return "state.json is missing";
-  let state: z.infer<typeof stateSchema>;
+  if (!existsSync(file)) return "state.json is missing";
+  let state: SavedState;
   try {
-    state = stateSchema.parse(JSON.parse(readFileSync(stateFile, "utf8")));
+    state = stateSchema.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch {
     return "state.json is damaged";
   }
-  for (const [name, expected] of Object.entries(state.files)) {
-    if (!training && trainingFolders.some((part) => name.startsWith(`${part}/`))) continue;
+  const wrong =
+    record.state && (sizeDamage(file, record.state) ?? digestDamage(digestSmallFile(file), record.state));
+  return wrong === undefined ? state : `state.json ${wrong}`;
+}
+
+/** The state.json of a checkpoint whose files are all whole, as far as it shows at once; else what is wrong. */
+function inspect(folder: string, record: CheckpointRecord): SavedState | string {
+  const state = readState(folder, record);
+  if (typeof state === "string") return state;
+  for (const [name, { bytes, sha256 }] of Object.entries(state.files)) {
+    if (!record.training && trainingFolders.some((part) => name.startsWith(`${part}/`))) continue;
     const file = join(folder, name);
-    if (!existsSync(file)) return `${name} is missing`;
-    const actual = digest(file);
-    if (actual.bytes !== expected.bytes)
-      return `${name} has ${actual.bytes} bytes instead of ${expected.bytes}`;
-    if (expected.sha256 && actual.sha256 !== expected.sha256)
-      return `${name} is not what was saved (its digest differs)`;
+    const wrong =
+      sizeDamage(file, { bytes }) ??
+      (sha256 !== undefined && bytes <= largeFile
+        ? digestDamage(digestSmallFile(file), { bytes, sha256 })
+        : undefined);
+    if (wrong !== undefined) return `${name} ${wrong}`;
   }
-  return undefined;
+  return state;
 }
 
 /** What can be done without a broken checkpoint: nothing is ever taken in its place unasked. */
 function remedy(run: RunFolder, broken: CheckpointRecord): string {
   const whole = run.checkpoints
-    .filter((record) => record !== broken && !damage(run.file("checkpoints", record.name), record.training))
-    .at(-1);
+    .filter((record) => record !== broken)
+    .findLast((record) => typeof inspect(run.file("checkpoints", record.name), record) !== "string");
   const again = `to do the stage again from its beginning: --resume ${run.path} --redo ${broken.stage}`;
   if (!whole) return `no other checkpoint of this run is whole; ${again}`;
   const content = whole.training ? "with training state" : "weights only";
   return `${run.file("checkpoints", whole.name)} (${content}) is whole and can be evaluated or loaded; ${again}`;
 }
 
+function brokenCheckpoint(run: RunFolder, record: CheckpointRecord, wrong: string): SpaError {
+  const folder = run.file("checkpoints", record.name);
+  return new SpaError("BAD_CHECKPOINT", `checkpoint ${folder} is broken: ${wrong}`, {
+    hint: remedy(run, record),
+  });
+}
+
+/**
+ * Compares the large files of a checkpoint's folder, or of its `critic` or `trainer` folder, with their digests: to be
+ * called before they are read. Other folders than those of this run's checkpoints are none of its business.
+ *
+ * @throws SpaError `BAD_CHECKPOINT`, as {@link latestCheckpoint}
+ */
+export async function checkLargeFiles(run: RunFolder, folder: string): Promise<void> {
+  const part = trainingFolders.includes(basename(folder)) ? basename(folder) : "";
+  const whole = part === "" ? folder : dirname(folder);
+  const record = run.checkpoints.find(({ name }) => run.file("checkpoints", name) === whole);
+  if (!record) return;
+  const state = readState(whole, record);
+  if (typeof state === "string") throw brokenCheckpoint(run, record, state);
+  for (const [name, { bytes, sha256 }] of Object.entries(state.files)) {
+    if (bytes <= largeFile || sha256 === undefined || join(dirname(name)) !== (part || ".")) continue;
+    const wrong = await fileDamage(join(whole, name), { bytes, sha256 });
+    if (wrong !== undefined) throw brokenCheckpoint(run, record, `${name} ${wrong}`);
+  }
+}
+
 function openCheckpoint(run: RunFolder, record: CheckpointRecord): Checkpoint {
   const folder = run.file("checkpoints", record.name);
-  const wrong = damage(folder, record.training);
-  if (wrong) {
-    throw new SpaError("BAD_CHECKPOINT", `checkpoint ${folder} is broken: ${wrong}`, {
-      hint: remedy(run, record),
-    });
-  }
-  const { state } = stateSchema.parse(JSON.parse(readFileSync(join(folder, "state.json"), "utf8")));
+  const saved = inspect(folder, record);
+  if (typeof saved === "string") throw brokenCheckpoint(run, record, saved);
   const part = (name: string) =>
     record.training && existsSync(join(folder, name)) ? join(folder, name) : undefined;
   return {
@@ -221,7 +270,7 @@ function openCheckpoint(run: RunFolder, record: CheckpointRecord): Checkpoint {
     folder,
     stage: record.stage,
     step: record.step,
-    state,
+    state: saved.state,
     validation: record.validation,
     criticFolder: part("critic"),
     trainerFolder: part("trainer"),

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { SpaError } from "../errors.ts";
+import { fileDigestSchema } from "./file-digest.ts";
 import { checkShape, readShape } from "./shape.ts";
 
 /** The format of run folders that this version of the package writes and reads. */
@@ -34,6 +35,8 @@ const stageSchema = z.object({
   /** The newest checkpoint's folder within the run folder. */
   checkpoint: z.string().optional(),
   result: z.json().optional(),
+  /** The files that a finished stage has left, by their path within the run folder; folders of earlier versions lack it. */
+  files: z.record(z.string().regex(/^(data|trajectories)\/[\w.-]+$/), fileDigestSchema).optional(),
 });
 
 const checkpointFields = z.object({
@@ -45,6 +48,10 @@ const checkpointFields = z.object({
   training: z.boolean(),
   /** The larger, the better. */
   validation: z.number().optional(),
+  /** Its state.json, which has the digests of the other files; checkpoints of earlier versions lack it. */
+  state: fileDigestSchema.optional(),
+  /** The stage's trajectories as they stood when it was saved. */
+  trajectories: fileDigestSchema.optional(),
 });
 
 /** The name of a checkpoint's folder. */

@@ -18,6 +18,7 @@ import { type Config, configSchema } from "../config/schema.ts";
 import { readYaml } from "../config/yaml.ts";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../file-error.ts";
+import type { FileDigest } from "./file-digest.ts";
 import {
   type CheckpointRecord,
   isStageId,
@@ -198,12 +199,17 @@ export class RunFolder {
     return stage;
   }
 
-  /** Enters the stage as done. What `outcome` holds beside the counts becomes the record's `result`. */
-  completeStage(id: string, outcome: StageOutcome): StageRecord {
+  /**
+   * Enters the stage as done. What `outcome` holds beside the counts becomes the record's `result`.
+   *
+   * @param files what the stage leaves, by path within the run folder
+   */
+  completeStage(id: string, outcome: StageOutcome, files?: { [name: string]: FileDigest }): StageRecord {
     const known = this.stage(id);
     if (!known) throw new SpaError("INTERNAL", `stage ${id} ends without having begun`);
     const { seconds, tokensSampled, tokensTrained, ...result } = outcome;
-    const stage: StageRecord = { ...known, state: "done", seconds, tokensSampled, tokensTrained, result };
+    const counts = { seconds, tokensSampled, tokensTrained };
+    const stage: StageRecord = { ...known, state: "done", ...counts, result, ...(files && { files }) };
     this.sync();
     this.#writeLedger({
       ...this.#ledger,
@@ -280,8 +286,11 @@ export class RunFolder {
    */
   #clearLeftovers(stages: string[] = []): void {
     this.metrics.repair();
+    const digested = new Set(this.#ledger.stages.flatMap(({ files = {} }) => Object.keys(files)));
     for (const name of readdirSync(this.file("trajectories"))) {
-      if (name.endsWith(".jsonl")) new TrajectoryLog(this.file("trajectories", name)).repair();
+      // What looks torn in a finished stage's log is damage, which cutting would hide.
+      if (name.endsWith(".jsonl") && !digested.has(join("trajectories", name)))
+        new TrajectoryLog(this.file("trajectories", name)).repair();
     }
     for (const folder of [".", ...innerFolders]) {
       for (const name of readdirSync(this.file(folder))) {

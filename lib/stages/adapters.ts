@@ -3,6 +3,7 @@ import { isModelFolder } from "../hub/resolve-model.ts";
 import { isAdapterFolder } from "../native/adapter-folder.ts";
 import type { Model } from "../native/model.ts";
 import { seedOf } from "../rollout/seeded-generator.ts";
+import { checkLargeFiles } from "../run/checkpoint.ts";
 import { chatFormatOf } from "../text/chat-format.ts";
 import { baseFolder, loadModel, type ModelContext, type StageContext } from "./context.ts";
 
@@ -29,6 +30,7 @@ export async function loadBeside(context: StageContext, model: Model, folder: st
   const backbone = await model.backbone();
   if (!isAdapterFolder(folder)) return backbone;
   try {
+    await checkLargeFiles(context.run, folder);
     return await backbone.loadAdapter(folder);
   } finally {
     await backbone.dispose();

@@ -7,7 +7,7 @@ import type { Model } from "../native/model.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { type LevelSplit, splitLevels } from "../rollout/levels.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
-import { latestCheckpoint } from "../run/checkpoint.ts";
+import { checkLargeFiles, latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import type { TurnFormat } from "../text/tags.ts";
@@ -92,11 +92,13 @@ export type ModelContext = Pick<
 /**
  * Loads a model's folder in the run's dtype; of an adapter's folder the adapter, on the run's base model.
  *
- * @throws SpaError ABORTED, BAD_TOKENIZER when the run's tokenizer does not fit it
+ * @throws SpaError ABORTED, BAD_TOKENIZER when the run's tokenizer does not fit it, BAD_CHECKPOINT when a checkpoint of the
+ * run is not what was saved
  */
 export async function loadModel(context: ModelContext, folder: string): Promise<Model> {
   const isAdapter = isAdapterFolder(folder);
   const whole = isAdapter ? baseFolder(context) : folder;
+  for (const read of new Set([folder, whole])) await checkLargeFiles(context.run, read);
   const { engine, config, signal } = context;
   const model = await engine.loadModel(whole, { dtype: config.engine.dtype, signal });
   try {

@@ -163,7 +163,7 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
   const { samples, temperature, split, bootstrap } = config.evaluation;
   const id = evaluationStage(task.policy, split);
   const levels = context.split[split];
-  const run = new StageRun(context, id, levels.length * samples);
+  const run = await StageRun.begin(context, id, levels.length * samples);
   const protocol = protocolOf(context, task.format);
   const model = task.source === "random" ? "random" : await loadModel(context, task.source);
   try {
@@ -188,7 +188,7 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     });
     context.progress.tick(trajectories.length, passMetrics(evaluation));
     const result: EvaluationResult = { policy: task.policy, evaluation };
-    run.complete(result as unknown as { [name: string]: Json });
+    await run.complete(result as unknown as { [name: string]: Json });
     return evaluation;
   } finally {
     if (model !== "random") await model.dispose();

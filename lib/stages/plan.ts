@@ -1,4 +1,5 @@
 import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
+import { checkStageFile } from "../run/stage-files.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
@@ -88,9 +89,13 @@ export function configuredExamples(
 
 /** SFT on the data of a self-play stage, or on the configured file. */
 function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
-  const examplesOf = ({ config, run, tokenizer }: StageContext) => {
-    if (selfPlayId !== null) return readExamples(examplesFile(run, selfPlayId));
-    return configuredExamples(config, tokenizer);
+  const examplesOf = async ({ config, run, tokenizer, progress }: StageContext) => {
+    if (selfPlayId === null) return configuredExamples(config, tokenizer);
+    const file = examplesFile(run, selfPlayId);
+    const compared = await checkStageFile(run, selfPlayId, file);
+    if (!compared)
+      progress.note(`${file} was made by a version that kept no digests: only its form is checked`);
+    return readExamples(file);
   };
   return {
     id,

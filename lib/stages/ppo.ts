@@ -63,7 +63,7 @@ interface PpoStage {
 export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
   const { config } = context;
   const { settings } = task;
-  const run = new StageRun(context, task.id, settings.steps);
+  const run = await StageRun.begin(context, task.id, settings.steps);
   const levels = trainingLevels(context, { kind: "ppo" });
   levels.nextSeed = run.state(savedState)?.nextSeed ?? levels.nextSeed;
   const models = await loadModels(context, run, task);
@@ -79,7 +79,7 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
       ...memorySettings(config.engine),
       seed: seedOf(config.seed, task.id, "dropout"),
     });
-    if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
+    await run.restore(trainer);
     const protocol = protocolOf(context, task.format);
     const collapse = new CollapseWatch();
     const microBatches = new MicroBatchWatch(context.progress, task.id);
@@ -98,7 +98,7 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
         validation,
       });
     }
-    run.complete();
+    await run.complete();
   } finally {
     await Promise.all([models.actor, models.critic, models.reference].map((model) => model?.dispose()));
   }

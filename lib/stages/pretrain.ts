@@ -22,7 +22,7 @@ import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSche
 export async function pretrain(context: StageContext): Promise<void> {
   const { config, engine, tokenizer } = context;
   const { base } = config;
-  const run = new StageRun(context, BASE_STAGE, base.steps);
+  const run = await StageRun.begin(context, BASE_STAGE, base.steps);
   const traces = await TraceSource.create(context);
   const { dtype } = config.engine;
   const seed = seedOf(config.seed, BASE_STAGE, "weights");
@@ -35,7 +35,7 @@ export async function pretrain(context: StageContext): Promise<void> {
     gradientClip: base.gradientClip,
     ...memorySettings(config.engine),
   });
-  if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
+  await run.restore(trainer);
 
   const microBatches = new MicroBatchWatch(context.progress, BASE_STAGE);
   let next = await traces.batch(run.step + 1);
@@ -64,7 +64,7 @@ export async function pretrain(context: StageContext): Promise<void> {
     const due = step === base.steps || step % config.checkpoints.everyUpdates === 0;
     await run.endStep(step, due, { model, trainer });
   }
-  run.complete();
+  await run.complete();
 }
 
 /** The nano model's shape over a tokenizer's vocabulary. */

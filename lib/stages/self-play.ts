@@ -56,7 +56,7 @@ export function rowsFile(run: RunFolder, id: string): string {
 export async function selfPlay(context: StageContext, task: SelfPlayTask): Promise<void> {
   const { config, tokenizer } = context;
   const plays = await selfPlayPlays(context, task);
-  const run = new StageRun(context, task.id, plays.length);
+  const run = await StageRun.begin(context, task.id, plays.length);
   const protocol = protocolOf(context, "world-model");
   const begin = performance.now();
   const trajectories = await play(context, task, protocol, plays);
@@ -66,11 +66,12 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
 
   const rewritten = await rewriteAll(context, protocol, trajectories, task);
   const examples = rewritten.map(({ example }) => example);
+  const files = [rowsFile(context.run, task.id), examplesFile(context.run, task.id)];
   writeSftRows(
-    rowsFile(context.run, task.id),
+    files[0],
     rewritten.flatMap((item, index) => rowsOf(item, config.environment.name, protocol, index)),
   );
-  writeExamples(examplesFile(context.run, task.id), examples);
+  writeExamples(files[1], examples);
   run.log(0, {
     ...playMetrics(statistics),
     examples: examples.length,
@@ -81,7 +82,7 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
     decode: (ids) => tokenizer.decode(ids),
     limit: LOGGED_TRAJECTORIES,
   });
-  run.complete({ examples: examples.length, formatRate: statistics.formatRate });
+  await run.complete({ examples: examples.length, formatRate: statistics.formatRate }, files);
 }
 
 /** Levels of a round; each is played by a group. */

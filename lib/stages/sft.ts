@@ -38,7 +38,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
   if (training.length === 0) throw nothingToTrainOn(task.id, config.model.kind);
   const updatesPerEpoch = Math.ceil(training.length / settings.batchSize);
   const total = updatesPerEpoch * settings.epochs;
-  const run = new StageRun(context, task.id, total);
+  const run = await StageRun.begin(context, task.id, total);
   await using model: Model = await loadTrained(context, run.checkpoint?.folder ?? task.source, task.id);
   await using trainer = createTrainer(model, {
     optimizer: settings.optimizer,
@@ -47,7 +47,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
     ...memorySettings(config.engine),
     seed: seedOf(config.seed, task.id, "dropout"),
   });
-  if (run.checkpoint?.trainerFolder) await trainer.loadState(run.checkpoint.trainerFolder);
+  await run.restore(trainer);
 
   const microBatches = new MicroBatchWatch(context.progress, task.id);
   const orders = epochOrders(config.seed, task.id, training.length);
@@ -81,7 +81,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
       trainer,
     });
   }
-  run.complete();
+  await run.complete();
 }
 
 /** The order of an epoch, which depends on seed, stage and epoch alone. */

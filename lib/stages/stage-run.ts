@@ -4,9 +4,10 @@ import type { Json } from "../../envs/environment.ts";
 import { SpaError } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import type { Trainer } from "../native/trainer.ts";
-import { type Checkpoint, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
+import { type Checkpoint, checkLargeFiles, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
 import type { MetricsEntry } from "../run/metrics.ts";
 import { checkShape } from "../run/shape.ts";
+import { checkTrajectories, stageFiles } from "../run/stage-files.ts";
 import { saveModel } from "./adapters.ts";
 import type { StageContext } from "./context.ts";
 
@@ -42,14 +43,39 @@ export class StageRun {
   readonly checkpoint: Checkpoint | undefined;
   #since = performance.now();
 
-  constructor(context: StageContext, id: string, total: number) {
+  private constructor(context: StageContext, id: string) {
     this.id = id;
     this.context = context;
-    context.run.beginStage(id);
     this.checkpoint = latestCheckpoint(context.run, id);
-    context.run.rewindStage(id, this.checkpoint ? this.step : -1);
     if (this.checkpoint) Object.assign(this.cost, this.#saved(savedState).cost);
-    context.progress.stage(id, total, this.step);
+  }
+
+  /**
+   * Begins the stage, or goes on with it.
+   *
+   * @throws SpaError BAD_CHECKPOINT when what it goes on from is damaged; nothing has been changed then
+   */
+  static async begin(context: StageContext, id: string, total: number): Promise<StageRun> {
+    const { run, progress } = context;
+    run.beginStage(id);
+    const stage = new StageRun(context, id);
+    const { checkpoint } = stage;
+    await checkTrajectories(
+      run,
+      id,
+      run.checkpoints.find(({ name }) => name === checkpoint?.name),
+    );
+    run.rewindStage(id, checkpoint ? stage.step : -1);
+    progress.stage(id, total, stage.step);
+    return stage;
+  }
+
+  /** Brings a trainer to where the checkpoint left it. */
+  async restore(trainer: Trainer): Promise<void> {
+    const folder = this.checkpoint?.trainerFolder;
+    if (folder === undefined) return;
+    await checkLargeFiles(this.context.run, folder);
+    await trainer.loadState(folder);
   }
 
   /** Steps that are done. */
@@ -98,10 +124,13 @@ export class StageRun {
     }
   }
 
-  /** Enters the stage as done. */
-  complete(result: { [name: string]: Json } = {}): void {
+  /** Enters the stage as done. @param files what it leaves beside its trajectories, as absolute paths */
+  async complete(result: { [name: string]: Json } = {}, files: readonly string[] = []): Promise<void> {
+    const { run } = this.context;
+    run.sync();
+    const digests = await stageFiles(run, this.id, files);
     this.#countTime();
-    this.context.run.completeStage(this.id, { ...this.cost, ...result });
+    run.completeStage(this.id, { ...this.cost, ...result }, digests);
     this.context.progress.done();
   }
 

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -13,7 +14,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
-import { bestCheckpoint, latestCheckpoint, saveCheckpoint } from "../../lib/run/checkpoint.ts";
+import {
+  bestCheckpoint,
+  checkLargeFiles,
+  latestCheckpoint,
+  saveCheckpoint,
+} from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { errorOf } from "../thrown-error.ts";
 import { checkpointParts } from "./programs/stand-ins.ts";
@@ -108,6 +114,14 @@ const damages: [what: string, damage: (folder: string) => void, message: string]
   ["state missing", (folder) => rmSync(join(folder, "state.json")), "state.json is missing"],
   ["state torn", (folder) => truncateSync(join(folder, "state.json"), 20), "state.json is damaged"],
   ["state foreign", (folder) => writeFileSync(join(folder, "state.json"), "[]"), "state.json is damaged"],
+  [
+    "a counter in the state changed",
+    (folder) => {
+      const file = join(folder, "state.json");
+      writeFileSync(file, readFileSync(file, "utf8").replace('"state":{"step":20}', '"state":{"step":21}'));
+    },
+    "state.json is not what was saved: its sha256 is ",
+  ],
 ];
 test.each(damages)(
   "a broken checkpoint is an error that names an older whole one: %s",
@@ -122,6 +136,29 @@ test.each(damages)(
     expect(error.hint).toContain("--redo spa/ppo");
   },
 );
+
+test("a large file is compared with its digest before it is read", async () => {
+  const large = Buffer.alloc(65 * 2 ** 20, 7);
+  const parts = checkpointParts(10, 100);
+  const folder = await saveCheckpoint(run, {
+    stage,
+    step: 10,
+    ...parts,
+    model: { save: (to) => writeFileSync(join(to, "model.safetensors"), large) },
+    state: null,
+  });
+  const opened = latestCheckpoint(run, stage)!;
+  await checkLargeFiles(run, opened.folder);
+  large[40 * 2 ** 20] ^= 1;
+  writeFileSync(join(folder, "model.safetensors"), large);
+  await checkLargeFiles(run, opened.trainerFolder!);
+  await checkLargeFiles(run, root);
+  await expect(checkLargeFiles(run, opened.folder)).rejects.toMatchObject({
+    code: "BAD_CHECKPOINT",
+    message: expect.stringContaining(`${folder} is broken: model.safetensors is not what was saved`),
+    hint: expect.stringContaining("--redo spa/ppo"),
+  });
+});
 
 test("with no other checkpoint whole the hint says so", async () => {
   rmSync(join(await save(10), "config.json"));
