@@ -68,11 +68,12 @@ export async function train(config: Config, options: NewRunOptions = {}): Promis
 }
 
 /**
- * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one and its rows
- * fit, that the environment has the levels that the stages will draw and is what it should be, that the engine starts on the
- * device asked for, that a pretrained model is there whole, fetched if need be, and that the run fits its memory.
+ * Makes a run folder, after what can be done and checked before there is one: that a file of SFT data is one, its rows fit
+ * and hold something to train on, that the environment has the levels that the stages will draw, that the engine starts on
+ * the device asked for, that a pretrained model is there whole, fetched if need be, that the environment is what it should be
+ * and its prompts and states fit the context ({@link preflight}), and that the run fits its memory.
  *
- * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, BAD_ARGUMENT, BAD_CONFIG (levels), BAD_ENVIRONMENT, BAD_CHECKPOINT,
+ * @throws SpaError ABORTED (no folder is made), ADDON_MISSING, CAPACITY, BAD_ARGUMENT, BAD_CONFIG, BAD_ENVIRONMENT, BAD_CHECKPOINT,
  * UNSUPPORTED, BAD_TOKENIZER, HUB_NOT_FOUND, OUT_OF_MEMORY, …
  */
 export async function createRun(config: Config, options: NewRunOptions = {}): Promise<RunFolder> {
@@ -85,19 +86,20 @@ export async function createRun(config: Config, options: NewRunOptions = {}): Pr
 
 async function prepareRun(config: Config, { name, root, ...options }: NewRunOptions): Promise<RunFolder> {
   const { data } = config.sft;
-  const { signal } = options;
+  const { signal, progress } = options;
   if (config.environment.module !== null) trustModule(config.environment.module);
   await heedSignal(signal);
-  if (data !== null) await readSftRows(data);
+  if (data !== null) await readSftRows(data, signal);
   await heedSignal(signal);
   await checkConfiguredLevels(config, options);
   await (await openEngine(config)).dispose();
   const prepared = await prepareModel(config, options);
+  const { tokenizer } = prepared;
   await heedSignal(signal);
-  if (data !== null) await configuredExamples(config, prepared.tokenizer);
-  const resolved = resolveMemory(prepared.config, prepared.shape);
+  if (data !== null) await configuredExamples(config, tokenizer, signal);
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
-  await preflight(resolved, { ...options, tokenizer: prepared.tokenizer, createEnvironment });
+  for (const note of await preflight({ config, tokenizer, createEnvironment, signal })) progress?.note(note);
+  const resolved = resolveMemory(prepared.config, prepared.shape);
   await heedSignal(signal);
   return RunFolder.create(resolved, {
     ...(name !== undefined && { name }),
@@ -163,7 +165,6 @@ async function workIn<T>(
   await heedSignal(signal);
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
   // A folder may come from elsewhere than createRun.
-  if (run.stages.length === 0) await preflight(config, { tokenizer, createEnvironment, progress, signal });
   await using engine = await openEngine(config);
   const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
   const context = await createStageContext(parts);

@@ -4,14 +4,26 @@ import { environmentFactory } from "../pipeline.ts";
 import { formatFigure } from "../run/progress.ts";
 import { estimateRun } from "../stages/estimate.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
+import { configuredExamples } from "../stages/plan.ts";
+import { preflight } from "../stages/preflight.ts";
+import { readSftRows } from "../stages/sft-files.ts";
 import { describePlan } from "./describe-plan.ts";
 import { toYaml } from "./print.ts";
 import { formatTable } from "./table.ts";
 
-/** The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take. */
+/**
+ * The configuration as YAML, and as comments under it the stages with the tokens, work and memory they will take.
+ *
+ * @throws SpaError as `createRun` does where a run would not begin: prompts that do not fit, nothing to train on, …
+ */
 export async function describeRun(config: Config): Promise<string> {
+  if (config.sft.data !== null) await readSftRows(config.sft.data);
   const model = await modelForEstimates(config);
-  const estimate = await estimateRun(config, model, await environmentFactory(config));
+  const { tokenizer } = model;
+  if (config.sft.data !== null && !model.isStandIn) await configuredExamples(config, tokenizer, undefined);
+  const createEnvironment = await environmentFactory(config);
+  const notes = await preflight({ config, tokenizer, createEnvironment });
+  const estimate = await estimateRun(config, model, createEnvironment);
   const rows = estimate.stages.map(({ id, tokensSampled, tokensTrained }) => [
     id,
     tokensSampled > 0 ? formatFigure(tokensSampled) : "–",
@@ -28,6 +40,7 @@ export async function describeRun(config: Config): Promise<string> {
     `parameters ${formatFigure(estimate.parameters)}, work ${formatFigure(estimate.operations / 1e12)} TFLOP`,
     "",
     ...describePlan(estimate.memory).split("\n"),
+    ...notes.flatMap((note) => ["", note]),
   ];
   const { budget, settings } = estimate.memory;
   const resolved = budget === null ? config : withMemorySettings(config, settings);

@@ -46,6 +46,12 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: ({ ppo }) => ppo.criticWarmup >= ppo.steps,
   },
   {
+    path: ["ppo", "filter"],
+    message:
+      "top-p keeps no group where none differs: it needs a value above 0 and groups of more than one (ppo.groupSize)",
+    isBroken: ({ ppo }) => ppo.filter.kind === "top-p" && (ppo.filter.value === 0 || ppo.groupSize === 1),
+  },
+  {
     path: ["ppo", "validationLevels"],
     message: "there are fewer tuning levels (levels.tuningLevels)",
     isBroken: ({ ppo, levels }) => ppo.validateEvery > 0 && ppo.validationLevels > levels.tuningLevels,

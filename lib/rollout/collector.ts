@@ -125,29 +125,20 @@ class Collection {
     return players;
   }
 
-  /** Appends the prompt with which a sequence starts. */
+  /** Appends the prompt with which a sequence starts, or ends the trajectory where that leaves no room for a reply. */
   #openSegment(player: Player): void {
     const { protocol } = this.#options;
     const messages = protocol.firstMessages(player.episode);
-    player.message = messages.user;
     const prompt = protocol.opening(messages);
-    if (!this.#fits(prompt.tokens.length)) throw this.#promptTooLong(prompt.tokens.length, player.play.level);
+    if (!protocol.fits(prompt.tokens.length)) {
+      if (player.turns.length === 0) throw protocol.promptTooLong(prompt.tokens.length, player.play.level);
+      player.episode.finish = "context";
+      return;
+    }
+    player.message = messages.user;
     player.tokens.beginSegment();
     player.tokens.appendText(prompt.tokens, prompt.roles);
     player.pending = prompt.tokens;
-  }
-
-  #fits(length: number): boolean {
-    const { maxNewTokens, maxTokens } = this.#options.protocol.settings;
-    return length + maxNewTokens <= maxTokens;
-  }
-
-  #promptTooLong(length: number, level: Level): SpaError {
-    const { maxNewTokens, maxTokens } = this.#options.protocol.settings;
-    const message = `the prompt of level seed ${level.seed} has ${length} tokens; with ${maxNewTokens} new tokens it passes the context limit of ${maxTokens}`;
-    return new SpaError("CAPACITY", message, {
-      hint: "raise protocol.maxTokens or lower protocol.maxNewTokens",
-    });
   }
 
   /** Brings every slot up to date; equal prompts of a group on empty slots are computed once and forked. */
@@ -225,7 +216,7 @@ class Collection {
     }
     const message = protocol.nextMessage(player.episode, player.turns[player.turns.length - 1].reward);
     const text = protocol.continuation(message, ended);
-    if (!this.#fits(player.tokens.length + text.tokens.length)) {
+    if (!protocol.fits(player.tokens.length + text.tokens.length)) {
       player.episode.finish = "context";
       return;
     }

@@ -1,3 +1,4 @@
+import { SpaError } from "../errors.ts";
 import { writeTurn } from "../text/turn-text.ts";
 import type { Play } from "./collector.ts";
 import type { EnvironmentPool } from "./environment-pool.ts";
@@ -22,6 +23,7 @@ export type Script = (episode: Episode, generator: SeededGenerator) => ScriptedR
  * text: no token counts as sampled.
  *
  * @param turns most turns to play
+ * @throws SpaError CAPACITY when the first turn does not fit into the context; BAD_ENVIRONMENT
  */
 export async function playScripted(
   protocol: TurnProtocol,
@@ -43,7 +45,9 @@ export async function playScripted(
     const reply = script(episode, generator);
     const written = encodeReply(protocol, reply);
     const held = first ? prompt.tokens.length : tokens.length + prompt.tokens.length;
-    if (!(first && played.length === 0) && held + written.tokens.length > settings.maxTokens) {
+    if (held + written.tokens.length > settings.maxTokens) {
+      if (played.length === 0)
+        throw turnTooLong(held, written.tokens.length, settings.maxTokens, play.level.seed);
       episode.finish = "context";
       break;
     }
@@ -68,8 +72,15 @@ export async function playScripted(
   };
 }
 
+function turnTooLong(prompt: number, reply: number, maxTokens: number, seed: number): SpaError {
+  const message = `the first turn of level seed ${seed} has ${prompt} tokens of prompt and ${reply} of written reply, but protocol.maxTokens is ${maxTokens}`;
+  return new SpaError("CAPACITY", message, {
+    hint: "raise protocol.maxTokens, or shorten the states (protocol.promptState, protocol.traceState)",
+  });
+}
+
 /** A reply as tokens, without the forced beginning that the prompt holds already. */
-function encodeReply(
+export function encodeReply(
   protocol: TurnProtocol,
   reply: ScriptedReply,
 ): { tokens: Int32Array; roles: Uint8Array } {

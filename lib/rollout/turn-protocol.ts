@@ -13,6 +13,7 @@ import { scanTags, type TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { writeTurn } from "../text/turn-text.ts";
 import type { Episode } from "./episode.ts";
+import type { Level } from "./levels.ts";
 import type { StateText } from "./trajectory.ts";
 
 /** What stands between the actions of an answer. */
@@ -68,6 +69,20 @@ export class TurnProtocol {
   /** The state as observations and predictions write it. */
   traceState(state: StateText): string {
     return state[this.settings.traceState];
+  }
+
+  /** Whether a reply of the greatest length finds room in the context behind so many tokens. */
+  fits(length: number): boolean {
+    return length + this.settings.maxNewTokens <= this.settings.maxTokens;
+  }
+
+  /** What is wrong with a level whose first prompt has so many tokens that it does not {@link fits}. */
+  promptTooLong(length: number, level: Level): SpaError {
+    const { maxNewTokens, maxTokens } = this.settings;
+    const message = `the prompt of level seed ${level.seed} has ${length} tokens; with ${maxNewTokens} new tokens it passes the context limit of ${maxTokens}`;
+    return new SpaError("CAPACITY", message, {
+      hint: "raise protocol.maxTokens or lower protocol.maxNewTokens",
+    });
   }
 
   /** The messages before the agent's next turn when it starts a sequence. */

@@ -1,4 +1,5 @@
 import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
 import { checkStageFile } from "../run/stage-files.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -6,10 +7,11 @@ import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./contex
 import { evaluate, evaluationStage } from "./evaluate.ts";
 import { ppo } from "./ppo.ts";
 import { pretrain } from "./pretrain.ts";
-import { examplesFile, levelsPerRound, selfPlay } from "./self-play.ts";
+import { examplesFile, levelsPerRound, selfPlay, selfPlayStage } from "./self-play.ts";
 import { sft } from "./sft.ts";
 import type { SftExample } from "./sft-examples.ts";
-import { readExamples, readSftFile } from "./sft-files.ts";
+import { readExamples, readSftFile, readSftRows, whyHeldBack } from "./sft-files.ts";
+import { checkTrainable } from "./trainable.ts";
 import type { TrainingDraw } from "./training-levels.ts";
 
 /** A stage of a run's schedule. */
@@ -59,8 +61,8 @@ function selfPlayRounds(config: Config): PlannedStage[] {
   const stages: PlannedStage[] = [];
   let source = BASE_STAGE;
   for (let round = 1; round <= config.selfPlay.rounds; round++) {
-    const suffix = round === 1 ? "" : `-${round}`;
-    const [id, sftId, from] = [`spa/self-play${suffix}`, `spa/sft${suffix}`, source];
+    const [id, from] = [selfPlayStage(round), source];
+    const sftId = id.replace("self-play", "sft");
     stages.push(
       {
         id,
@@ -77,25 +79,44 @@ function selfPlayRounds(config: Config): PlannedStage[] {
   return stages;
 }
 
-/** What the file `sft.data` holds. @throws SpaError BAD_ARGUMENT as {@link readSftFile} */
-export function configuredExamples(
+/**
+ * What the file `sft.data` holds.
+ *
+ * @throws SpaError BAD_ARGUMENT as {@link readSftFile}, and when there is nothing to train on
+ */
+export async function configuredExamples(
   { sft, protocol, seed }: Config,
   tokenizer: Tokenizer,
+  signal: AbortSignal | undefined,
 ): Promise<SftExample[]> {
-  const { validationShare } = sft;
-  const options = { format: "world-model" as const, validationShare, seed, maxTokens: protocol.maxTokens };
-  return readSftFile(sft.data ?? "", tokenizer, options);
+  const { validationShare, mask } = sft;
+  const { maxTokens } = protocol;
+  const file = sft.data ?? "";
+  const options = { format: "world-model" as const, validationShare, seed, maxTokens, signal };
+  const examples = await readSftFile(file, tokenizer, options);
+  if (!examples.some(({ split }) => split === "train")) {
+    const why = whyHeldBack(await readSftRows(file, signal), validationShare);
+    throw new SpaError(
+      "BAD_ARGUMENT",
+      `${file} has nothing to train on: all ${examples.length} rows are held back for validation (${why})`,
+      {
+        hint: 'rows to train on have "train" in extra_info.split, or no split and an sft.validationShare below 1',
+      },
+    );
+  }
+  checkTrainable(examples, mask, file);
+  return examples;
 }
 
 /** SFT on the data of a self-play stage, or on the configured file. */
 function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
-  const examplesOf = async ({ config, run, tokenizer, progress }: StageContext) => {
-    if (selfPlayId === null) return configuredExamples(config, tokenizer);
+  const examplesOf = async ({ config, run, tokenizer, progress, signal }: StageContext) => {
+    if (selfPlayId === null) return configuredExamples(config, tokenizer, signal);
     const file = examplesFile(run, selfPlayId);
     const compared = await checkStageFile(run, selfPlayId, file);
     if (!compared)
       progress.note(`${file} was made by a version that kept no digests: only its form is checked`);
-    return readExamples(file);
+    return readExamples(file, signal);
   };
   return {
     id,

@@ -1,28 +1,170 @@
 import type { Environment } from "../../envs/environment.ts";
 import type { Config } from "../config/schema.ts";
-import type { Progress } from "../run/progress.ts";
+import { heedSignal, SpaError } from "../errors.ts";
+import { EnvironmentPool } from "../rollout/environment-pool.ts";
+import { Episode } from "../rollout/episode.ts";
+import { type Level, type LevelSplit, splitLevels } from "../rollout/levels.ts";
+import { randomActions } from "../rollout/random-policy.ts";
+import { encodeReply, playScripted, type Script } from "../rollout/scripted.ts";
+import { SeededGenerator } from "../rollout/seeded-generator.ts";
+import type { Trajectory } from "../rollout/trajectory.ts";
+import { TurnProtocol } from "../rollout/turn-protocol.ts";
+import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { tryEnvironment } from "./environment-check.ts";
+import { planStages } from "./plan.ts";
+import { checkSplit } from "./self-play.ts";
+import { trainingLevels } from "./training-levels.ts";
 
-/** What a run is tried with before its first stage. */
-export interface PreflightParts {
+/** What a run is to be made of. */
+export interface PreflightRequest {
+  config: Config;
   tokenizer: Tokenizer;
   createEnvironment: () => Environment;
-  /** Told what is weak but does not stop the run. */
-  progress?: Progress | undefined;
   signal?: AbortSignal | undefined;
 }
 
+/** What the checks work with. */
+interface Trial extends PreflightRequest {
+  environments: EnvironmentPool;
+  split: LevelSplit;
+}
+
+/** Levels of each kind of training whose first prompts are measured, beside all test and tuning levels. */
+const MEASURED_LEVELS = 50;
+
+/** Episodes of a random player that are played to meet states, in each format. */
+const PLAYED_EPISODES = 20;
+
 /**
- * Finds before the first stage what would fail in a later one, or come to wrong numbers. Takes well under a second for the
- * environments of the package, and draws nothing that a run draws.
+ * Finds out, before anything is trained, what cannot work: the environment is tried, test, tuning and training levels are drawn,
+ * their first prompts measured, and some episodes played at random. It makes its own environments and generators: a run's numbers do not
+ * depend on it.
  *
- * @throws SpaError ABORTED, BAD_ENVIRONMENT
+ * @returns what the user should know all the same
+ * @throws SpaError CAPACITY when prompts or truthful replies do not fit the context, BAD_CONFIG when nothing would be trained
+ * on, BAD_ENVIRONMENT, ABORTED
  */
-export async function preflight(config: Config, parts: PreflightParts): Promise<void> {
-  const { tokenizer, createEnvironment, progress, signal } = parts;
-  await tryEnvironment(config, tokenizer, createEnvironment, {
-    note: (text) => progress?.note(text),
-    signal,
+export async function preflight(request: PreflightRequest): Promise<string[]> {
+  const { config, tokenizer, createEnvironment, signal } = request;
+  const notes: string[] = [];
+  const note = (text: string) => notes.push(text);
+  await tryEnvironment(config, tokenizer, createEnvironment, { note, signal });
+  checkSplit(config);
+  await using environments = new EnvironmentPool(createEnvironment, { timeout: config.environment.timeout });
+  const split = await splitLevels(environments.acquire(), config.levels, signal);
+  const trial = { ...request, environments, split };
+  for (const format of formatsOf(config)) {
+    await checkPrompts(trial, format);
+    notes.push(...(await checkStates(trial, format)));
+  }
+  return notes;
+}
+
+/** The formats in which a run plays. */
+function formatsOf(config: Config): Set<TurnFormat> {
+  return new Set(planStages(config).flatMap(({ format }) => format ?? ["plain", "world-model"]));
+}
+
+/** Whether the first prompts of the levels leave room for a reply. */
+async function checkPrompts(trial: Trial, format: TurnFormat): Promise<void> {
+  const { config, tokenizer, environments, split, signal } = trial;
+  const protocol = new TurnProtocol(tokenizer, config.protocol, format);
+  const trained = planStages(config).flatMap(({ draws }) =>
+    draws === undefined
+      ? []
+      : trainingLevels(trial, draws).take(Math.min(draws.count, MEASURED_LEVELS), signal),
+  );
+  const drawn = [...split.test, ...split.tuning, ...(await Promise.all(trained)).flat()];
+  // The arms' PPO stages draw the same ones.
+  const levels = [...new Map(drawn.map((level) => [level.seed, level])).values()];
+  const lengths: number[] = [];
+  for (const [index, level] of levels.entries()) {
+    if (index % 16 === 0) await heedSignal(signal);
+    const episode = await Episode.start(environments.acquire(), level, config.protocol);
+    lengths.push(protocol.opening(protocol.firstMessages(episode)).tokens.length);
+    environments.release(episode.environment);
+  }
+  const longest = lengths.indexOf(Math.max(...lengths));
+  if (protocol.fits(lengths[longest])) return;
+  const { message, hint } = protocol.promptTooLong(lengths[longest], levels[longest]);
+  const refused = lengths.filter((length) => !protocol.fits(length)).length;
+  throw new SpaError("CAPACITY", `${refused} of ${levels.length} levels do not fit the context: ${message}`, {
+    ...(hint !== undefined && { hint }),
   });
+}
+
+/** What random episodes with truthful replies come to. */
+interface Measured {
+  /** Tokens of each reply. */
+  replies: number[];
+  /** Episodes that ended for want of context. */
+  cut: number;
+}
+
+/** Whether replies that describe the states fit, and whether episodes do. */
+async function checkStates(trial: Trial, format: TurnFormat): Promise<string[]> {
+  const { maxNewTokens, maxTokens } = trial.config.protocol;
+  const levels = await trainingLevels(trial, { kind: "ppo" }).take(PLAYED_EPISODES, trial.signal);
+  const { replies, cut } = await measure(trial, format, levels);
+  const [shortest, longest] = [Math.min(...replies), Math.max(...replies)];
+  if (shortest > maxNewTokens) {
+    throw new SpaError(
+      "CAPACITY",
+      `a reply that describes the states truly has ${shortest} tokens or more (the longest met: ${longest}), but protocol.maxNewTokens is ${maxNewTokens}`,
+      {
+        hint: `set protocol.maxNewTokens to more than ${longest}, or write states shorter (protocol.traceState)`,
+      },
+    );
+  }
+  const notes: string[] = [];
+  if (longest > maxNewTokens) {
+    const many = replies.filter((length) => length > maxNewTokens).length;
+    notes.push(
+      `${many} of ${replies.length} states are too long to be described in a reply: it would have up to ${longest} tokens, protocol.maxNewTokens is ${maxNewTokens}`,
+    );
+  }
+  if (cut > 0) {
+    notes.push(
+      `${cut} of ${levels.length} random episodes (${format}) end for want of context, as "context": protocol.maxTokens is ${maxTokens}`,
+    );
+  }
+  return notes;
+}
+
+async function measure(
+  { config, tokenizer, environments, signal }: Trial,
+  format: TurnFormat,
+  levels: readonly Level[],
+): Promise<Measured> {
+  const protocol = new TurnProtocol(tokenizer, config.protocol, format);
+  const measured: Measured = { replies: [], cut: 0 };
+  const script: Script = (episode, generator) => {
+    const state = protocol.traceState(episode.state);
+    const most = Math.min(config.protocol.maxActionsPerTurn, episode.actionsLeft);
+    const actions = randomActions(episode.environment, generator, config.base.actionCounts, most);
+    const states = format === "world-model" ? { observation: state, prediction: state } : {};
+    const reply = { reasoning: "", actions, ...states };
+    measured.replies.push(encodeReply(protocol, reply).tokens.length);
+    return reply;
+  };
+  for (const [id, level] of levels.entries()) {
+    await heedSignal(signal);
+    try {
+      const generator = new SeededGenerator("preflight", format, id);
+      const played = await playScripted(protocol, environments, { id, group: id, level }, script, generator);
+      if (outgrows(played, protocol)) measured.cut++;
+    } catch (error) {
+      // The first reply alone is too long; its length is known.
+      if (!(error instanceof SpaError && error.code === "CAPACITY")) throw error;
+      measured.cut++;
+    }
+  }
+  return measured;
+}
+
+/** Whether a model's episode would end at one of the turns, for a reply of the greatest length finds no room there. */
+function outgrows({ finish, turns, segments }: Trajectory, protocol: TurnProtocol): boolean {
+  const held = turns.map(({ begin }, turn) => begin - (segments[turn] ?? 0));
+  return finish === "context" || held.some((length) => !protocol.fits(length));
 }

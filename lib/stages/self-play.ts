@@ -1,5 +1,5 @@
 import type { Config } from "../config/schema.ts";
-import { heedSignal } from "../errors.ts";
+import { heedSignal, SpaError } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { collect, type Play } from "../rollout/collector.ts";
 import { playScripted, type Script } from "../rollout/scripted.ts";
@@ -10,6 +10,7 @@ import { type RunFolder, stageFileName } from "../run/run-folder.ts";
 import { loadModel, protocolOf, type StageContext } from "./context.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import {
+  longestSegment,
   type RewrittenTrajectory,
   rewriteTrajectory,
   type SftExample,
@@ -51,7 +52,9 @@ export function rowsFile(run: RunFolder, id: string): string {
  * observation and prediction, turns with a format error are dropped, success does not matter (arXiv 2510.15047,
  * section 3).
  *
- * @throws SpaError ABORTED; the stage starts anew on resume, and comes to the same data
+ * Trajectories that the true states make longer than the context (`protocol.maxTokens`) are left out.
+ *
+ * @throws SpaError ABORTED; the stage starts anew on resume, and comes to the same data. CAPACITY when all are too long
  */
 export async function selfPlay(context: StageContext, task: SelfPlayTask): Promise<void> {
   const { config, tokenizer } = context;
@@ -64,7 +67,7 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
   const statistics = playStatistics(trajectories, protocol);
   run.cost.tokensSampled = sampled;
 
-  const rewritten = await rewriteAll(context, protocol, trajectories, task);
+  const { rewritten, tooLong } = await rewriteAll(context, protocol, trajectories, task);
   const examples = rewritten.map(({ example }) => example);
   const files = [rowsFile(context.run, task.id), examplesFile(context.run, task.id)];
   writeSftRows(
@@ -75,6 +78,7 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
   run.log(0, {
     ...playMetrics(statistics),
     examples: examples.length,
+    examples_too_long: tooLong,
     example_tokens: examples.reduce((sum, { tokens }) => sum + tokens.length, 0),
     tokens_per_second: tokensPerSecond(sampled, begin),
   });
@@ -99,6 +103,32 @@ async function selfPlayPlays(context: StageContext, { round }: SelfPlayTask): Pr
   return levels.flatMap((level, group) =>
     Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
   );
+}
+
+/** The id of a round's stage. */
+export function selfPlayStage(round: number): string {
+  return `spa/self-play${round === 1 ? "" : `-${round}`}`;
+}
+
+/** The side of the split that all trajectories of a level are on. */
+function sideOf({ seed, sft }: Pick<Config, "seed" | "sft">, id: string, group: number): SftExample["split"] {
+  return new SeededGenerator(seed, id, "split", group).chance(sft.validationShare) ? "validation" : "train";
+}
+
+/** Refuses a configuration whose self-play would be held back for validation as a whole. @throws SpaError BAD_CONFIG */
+export function checkSplit(config: Config): void {
+  if (!config.arms.includes("spa") || config.sft.data !== null) return;
+  const levels = levelsPerRound(config);
+  for (let round = 1; round <= config.selfPlay.rounds; round++) {
+    const id = selfPlayStage(round);
+    const trains = Array.from({ length: levels }, (_, group) => sideOf(config, id, group)).includes("train");
+    if (trains) continue;
+    throw new SpaError(
+      "BAD_CONFIG",
+      `${id} would leave nothing to train on: with sft.validationShare=${config.sft.validationShare} all of its ${levels} levels are held back for validation`,
+      { hint: "lower sft.validationShare, or raise selfPlay.trajectories" },
+    );
+  }
 }
 
 async function play(
@@ -155,17 +185,27 @@ async function rewriteAll(
   protocol: TurnProtocol,
   trajectories: readonly Trajectory[],
   task: SelfPlayTask,
-): Promise<RewrittenTrajectory[]> {
-  const { config } = context;
+): Promise<{ rewritten: RewrittenTrajectory[]; tooLong: number }> {
+  const { config, progress } = context;
   const targets = await stateTargets(context, task);
-  const splitOf = (group: number): SftExample["split"] =>
-    new SeededGenerator(config.seed, task.id, "split", group).chance(config.sft.validationShare)
-      ? "validation"
-      : "train";
-  const rewritten = trajectories.map((trajectory) =>
-    rewriteTrajectory(trajectory, splitOf(trajectory.group), protocol, targets),
-  );
-  return rewritten.filter((item) => item !== undefined);
+  const all = trajectories
+    .map((trajectory) =>
+      rewriteTrajectory(trajectory, sideOf(config, task.id, trajectory.group), protocol, targets),
+    )
+    .filter((item) => item !== undefined);
+  const { maxTokens } = config.protocol;
+  const rewritten = all.filter(({ example }) => longestSegment(example) <= maxTokens);
+  const tooLong = all.length - rewritten.length;
+  if (tooLong === 0) return { rewritten, tooLong };
+  const longest = Math.max(...all.map(({ example }) => longestSegment(example)));
+  const what = `${tooLong} of ${all.length} trajectories are longer than the context with the true states in them (up to ${longest} tokens, protocol.maxTokens is ${maxTokens})`;
+  if (rewritten.length === 0) {
+    throw new SpaError("CAPACITY", `${task.id} leaves nothing to train on: ${what}`, {
+      hint: "raise protocol.maxTokens, or write states shorter (protocol.traceState)",
+    });
+  }
+  progress.note(`${task.id}: ${what}; they are left out`);
+  return { rewritten, tooLong };
 }
 
 async function stateTargets(context: StageContext, task: SelfPlayTask): Promise<StateTargets> {

@@ -18,6 +18,11 @@ export interface SftExample {
   segments: number[];
 }
 
+/** Tokens of the longest sequence that a model sees of an example. */
+export function longestSegment({ tokens, segments }: Pick<SftExample, "tokens" | "segments">): number {
+  return Math.max(...segments.map((begin, index) => (segments[index + 1] ?? tokens.length) - begin));
+}
+
 /** One turn of a rewritten trajectory as text. */
 export interface RewrittenTurn {
   turn: Turn;

@@ -1,17 +1,18 @@
-import { readFileSync } from "node:fs";
-import { parquetMetadata, parquetReadObjects } from "hyparquet";
+import { setImmediate } from "node:timers/promises";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
-import { SpaError } from "../errors.ts";
+import { SpaError, throwIfAborted } from "../errors.ts";
 import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { TrajectoryTokens } from "../rollout/trajectory.ts";
 import { type ChatFormat, chatFormatOf } from "../text/chat-format.ts";
 import { writeConversation } from "../text/conversation.ts";
+import { isAssistantRole, roleNames } from "../text/roles.ts";
 import { spansOf } from "../text/spans.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeSpans } from "../text/turn-text.ts";
+import { ParquetFailure, type ParquetRequest, readParquet } from "./parquet-reader.ts";
 import type { SftExample } from "./sft-examples.ts";
 
 /** A row of an SFT file: one assistant turn and the conversation before it. The columns are those of SPA's files. */
@@ -103,28 +104,43 @@ export function writeExamples(file: string, examples: readonly SftExample[]): vo
   writeFileAtomically(file, new Uint8Array(buffer));
 }
 
-const examplesSchema = z.array(
-  z.object({
-    trajectory: z.bigint().transform(Number),
+const bytesSchema = z.instanceof(Uint8Array);
+const wordsSchema = bytesSchema.refine(({ length }) => length % 4 === 0, { message: "it is cut off" });
+const exampleSchema = z
+  .object({
+    trajectory: z.bigint().min(0n).transform(Number),
     split: z.enum(["train", "validation"]),
-    tokens: z.instanceof(Uint8Array),
-    roles: z.instanceof(Uint8Array),
-    trainable: z.instanceof(Uint8Array),
-    segments: z.instanceof(Uint8Array),
-  }),
-);
+    tokens: wordsSchema.transform((bytes) => new Int32Array(bytes.slice().buffer)),
+    roles: bytesSchema.transform((bytes) => bytes.slice()),
+    trainable: bytesSchema.transform((bytes) => bytes.slice()),
+    segments: wordsSchema.transform((bytes) => [...new Uint32Array(bytes.slice().buffer)]),
+  })
+  .superRefine(({ tokens, roles, trainable, segments }, context) => {
+    const refuse = (column: string, message: string) =>
+      context.addIssue({ code: "custom", path: [column], message });
+    for (const [column, values] of Object.entries({ roles, trainable })) {
+      if (values.length !== tokens.length)
+        refuse(column, `it has ${values.length} entries for ${tokens.length} tokens`);
+    }
+    if (tokens.some((token) => token < 0)) refuse("tokens", "there is no such token");
+    if (roles.some((role) => role >= roleNames.length)) refuse("roles", "there is no such role");
+    if (trainable.some((flag, index) => flag > 1 || (flag === 1 && !isAssistantRole(roles[index]))))
+      refuse("trainable", "a token that is no part of the agent's turn is trained");
+    const rises = segments.every(
+      (begin, index) => begin < tokens.length && begin > (segments[index - 1] ?? -1),
+    );
+    if (segments[0] !== 0 || !rises) refuse("segments", "they do not divide the tokens");
+  });
 
-/** Reads what {@link writeExamples} wrote. @throws SpaError BAD_CHECKPOINT when it is missing or damaged */
-export async function readExamples(file: string): Promise<SftExample[]> {
-  const rows = examplesSchema.safeParse(await readParquet(file, "BAD_CHECKPOINT", false));
-  if (!rows.success) throw badFile("BAD_CHECKPOINT", file, z.prettifyError(rows.error));
-  return rows.data.map((row) => ({
-    ...row,
-    tokens: new Int32Array(row.tokens.slice().buffer),
-    roles: row.roles.slice(),
-    trainable: row.trainable.slice(),
-    segments: [...new Uint32Array(row.segments.slice().buffer)],
-  }));
+/**
+ * Reads what {@link writeExamples} wrote; lengths, roles and segments must fit each other.
+ *
+ * @throws SpaError BAD_CHECKPOINT when it is missing or damaged, ABORTED
+ */
+export async function readExamples(file: string, signal?: AbortSignal): Promise<SftExample[]> {
+  const columns = Object.keys(exampleSchema.shape);
+  const request = { columns: columns.map((name) => ({ name })), required: columns, utf8: false, signal };
+  return readRows(file, "BAD_CHECKPOINT", request, exampleSchema);
 }
 
 const messageSchema = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
@@ -137,59 +153,82 @@ const promptSchema = z
   .refine((messages) => messages.find(({ role }) => role !== "system")?.role === "user", {
     message: "there is no user message before the assistant's",
   });
-const rowSchema = z.object({
-  prompt: promptSchema,
-  response: z.string().min(1),
-  extra_info: z.record(z.string(), z.unknown()).nullish(),
+/** JSON text in place of what it says, as other programs store nested columns; other values as they are. */
+function unfolded(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+/** What `extra_info` says to this package; whatever else it is or holds is somebody else's. */
+function extraFields(value: unknown): unknown {
+  const fields = unfolded(value);
+  return typeof fields === "object" && fields !== null && !Array.isArray(fields) ? fields : {};
+}
+
+const extraSchema = z.object({
+  split: z.string().nullish(),
+  trajectory: z.union([z.string(), z.number(), z.nan(), z.bigint()]).nullish(),
 });
+const rowSchema = z.object({
+  prompt: z.preprocess(unfolded, promptSchema),
+  response: z.string().min(1),
+  extra_info: z.preprocess(extraFields, extraSchema),
+});
+
+/** A row of somebody's SFT file, as far as it is read. */
+export type SftFileRow = z.output<typeof rowSchema>;
+
+const sftColumns = [
+  { name: "prompt" },
+  { name: "response" },
+  { name: "extra_info", fields: Object.keys(extraSchema.shape) },
+];
 
 /**
  * Reads the rows of an SFT file, as {@link readSftFile} does, without a tokenizer: what can be said before a run begins.
+ * No other columns are read: what they hold, and how, does not matter.
  *
- * @throws SpaError BAD_ARGUMENT naming the column or row, when there is no such file, no Parquet, or none with such rows
+ * @throws SpaError BAD_ARGUMENT naming the column or row, when there is no such file, no Parquet, or none with such rows;
+ * ABORTED
  */
-export async function readSftRows(file: string): Promise<z.infer<typeof rowSchema>[]> {
-  let columns: string[];
-  try {
-    columns = parquetMetadata(arrayBufferOf(file)).schema.map(({ name }) => name);
-  } catch (error) {
-    throw badFile("BAD_ARGUMENT", file, reasonOf(error), error);
-  }
-  const missing = ["prompt", "response"].filter((name) => !columns.includes(name));
-  if (missing.length > 0) throw badFile("BAD_ARGUMENT", file, `it has no column ${missing.join(" and no ")}`);
-  const rows = await readParquet(file, "BAD_ARGUMENT", true);
+export async function readSftRows(file: string, signal?: AbortSignal): Promise<SftFileRow[]> {
+  const request = { columns: sftColumns, required: ["prompt", "response"], utf8: true, signal };
+  const rows = await readRows(file, "BAD_ARGUMENT", request, rowSchema);
   if (rows.length === 0) throw badFile("BAD_ARGUMENT", file, "it has no rows");
-  return rows.map((row, index) => {
-    const { success, data, error } = rowSchema.safeParse(row);
-    if (success) return data;
-    const [issue] = error.issues;
-    throw badFile("BAD_ARGUMENT", file, `row ${index}: ${issue.path.join(".")}: ${issue.message}`);
-  });
+  return rows;
 }
 
 /**
  * Reads an SFT file with SPA's columns (`prompt` and `response` are needed) as training examples, one a row.
  *
  * Rows of one trajectory (`extra_info.trajectory`, else the same first user message) are on the same side of the split:
- * on that of `extra_info.split` if it is given, else `validationShare` of the trajectories are for validation.
+ * on that of `extra_info.split` if it is given (upper and lower case and blanks around it do not matter), else
+ * `validationShare` of the trajectories are for validation.
  *
  * @throws SpaError BAD_ARGUMENT naming the row, when the file is no Parquet or a row has not the form, or more tokens than
- * `maxTokens`
+ * `maxTokens`; ABORTED
  */
 export async function readSftFile(
   file: string,
   tokenizer: Tokenizer,
-  options: { format: TurnFormat; validationShare: number; seed: number; maxTokens: number },
+  options: SftFileOptions,
 ): Promise<SftExample[]> {
-  const rows = await readSftRows(file);
   const chat = chatFormatOf(tokenizer);
   const trajectories = new Map<string, number>();
-  return rows.map(({ prompt, response, extra_info: extra }, index) => {
-    const key = String(extra?.trajectory ?? prompt.find(({ role }) => role === "user")?.content);
+  const examples: SftExample[] = [];
+  const rows = await readSftRows(file, options.signal);
+  for (const [index, { prompt, response, extra_info: extra }] of rows.entries()) {
+    if (index % ROWS_AT_ONCE === 0) await setImmediate();
+    throwIfAborted(options.signal);
+    const key = String(extra.trajectory ?? prompt.find(({ role }) => role === "user")?.content);
     const trajectory = trajectories.get(key) ?? trajectories.size;
     trajectories.set(key, trajectory);
     const drawn = new SeededGenerator(options.seed, "split", trajectory).chance(options.validationShare);
-    const split = typeof extra?.split === "string" ? sideOf(extra.split) : drawn ? "validation" : "train";
+    const split = sideOf(extra.split) ?? (drawn ? "validation" : "train");
     const encoded = encodeRow(prompt, response, tokenizer, chat, options.format);
     if (encoded.tokens.length > options.maxTokens) {
       throw new SpaError(
@@ -198,12 +237,42 @@ export async function readSftFile(
         { hint: "raise protocol.maxTokens, or leave such rows out of the file" },
       );
     }
-    return { trajectory, split, ...encoded };
-  });
+    examples.push({ trajectory, split, ...encoded });
+  }
+  return examples;
 }
 
-function sideOf(split: string): SftExample["split"] {
-  return split.startsWith("train") ? "train" : "validation";
+/** What {@link readSftFile} goes by. */
+export interface SftFileOptions {
+  format: TurnFormat;
+  validationShare: number;
+  seed: number;
+  maxTokens: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Rows that are encoded before the event loop gets its turn. */
+const ROWS_AT_ONCE = 16;
+
+/** Why all rows of a file are held back for validation: what their column says, or the share that is drawn. */
+export function whyHeldBack(rows: readonly SftFileRow[], validationShare: number): string {
+  const splits = rows.map(({ extra_info }) => extra_info.split);
+  const named = new Set(
+    splits.filter((split) => sideOf(split) !== undefined).map((split) => JSON.stringify(split)),
+  );
+  return [
+    ...(named.size > 0 ? [`extra_info.split is ${[...named].slice(0, 3).join(", ")}`] : []),
+    ...(splits.some((split) => sideOf(split) === undefined)
+      ? [`sft.validationShare is ${validationShare}`]
+      : []),
+  ].join("; ");
+}
+
+/** The side that `extra_info.split` names; undefined where it names none. */
+function sideOf(split: string | null | undefined): SftExample["split"] | undefined {
+  const name = split?.trim().toLowerCase() ?? "";
+  if (name === "") return undefined;
+  return name.startsWith("train") ? "train" : "validation";
 }
 
 function encodeRow(
@@ -225,40 +294,37 @@ function encodeRow(
   return { tokens: ids, roles, trainable: new Uint8Array(ids.length).fill(1, begin), segments };
 }
 
-async function readParquet(
+/** The rows of a file in their form. @throws SpaError of `code` */
+async function readRows<Row>(
   file: string,
-  code: "BAD_ARGUMENT" | "BAD_CHECKPOINT",
-  utf8: boolean,
-): Promise<Record<string, unknown>[]> {
+  code: FileErrorCode,
+  request: ParquetRequest,
+  schema: z.ZodType<Row>,
+): Promise<Row[]> {
+  const rows: Row[] = [];
   try {
-    return await parquetReadObjects({ file: arrayBufferOf(file), utf8 });
+    for await (const some of readParquet(file, request)) {
+      for (const row of some) rows.push(schema.parse(row));
+    }
   } catch (error) {
-    throw badFile(code, file, reasonOf(error), error);
+    if (error instanceof z.ZodError)
+      throw badFile(code, file, `row ${rows.length}: ${firstIssue(error)}`, error);
+    if (error instanceof ParquetFailure) throw badFile(code, file, error.message, error);
+    throw error;
   }
+  return rows;
 }
 
-function arrayBufferOf(file: string): ArrayBuffer {
-  const { buffer, byteOffset, byteLength } = readFileSync(file);
-  return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
+function firstIssue({ issues: [{ path, message }] }: z.ZodError): string {
+  return `${path.join(".")}: ${message}`;
 }
 
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const codec = /unsupported compression codec: (\w+)/.exec(message)?.[1];
-  if (codec)
-    return `it is compressed with ${codec}; SNAPPY, the default of pandas, and no compression are supported`;
-  return code === "ENOENT" ? "there is no such file" : message;
-}
+type FileErrorCode = "BAD_ARGUMENT" | "BAD_CHECKPOINT";
 
-function badFile(
-  code: "BAD_ARGUMENT" | "BAD_CHECKPOINT",
-  file: string,
-  why: string,
-  cause?: unknown,
-): SpaError {
+function badFile(code: FileErrorCode, file: string, why: string, cause?: unknown): SpaError {
   const hint =
     code === "BAD_ARGUMENT"
-      ? "an SFT file is Parquet with the columns prompt (list of {role, content}) and response"
+      ? "an SFT file is Parquet with the columns prompt (list of {role, content}, or that as JSON text) and response (text)"
       : "the file belongs to the run and was damaged; do the self-play stage again";
   return new SpaError(code, `${file} cannot be read: ${why}`, { hint, cause });
 }

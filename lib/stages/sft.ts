@@ -1,5 +1,3 @@
-import type { Config } from "../config/schema.ts";
-import { SpaError } from "../errors.ts";
 import type { Model } from "../native/model.ts";
 import { createTrainer } from "../native/trainer.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
@@ -11,6 +9,7 @@ import { playLevels } from "./evaluate.ts";
 import { playMetrics, playStatistics } from "./play-statistics.ts";
 import { packExamples, type SftExample } from "./sft-examples.ts";
 import { StageRun } from "./stage-run.ts";
+import { carriesLoss, checkTrainable } from "./trainable.ts";
 import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSchedule } from "./training.ts";
 
 /** Supervised fine-tuning of a model on examples. */
@@ -33,9 +32,14 @@ export interface SftTask {
 export async function sft(context: StageContext, task: SftTask): Promise<void> {
   const { config } = context;
   const settings = config.sft;
-  const training = task.examples.filter(({ split }) => split === "train");
+  checkTrainable(task.examples, settings.mask, config.sft.data ?? task.id, config.model.kind);
+  const all = task.examples.filter(({ split }) => split === "train");
+  const training = all.filter((example) => carriesLoss(example, settings.mask));
+  if (training.length < all.length)
+    context.progress.note(
+      `${task.id}: ${all.length - training.length} of ${all.length} sequences are left out, for sft.mask=${settings.mask} selects no token of them`,
+    );
   const validation = task.examples.filter(({ split }) => split === "validation");
-  if (training.length === 0) throw nothingToTrainOn(task.id, config.model.kind);
   const updatesPerEpoch = Math.ceil(training.length / settings.batchSize);
   const total = updatesPerEpoch * settings.epochs;
   const run = await StageRun.begin(context, task.id, total);
@@ -145,14 +149,4 @@ async function validationLoss(
     count += mask[index];
   }
   return count === 0 ? undefined : sum / count;
-}
-
-function nothingToTrainOn(id: string, kind: Config["model"]["kind"]): SpaError {
-  const remedy =
-    kind === "nano"
-      ? "train the base longer (base.steps)"
-      : "take a model that follows the format, or data that is there already (spa sft --data)";
-  return new SpaError("BAD_ARGUMENT", `${id} has no trajectory to train on`, {
-    hint: `no turn of self-play was well-formed: look at its trajectories (spa show), and ${remedy}`,
-  });
 }

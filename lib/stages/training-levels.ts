@@ -18,8 +18,13 @@ export interface TrainingDraw {
   round?: number;
 }
 
+/** What {@link trainingLevels} needs of a context. */
+export interface LevelContext extends Pick<StageContext, "environments" | "split"> {
+  config: Pick<Config, "levels">;
+}
+
 /** The levels of a draw, from the first on, without the contents of test and tuning levels. */
-export function trainingLevels(context: StageContext, draw: TrainingDraw): LevelStream {
+export function trainingLevels(context: LevelContext, draw: TrainingDraw): LevelStream {
   return streamOf(context.config, context.environments.acquire(), draw, context.split.held);
 }
 

@@ -191,6 +191,47 @@ describe("collect", () => {
     }
   });
 
+  it("ends a trajectory as context where a turn's own prompt has outgrown it", async () => {
+    const growing = (): Environment => {
+      let length = 4;
+      return {
+        name: "growing",
+        actions: ["Wait"],
+        instructions: () => "Wait.",
+        reset: ({ level }) => {
+          length = level?.length ?? 4;
+          return "_".repeat(length);
+        },
+        step: () => ({
+          observation: "",
+          reward: 0,
+          terminated: false,
+          truncated: false,
+          info: { valid: true, effective: true, success: false },
+        }),
+        render: () => "P\n".repeat(++length),
+        state: () => length,
+        restore: () => {},
+      };
+    };
+    const level = { seed: 1, grid: "____", distance: null };
+    const plays = [0, 1].map((id) => ({ id, group: 0, level }));
+    const protocol = protocolWith({ context: "turn", maxTokens: 80, maxTurns: 50, maxActions: 50 });
+    // The model's replies are noise: each is taken for an action.
+    const read = protocol.read.bind(protocol);
+    protocol.read = (tokens, environment) => {
+      const reply = read(tokens, environment);
+      return { ...reply, parsed: { ...reply.parsed, valid: true, actions: ["Wait"] } };
+    };
+    const trajectories = await collectWith(protocol, { plays, slots: 1 }, growing);
+    for (const { finish, turns, segments, tokens } of trajectories) {
+      expect(finish).toBe("context");
+      expect(turns.length).toBeGreaterThan(0);
+      expect(segments).toHaveLength(turns.length);
+      expect(turns[turns.length - 1].end).toBe(tokens.length);
+    }
+  });
+
   it("says so when a first prompt leaves no room for a reply", async () => {
     await expect(collectWith(protocolWith({ maxTokens: 40 }))).rejects.toMatchObject({
       code: "CAPACITY",

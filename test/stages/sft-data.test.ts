@@ -1,6 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { parquetWriteFile } from "hyparquet-writer";
 import { describe, expect, it } from "vitest";
@@ -12,7 +11,9 @@ import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
-import { packExamples, rewriteTrajectory } from "../../lib/stages/sft-examples.ts";
+import { readParquet } from "../../lib/stages/parquet-reader.ts";
+import { configuredExamples } from "../../lib/stages/plan.ts";
+import { packExamples, rewriteTrajectory, type SftExample } from "../../lib/stages/sft-examples.ts";
 import {
   readExamples,
   readSftFile,
@@ -261,6 +262,163 @@ describe("SFT files", () => {
     }
   });
 
+  const written = (name: string) => fixture("sft", "written", `${name}.parquet`);
+  const asWritten = { format: "world-model" as const, validationShare: 0, seed: 1, maxTokens: 1024 };
+
+  it.each([
+    ...["codec-zstd", "codec-gzip", "codec-brotli", "codec-lz4", "codec-none"].map((name) => [
+      name,
+      "train validation",
+      "0 1",
+    ]),
+    ["extra-text", "train train", "0 1"],
+    ["extra-list", "train train", "0 1"],
+    ["extra-null", "train train", "0 1"],
+    ["extra-nulls", "train train", "0 1"],
+    ["extra-number", "train train", "0 1"],
+    ["extra-other-fields", "train train", "0 1"],
+    ["extra-json-text", "train validation", "0 0"],
+    ["extra-map", "train validation", "0 1"],
+    ["extra-deep", "train validation", "0 1"],
+    ["prompt-json-text", "train train", "0 1"],
+    ["prompt-more-fields", "train train", "0 1"],
+    ["large-lists", "train train", "0 1"],
+    ["groups", "train train", "0 1"],
+  ])("reads what pyarrow has written: %s", async (name, splits, trajectories) => {
+    const read = await readSftFile(written(name), tokenizer, asWritten);
+    expect(read.map(({ split }) => split).join(" ")).toBe(splits);
+    expect(read.map(({ trajectory }) => trajectory).join(" ")).toBe(trajectories);
+    expect(read.map(({ tokens }) => tokenizer.decode(tokens))).toEqual(
+      [
+        ["P_", "_P", "Right"],
+        ["_P", "P_", "Left"],
+      ].map(
+        ([before, after, action]) =>
+          `<|im_start|>user\nState:\n${before}<|im_end|>\n<|im_start|>assistant\n<think><observation>${before}</observation>` +
+          `<prediction>${after}</prediction></think><answer>${action}</answer><|im_end|>`,
+      ),
+    );
+  });
+
+  it("takes nested names for no columns, and what is no name for no split", async () => {
+    expect((await rejection(readSftRows(written("only-nested")))).message).toContain(
+      "it has no column response; it has prompt, a",
+    );
+    expect((await rejection(readSftRows(written("split-number")))).message).toContain(
+      "row 0: extra_info.split",
+    );
+  });
+
+  /** A file of rows as somebody else might write it. */
+  function sftFile(rows: { split: string | null; response?: string }[]): string {
+    const filename = join(scratchFolder(), "rows.parquet");
+    const responses = rows.map(({ response }) => response ?? "<think>I go.</think><answer>Up</answer>");
+    parquetWriteFile({
+      filename,
+      columnData: [
+        {
+          name: "prompt",
+          data: rows.map((_, index) => [{ role: "user", content: `Play ${index}.` }]),
+          type: "JSON",
+        },
+        { name: "response", data: responses, type: "STRING" },
+        { name: "extra_info", data: rows.map(({ split }) => ({ split })), type: "JSON" },
+      ],
+    });
+    return filename;
+  }
+
+  it("reads splits in any case, with blanks around them", async () => {
+    const names = ["Train", " TRAIN ", "training", "Test", "val", "\tvalidation", "", null];
+    const read = await readSftFile(sftFile(names.map((split) => ({ split }))), tokenizer, asWritten);
+    expect(read.map(({ split }) => split.charAt(0)).join("")).toBe("tttvvvtt");
+  });
+
+  it("says before a run begins that a file has nothing to train on, and why", async () => {
+    const expected = (data: string, changes: Record<string, unknown> = {}) =>
+      rejection(configuredExamples(configSchema.parse({ sft: { data, ...changes } }), tokenizer, undefined));
+    const test = sftFile([{ split: "test" }, { split: "Val" }]);
+    expect(await expected(test)).toMatchObject({
+      code: "BAD_ARGUMENT",
+      message: `${test} has nothing to train on: all 2 rows are held back for validation (extra_info.split is "test", "Val")`,
+    });
+    const drawn = await expected(sftFile([{ split: null }]), { validationShare: 1 });
+    expect(drawn.message).toContain("all 1 rows are held back for validation (sft.validationShare is 1)");
+    const masked = await expected(sftFile([{ split: "train" }]), { mask: "state-only" });
+    expect(masked.message).toContain("sft.mask=state-only selects no token of its 1 sequences");
+  });
+
+  it("gives up a file that takes too long, and stops when it is told to", async () => {
+    const file = written("codec-zstd");
+    const request = { columns: [{ name: "prompt" }], required: [], utf8: true };
+    const readAll = async (more: { patience?: number; signal?: AbortSignal }) => {
+      const rows: unknown[] = [];
+      for await (const some of readParquet(file, { ...request, ...more })) rows.push(...some);
+      return rows;
+    };
+    expect(await readAll({})).toHaveLength(2);
+    await expect(readAll({ patience: 1 })).rejects.toThrow("nothing came of it in 0 seconds");
+    const controller = new AbortController();
+    const reading = rejection(readAll({ signal: controller.signal }));
+    controller.abort();
+    expect((await reading).code).toBe("ABORTED");
+    expect((await rejection(readAll({ signal: controller.signal }))).code).toBe("ABORTED");
+  });
+
+  it("gives rows or one error for a damaged file", async () => {
+    const bytes = readFileSync(written("groups"));
+    const file = join(scratchFolder(), "damaged.parquet");
+    let refused = 0;
+    for (let round = 0; round < 12; round++) {
+      const generator = new SeededGenerator("damage", round);
+      const damaged = Buffer.from(bytes);
+      for (let flip = 0; flip < 3; flip++)
+        damaged[generator.integer(bytes.length)] ^= 1 << generator.integer(8);
+      writeFileSync(file, round % 3 === 0 ? bytes.subarray(0, generator.integer(bytes.length)) : damaged);
+      const outcome = await readSftRows(file).catch((error: unknown) => error);
+      if (Array.isArray(outcome)) continue;
+      expect(outcome).toMatchObject({
+        name: "SpaError",
+        code: "BAD_ARGUMENT",
+        message: expect.stringContaining(file),
+      });
+      refused++;
+    }
+    expect(refused).toBeGreaterThan(5);
+  });
+
+  it("refuses examples whose columns do not fit each other, naming row and column", async () => {
+    const whole: SftExample = {
+      trajectory: 0,
+      split: "train",
+      tokens: Int32Array.of(1, 2, 3),
+      roles: Uint8Array.of(Role.prompt, Role.answer, Role.end),
+      trainable: Uint8Array.of(0, 1, 1),
+      segments: [0],
+    };
+    const file = join(scratchFolder(), "tokens.parquet");
+    const wrong: [change: Partial<SftExample>, message: string][] = [
+      [{ roles: Uint8Array.of(0, 7) }, "row 1: roles: it has 2 entries for 3 tokens"],
+      [{ trainable: Uint8Array.of(0) }, "row 1: trainable: it has 1 entries for 3 tokens"],
+      [{ roles: Uint8Array.of(0, 99, 9) }, "row 1: roles: there is no such role"],
+      [
+        { trainable: Uint8Array.of(1, 1, 1) },
+        "row 1: trainable: a token that is no part of the agent's turn",
+      ],
+      [{ tokens: Int32Array.of(1, -2, 3) }, "row 1: tokens: there is no such token"],
+      [{ segments: [0, 2, 1] }, "row 1: segments: they do not divide the tokens"],
+      [{ segments: [1] }, "row 1: segments: they do not divide the tokens"],
+      [{ segments: [0, 3] }, "row 1: segments: they do not divide the tokens"],
+    ];
+    for (const [change, message] of wrong) {
+      writeExamples(file, [whole, { ...whole, ...change }]);
+      expect(await rejection(readExamples(file))).toMatchObject({
+        code: "BAD_CHECKPOINT",
+        message: expect.stringContaining(message),
+      });
+    }
+  });
+
   it("names what is wrong with a file", async () => {
     const folder = scratchFolder();
     const options = { format: "world-model" as const, validationShare: 0, seed: 1, maxTokens: 1024 };
@@ -274,9 +432,9 @@ describe("SFT files", () => {
     parquetWriteFile({ filename: columns, columnData: [{ name: "prompt", data: ["a text"] }] });
     expect((await rejection(readSftRows(columns))).message).toContain("it has no column response");
     expect((await rejection(readSftRows(noFile))).message).toContain("there is no such file");
-    const rows = (prompts: unknown[], codec: "SNAPPY" | "GZIP" = "SNAPPY") => {
+    const rows = (prompts: unknown[], codec: "SNAPPY" | "LZO" = "SNAPPY") => {
       const filename = join(scratchFolder(), "rows.parquet");
-      const compressors = { GZIP: (bytes: Uint8Array) => gzipSync(bytes) };
+      const compressors = { LZO: (bytes: Uint8Array) => bytes };
       const columnData = [
         { name: "prompt", data: prompts, type: "JSON" as const },
         { name: "response", data: prompts.map(() => "<answer>Up</answer>"), type: "STRING" as const },
@@ -287,7 +445,7 @@ describe("SFT files", () => {
     expect((await rejection(readSftRows(rows(["a text"])))).message).toContain("row 0: prompt");
     expect((await rejection(readSftRows(rows([])))).message).toContain("no rows");
     const play = [{ role: "user", content: "Play." }];
-    expect((await rejection(readSftRows(rows([play], "GZIP")))).message).toContain("compressed with GZIP");
+    expect((await rejection(readSftRows(rows([play], "LZO")))).message).toContain("compressed with LZO");
     const long = rows([play, [{ role: "user", content: "word ".repeat(600) }]]);
     const tooLong = await rejection(readSftFile(long, tokenizer, options));
     expect([tooLong.message, tooLong.hint]).toEqual([
