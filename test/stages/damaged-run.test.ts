@@ -8,7 +8,7 @@ import { resume, train } from "../../lib/pipeline.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { planStages } from "../../lib/stages/plan.ts";
 import { rejection } from "../thrown-error.ts";
-import { outcomeOf, tinyConfig, watchingProgress } from "./tiny-run.ts";
+import { outcomeOf, snapshotRun, tinyConfig, watchingProgress } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-damaged-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -20,9 +20,7 @@ const underWay = join(root, "under-way");
 
 beforeAll(async () => {
   const progress = watchingProgress((stage, done) => {
-    if (stage !== "spa/ppo" || done !== 3) return;
-    cpSync(finished, underWay, { recursive: true });
-    for (const name of readdirSync(underWay)) if (name.startsWith("lock.")) rmSync(join(underWay, name));
+    if (stage === "spa/ppo" && done === 3) snapshotRun(finished, underWay);
   });
   await train(tinyConfig(settings), { root, name: "finished", progress });
 });

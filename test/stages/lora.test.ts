@@ -1,5 +1,5 @@
 // Runs that train adapters: the whole pipeline, resume, and what comes out.
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -12,7 +12,7 @@ import { RunFolder } from "../../lib/run/run-folder.ts";
 import { exportModel } from "../../lib/stages/export.ts";
 import { loadTokenizer } from "../../lib/text/tokenizer.ts";
 import { rejection } from "../thrown-error.ts";
-import { outcomeOf, tinyConfig, watchingProgress } from "./tiny-run.ts";
+import { outcomeOf, snapshotRun, tinyConfig, watchingProgress } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-lora-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -82,8 +82,7 @@ describe("a run with lora", () => {
       ].some(([id, at]) => id === stage && at === done);
       if (!kill) return;
       const copy = join(root, `copy-${moved.length}`);
-      cpSync(folder, copy, { recursive: true });
-      for (const name of readdirSync(copy)) if (name.startsWith("lock.")) rmSync(join(copy, name));
+      snapshotRun(folder, copy);
       moved.push(copy);
     });
     await train(config(), { root, name: "killed", progress });

@@ -1,11 +1,11 @@
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { outcomeOf, tinyConfig, watchingProgress } from "./tiny-run.ts";
+import { outcomeOf, snapshotRun, tinyConfig, watchingProgress } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-resume-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -30,12 +30,6 @@ async function interrupted(name: string, stage: string, at: number): Promise<Rec
   return outcomeOf(folder);
 }
 
-/** Copies the run folder as it is during a step: what a process that is killed at that moment leaves behind. */
-function snapshot(from: string, to: string): void {
-  cpSync(from, to, { recursive: true });
-  for (const name of readdirSync(to)) if (name.startsWith("lock.")) rmSync(join(to, name));
-}
-
 describe("a run that was killed and goes on", () => {
   const kills: [stage: string, step: number][] = [
     ["base", 40],
@@ -50,7 +44,7 @@ describe("a run that was killed and goes on", () => {
     const progress = watchingProgress((stage, done) => {
       if (!kills.some(([id, step]) => id === stage && step === done)) return;
       const copy = join(root, `killed-${stage.replace("/", "-")}-${done}`);
-      snapshot(folder, copy);
+      snapshotRun(folder, copy);
       copies.push(copy);
     });
     await train(tinyConfig(), { root, name: "killed", progress });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { onTestFinished } from "vitest";
 import { type Config, configSchema } from "../../lib/config/schema.ts";
 import type { Progress } from "../../lib/run/progress.ts";
@@ -65,6 +65,11 @@ export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "spa-stages-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** Copies a run folder as it is while it is worked in: what a process that is killed at that moment leaves behind, its lock apart. */
+export function snapshotRun(from: string, to: string): void {
+  cpSync(from, to, { recursive: true, filter: (path) => !basename(path).startsWith("lock.") });
 }
 
 /** A progress display that shows nothing and calls `onTick` with the stage and its units done. */
