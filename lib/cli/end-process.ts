@@ -8,9 +8,8 @@ const GRACE = 200;
 export function endProcess(code: number): void {
   process.exitCode = code;
   // The timer itself keeps nothing alive: it fires only where something else does.
-  const timer = setTimeout(async () => {
-    await Promise.all([process.stdout, process.stderr].map(writtenOut));
-    process.exit(code);
+  const timer = setTimeout(() => {
+    void Promise.all([process.stdout, process.stderr].map(writtenOut)).then(() => process.exit(code));
   }, GRACE);
   timer.unref();
 }

@@ -4,6 +4,7 @@ import { environmentFactory } from "../pipeline.ts";
 import type { Finding } from "../rollout/contract.ts";
 import { checkEnvironment } from "../stages/environment-check.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
+import { print, printJson } from "./print.ts";
 import { readRequest, requestedConfig } from "./run-options.ts";
 
 const help = `
@@ -54,18 +55,17 @@ async function check(environment: string, args: string[], { json = false }: Chec
   const report = (finding: Finding) => {
     const isKnown = findings.some(({ found }) => found === finding.found);
     findings.push(finding);
-    if (!json) console.log(line(isKnown ? { ...finding, found: "as above", hint: undefined } : finding));
+    if (!json) print(line(isKnown ? { ...finding, found: "as above", hint: undefined } : finding));
   };
   const { name } = config.environment;
-  if (!json) console.log([name, environmentDescription(name)].filter((text) => text !== "").join(": "));
+  if (!json) print([name, environmentDescription(name)].filter((text) => text !== "").join(": "));
   for await (const finding of checkEnvironment(config, tokenizer, await environmentFactory(config))) {
     report(finding);
   }
   report(leftOpen(await newResources(held)));
   const faults = findings.filter(({ verdict }) => verdict === "fault").length;
-  if (json)
-    console.log(JSON.stringify({ environment: name, faults, findings: findings.map(plain) }, null, 2));
-  else console.log(faults === 0 ? "\nNothing is wrong." : `\n${faults} wrong: see docs/environments.md.`);
+  if (json) printJson({ environment: name, faults, findings: findings.map(plain) }, 2);
+  else print(faults === 0 ? "\nNothing is wrong." : `\n${faults} wrong: see docs/environments.md.`);
   return faults === 0 ? 0 : 2;
 }
 

@@ -83,7 +83,7 @@ async function read({ path, columns, utf8 }) {
 }
 
 function fail(error) {
-  return tell({ failure: { message: error?.message ?? String(error) } });
+  void tell({ failure: { message: error?.message ?? String(error) } });
 }
 
 // Whether and when to stop is the reader's to say: a terminal sends Ctrl-C to both.
@@ -95,4 +95,6 @@ process.on("uncaughtException", fail);
 const watch = `const { workerData } = require("node:worker_threads");
 setInterval(() => process.ppid === workerData || process.kill(process.pid, "SIGKILL"), 1000);`;
 new Worker(watch, { eval: true, workerData: process.ppid }).unref();
-process.once("message", (request) => read(request).catch(fail));
+process.once("message", (request) => {
+  read(request).catch(fail);
+});

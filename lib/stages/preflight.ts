@@ -109,7 +109,7 @@ async function checkStates(trial: Trial, format: TurnFormat): Promise<string[]> 
   const { replies, cut } = await measure(trial, format, levels);
   const [shortest, longest] = [Math.min(...replies), Math.max(...replies)];
   // Self-play's SFT would teach replies that cannot be given.
-  if (shortest > maxNewTokens && format === "world-model" && config.arms.includes("spa")) {
+  if (shortest > maxNewTokens && format === "world-model" && trial.config.arms.includes("spa")) {
     throw new SpaError(
       "CAPACITY",
       `a reply that describes the states truly has ${shortest} tokens or more (the longest met: ${longest}), but protocol.maxNewTokens is ${maxNewTokens}`,

@@ -138,9 +138,9 @@ it("lets a promise that nobody waits for fail unheard", async () => {
 it("names level and turn where they are known", async () => {
   const environment = guard(odd({ step: toss("no") }));
   expect(caught(() => environment.step("Go")).message).toBe('odd: step("Go") threw: no');
-  environment.reset({ level: "P_G" });
+  void environment.reset({ level: "P_G" });
   expect(caught(() => environment.step("Go")).message).toBe('odd at level "P_G": step("Go") threw: no');
-  environment.reset({ seed: 12, level: "P_G" });
+  void environment.reset({ seed: 12, level: "P_G" });
   environment.turn = 2;
   expect(caught(() => environment.step("Go")).message).toBe(
     'odd at level seed 12, turn 2: step("Go") threw: no',
@@ -226,7 +226,7 @@ it("calls methods on the object itself, also through an object derived from the 
     }
   }
   const environment = guard(new Counter());
-  environment.step("Go");
+  void environment.step("Go");
   expect(Object.create(environment).render("grid")).toBe("1");
 });
 

@@ -83,7 +83,7 @@ const refused: [what: string, make: () => Environment, check: string, says: RegE
     () =>
       new (class extends Walk {
         override reset(options: ResetOptions) {
-          super.reset(options);
+          void super.reset(options);
           shared = this.at;
           return this.render();
         }
@@ -127,7 +127,7 @@ const refused: [what: string, make: () => Environment, check: string, says: RegE
           return `${super.render()}${this.steps === 0 ? "" : draws++}`;
         }
         override reset(options: ResetOptions) {
-          super.reset(options);
+          void super.reset(options);
           return super.render();
         }
       })(),
