@@ -40,7 +40,9 @@ function growingLog({ first = 1, grow = 1, late = first }: LogOptions = {}): Env
     },
     render,
     state: () => [...lines],
-    restore: () => {},
+    restore(kept) {
+      lines = [...(kept as string[])];
+    },
   };
 }
 
