@@ -56,7 +56,7 @@ export function shownError(error: unknown): string {
     const isError = error instanceof Error;
     const text = isError ? error.message || error.name : error;
     if (typeof text !== "string") return shownValue(text);
-    return shortened(text, SHOWN_ERROR).replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
+    return shortened(text, SHOWN_ERROR);
   } catch {
     return "an error that cannot be shown";
   }
