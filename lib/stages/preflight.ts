@@ -108,8 +108,10 @@ async function checkStates(trial: Trial, format: TurnFormat): Promise<string[]> 
   const levels = await trainingLevels(trial, { kind: "ppo" }).take(PLAYED_EPISODES, trial.signal);
   const { replies, cut } = await measure(trial, format, levels);
   const [shortest, longest] = [Math.min(...replies), Math.max(...replies)];
-  // Self-play's SFT would teach replies that cannot be given.
-  if (shortest > maxNewTokens && format === "world-model" && trial.config.arms.includes("spa")) {
+  const { arms, sft } = trial.config;
+  // SFT on self-play would teach replies that cannot be given.
+  const isTaught = format === "world-model" && arms.includes("spa") && sft.data === null;
+  if (shortest > maxNewTokens && isTaught) {
     throw new SpaError(
       "CAPACITY",
       `a reply that describes the states truly has ${shortest} tokens or more (the longest met: ${longest}), but protocol.maxNewTokens is ${maxNewTokens}`,

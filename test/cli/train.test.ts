@@ -1,6 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { planStages } from "../../lib/stages/plan.ts";
@@ -233,9 +234,10 @@ test("JSON lines: every line of standard output is an event, the last one the re
 });
 
 test("a broken checkpoint stops the run by name; doing the stage again mends it", async () => {
-  const args = ["train", "tiny.yaml", "--name", "broken", "arms=[control]"];
+  const args = ["train", "tiny.yaml", "--name", "broken", "arms=[control]", "ppo.steps=40"];
   const running = start(folder, args);
   await running.says("control/ppo  begins");
+  while (!existsSync(join(path("broken"), "checkpoints", "control-ppo-1"))) await sleep(20);
   running.child.kill("SIGINT");
   await running.end;
   const run = RunFolder.open(path("broken"));

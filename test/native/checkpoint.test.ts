@@ -170,7 +170,7 @@ describe("save", () => {
     const folder = scratchFolder();
     writeFileSync(join(folder, "file"), "");
     const model = await engine.createModel(smallShape);
-    await failure(model.save(join(folder, "file", "model")), "BAD_ARGUMENT");
+    await failure(model.save(join(folder, "file", "model")), "FILE_FAILED");
     const aborted = AbortSignal.abort();
     await failure(model.save(join(folder, "model"), { signal: aborted }), "ABORTED");
     expect(readdirSync(join(folder, "model"))).toEqual([]);

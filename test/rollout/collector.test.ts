@@ -193,28 +193,32 @@ describe("collect", () => {
 
   it("ends a trajectory as context where a turn's own prompt has outgrown it", async () => {
     const growing = (): Environment => {
-      let length = 4;
+      let length = 0;
+      const render = () => "P\n".repeat(length);
       return {
         name: "growing",
         actions: ["Wait"],
         instructions: () => "Wait.",
-        reset: ({ level }) => {
-          length = level?.length ?? 4;
-          return "_".repeat(length);
+        reset: ({ level = "P\n" }) => {
+          length = level.length / 2;
+          return render();
         },
-        step: () => ({
-          observation: "",
-          reward: 0,
-          terminated: false,
-          truncated: false,
-          info: { valid: true, effective: true, success: false },
-        }),
-        render: () => "P\n".repeat(++length),
+        step: () => {
+          length += 3;
+          return {
+            observation: render(),
+            reward: 0,
+            terminated: false,
+            truncated: false,
+            info: { valid: true, effective: true, success: false },
+          };
+        },
+        render,
         state: () => length,
         restore: () => {},
       };
     };
-    const level = { seed: 1, grid: "____", distance: null };
+    const level = { seed: 1, grid: "P\n", distance: null };
     const plays = [0, 1].map((id) => ({ id, group: 0, level }));
     const protocol = protocolWith({ context: "turn", maxTokens: 80, maxTurns: 50, maxActions: 50 });
     // The model's replies are noise: each is taken for an action.
