@@ -40,7 +40,7 @@ export function ensureNative(libtorch, { tests = false } = {}) {
 
 async function ensureInClone(libtorch, tests) {
   const name = tests ? "native-tests" : "native";
-  const sources = tests ? [...NATIVE_SOURCES, "native/test"] : NATIVE_SOURCES;
+  const sources = tests ? [...NATIVE_SOURCES, "native/test", "native/third_party"] : NATIVE_SOURCES;
   const print = fingerprint(root, sources, [libtorch.path, libtorch.version, useCuda(), process.arch]);
   const folder = inRoot(BUILD_FOLDER);
   const product = tests ? join(folder, "spa_tests") : join(folder, "Release", "spa.node");

@@ -4,4 +4,4 @@
 #include <ATen/ATen.h>
 
 #undef CHECK
-#include "doctest.h"
+#include "third_party/doctest.h"

@@ -1,10 +1,9 @@
-#include "engine/advantage.h"
-
 #include <cmath>
 #include <random>
 #include <vector>
 
 #include "doctest_torch.h"
+#include "engine/advantage.h"
 
 using namespace spa;
 

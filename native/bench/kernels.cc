@@ -122,10 +122,8 @@ void bench_rows() {
   const at::Tensor x = at::randn({rows, hidden}), delta = at::randn({rows, hidden}) * 1e-6,
                    weight = at::randn({hidden});
   const auto normed = kernels::rms_norm(x, weight, 1e-6);
-  at::Tensor stream = x.clone();
   const at::Tensor grad_weight = at::zeros({hidden});
   report("rms_norm", tokens, "Mtok/s", [&] { kernels::rms_norm(x, weight, 1e-6); });
-  report("add_rms_norm_", tokens, "Mtok/s", [&] { kernels::add_rms_norm_(stream, delta, weight, 1e-6); });
   report("rms_norm backward", tokens, "Mtok/s",
          [&] { kernels::rms_norm_backward(x, x, weight, normed.inverse_rms, delta, grad_weight); });
   const auto tables = kernels::rope_tables(at::arange(head_dim / 2, at::kDouble) * 0.1, rows);
