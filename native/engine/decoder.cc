@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/dispatch.h"
 #include "kernels/embedding.h"
 #include "kernels/rms_norm.h"
 #include "kernels/swiglu.h"
@@ -47,8 +48,7 @@ CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots,
 }
 
 void Decoder::Projection::pack() {
-  if (!kernels::prefers_packed(weight.size(0), weight.size(1), weight.scalar_type(), weight.device())) return;
-  packed = kernels::PackedWeight(weight);
+  if (kernels::product_of(weight, weight) == kernels::Product::rows) packed = kernels::PackedWeight(weight);
 }
 
 at::Tensor Decoder::Projection::operator()(const at::Tensor& x, const at::Tensor& add) const {

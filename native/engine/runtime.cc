@@ -2,16 +2,11 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <map>
 #include <mutex>
-#include <thread>
 
 #ifdef __GLIBC__
 #include <malloc.h>
-#endif
-#ifndef __APPLE__
-#include <sched.h>
 #endif
 
 #include "engine/error.h"
@@ -103,15 +98,6 @@ at::Device resolve_device(const std::string& name) {
   }
   if (name == "auto") return cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   throw Error("BAD_ARGUMENT", "device must be \"cpu\", \"cuda\" or \"auto\", got \"" + name + "\"");
-}
-
-int available_cores() {
-#ifndef __APPLE__
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace spa

@@ -37,7 +37,4 @@ class RuntimeLease {
 /// none.
 at::Device resolve_device(const std::string& name);
 
-/// A sensible default for `threads`: the cores this process may run on.
-int available_cores();
-
 }  // namespace spa

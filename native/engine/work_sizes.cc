@@ -3,9 +3,8 @@
 #include "engine/kv_cache.h"
 #include "engine/parallel.h"
 #include "kernels/attention.h"
-#include "kernels/linear.h"
+#include "kernels/dispatch.h"
 #include "kernels/log_prob.h"
-#include "kernels/tile_linear.h"
 
 namespace spa {
 namespace {
@@ -15,7 +14,7 @@ constexpr int64_t large_model_tokens = 2048, small_model_tokens = 8192;
 
 int64_t packed_bytes_of(const ModelConfig& c, at::ScalarType dtype, at::Device device) {
   const auto packed = [&](int64_t out, int64_t in) {
-    const bool used = kernels::prefers_packed(out, in, dtype, device);
+    const bool used = kernels::product_of(out, in, dtype, device) == kernels::Product::rows;
     return used ? kernels::cpu::packed_size(in, out) * static_cast<int64_t>(sizeof(float)) : 0;
   };
   const int64_t layer = packed(c.qkv_size(), c.hidden) + packed(c.hidden, c.query_size()) +
@@ -36,9 +35,10 @@ WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device
   sizes.packed_bytes = packed_bytes_of(config, dtype, device);
   sizes.packed_elements = kernels::packed_elements(dtype, device);
   sizes.cache_block_tokens = KvCache::block_tokens;
-  sizes.tiles = !kernels::prefers_packed(config.vocab, config.hidden, dtype, device) &&
-                kernels::prefers_tiles(config.vocab, config.hidden, dtype, device) &&
-                kernels::prefers_tiles(config.intermediate, config.qkv_size(), dtype, device);
+  const auto tiled = [&](int64_t out, int64_t in) {
+    return kernels::product_of(out, in, dtype, device) == kernels::Product::tiles;
+  };
+  sizes.tiles = tiled(config.vocab, config.hidden) && tiled(config.intermediate, config.qkv_size());
   return sizes;
 }
 

@@ -97,7 +97,7 @@ double squared_norm(const std::vector<at::Tensor>& tensors) {
       dense.push_back(dense_float(tensor));
     } else {
       // Without a copy of the gradient in another type.
-      const at::ScalarType type = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+      const at::ScalarType type = wide_type(tensor);
       norms.push_back(at::linalg_vector_norm(tensor, 2, at::OptionalIntArrayRef(), false, type));
     }
   }
@@ -112,17 +112,6 @@ double squared_norm(const std::vector<at::Tensor>& tensors) {
   });
   for (const double p : partial) total += p;
   return total;
-}
-
-void scale_(const at::Tensor& x, double factor) {
-  if (path_of(x) != Path::cpu || x.scalar_type() != at::kFloat || !x.is_contiguous()) {
-    x.mul_(factor);
-    return;
-  }
-  float* data = x.mutable_data_ptr<float>();
-  parallel_rows(x.numel(), 1, [&](int64_t begin, int64_t end) {
-    cpu::table().scale(data + begin, static_cast<float>(factor), end - begin);
-  });
 }
 
 }  // namespace spa::kernels

@@ -40,7 +40,4 @@ void adamw_(const std::vector<AdamWBuffers>& buffers, const AdamWParameters& par
 /// Sum of the squares of all elements, in double, added in an order that does not depend on the threads.
 double squared_norm(const std::vector<at::Tensor>& tensors);
 
-/// x *= factor.
-void scale_(const at::Tensor& x, double factor);
-
 }  // namespace spa::kernels

@@ -1,7 +1,9 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <vector>
 
+#include "kernels/aten_attention.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
@@ -29,104 +31,58 @@ Work plan(const int32_t* offsets, int64_t sequences, const HeadShape& shape) {
   return work;
 }
 
-at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
-/// [heads, length, head_dim] of one sequence's q, k and v (k and v repeated for their group), for the ATen
-/// path; wide, so that training sees what decoding saw.
-struct Operands {
-  at::Tensor q, k, v;
-};
-
-Operands operands(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, int64_t length) {
-  const at::Tensor rows = qkv.narrow(0, begin, length)
-                              .to(wide(qkv))
-                              .view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-  const auto heads = [&](int64_t first, int64_t count) {
-    return rows.narrow(1, first, count).transpose(0, 1);
-  };
-  const int64_t group = shape.heads / shape.kv_heads;
-  return {heads(0, shape.heads), heads(shape.heads, shape.kv_heads).repeat_interleave(group, 0),
-          heads(shape.heads + shape.kv_heads, shape.kv_heads).repeat_interleave(group, 0)};
+/// The heads of rows [begin, begin + length) of qkv, by ATen; wide, so that training sees what decoding saw.
+SequenceHeads heads_of(const at::Tensor& qkv, const HeadShape& shape, int64_t begin, int64_t length) {
+  const at::Tensor heads = qkv.narrow(0, begin, length)
+                               .to(wide_type(qkv))
+                               .view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim})
+                               .transpose(0, 1);
+  return {heads.narrow(0, 0, shape.heads), heads.narrow(0, shape.heads, shape.kv_heads),
+          heads.narrow(0, shape.heads + shape.kv_heads, shape.kv_heads)};
 }
 
-/// Scores of queries [begin, begin + count) with the keys that they see: [heads, count, begin + count],
-/// scaled.
-at::Tensor masked_scores(const Operands& o, float scale, int64_t begin, int64_t count) {
-  const int64_t seen = begin + count;
-  const at::Tensor future = at::ones({count, seen}, o.q.options().dtype(at::kBool)).triu(begin + 1);
-  return at::matmul(o.q.narrow(1, begin, count), o.k.narrow(1, 0, seen).transpose(1, 2))
-      .mul_(scale)
-      .masked_fill_(future, -INFINITY);
-}
-
-/// Calls body(begin, count) for runs of queries whose scores fit attention_scores.
+/// Calls body(begin, length) for every sequence that is not empty.
 template <typename Body>
-void for_queries(const HeadShape& shape, int64_t length, const Body& body) {
-  const int64_t step = std::clamp<int64_t>(attention_scores / (shape.heads * length), 1, length);
-  for (int64_t begin = 0; begin < length; begin += step) body(begin, std::min(step, length - begin));
-}
-
-AttentionResult aten_attention(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
-  const int64_t tokens = qkv.size(0);
-  const at::Tensor output = at::empty({tokens, shape.heads * shape.head_dim}, qkv.options());
-  const at::Tensor lse = at::empty({shape.heads, tokens}, qkv.options().dtype(wide(qkv)));
+void for_sequences(const at::Tensor& offsets, const Body& body) {
   const int32_t* at = offsets.const_data_ptr<int32_t>();
   for (int64_t i = 0; i + 1 < offsets.numel(); ++i) {
-    const int64_t length = at[i + 1] - at[i];
-    if (length == 0) continue;
-    const Operands o = operands(qkv, shape, at[i], length);
-    for_queries(shape, length, [&](int64_t begin, int64_t count) {
-      const at::Tensor scores = masked_scores(o, shape.scale, begin, count);
-      lse.narrow(1, at[i] + begin, count).copy_(scores.logsumexp(2));
-      const at::Tensor mixed = at::matmul(at::softmax(scores, 2), o.v.narrow(1, 0, begin + count));
-      output.narrow(0, at[i] + begin, count).copy_(mixed.transpose(0, 1).reshape({count, -1}));
-    });
+    if (at[i + 1] > at[i]) body(int64_t{at[i]}, int64_t{at[i + 1] - at[i]});
   }
+}
+
+AttentionResult aten_forward(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
+  const int64_t tokens = qkv.size(0);
+  const at::Tensor output = at::empty({tokens, shape.heads * shape.head_dim}, qkv.options());
+  const at::Tensor lse = at::empty({shape.heads, tokens}, qkv.options().dtype(wide_type(qkv)));
+  for_sequences(offsets, [&](int64_t begin, int64_t length) {
+    output.narrow(0, begin, length)
+        .copy_(
+            aten_attention(heads_of(qkv, shape, begin, length), shape.scale, lse.narrow(1, begin, length)));
+  });
   return {output, lse};
 }
 
 at::Tensor aten_backward(const at::Tensor& grad, const at::Tensor& qkv, const HeadShape& shape,
                          const at::Tensor& offsets) {
-  const at::Tensor result = at::zeros_like(qkv);
-  const int32_t* at = offsets.const_data_ptr<int32_t>();
-  const int64_t group = shape.heads / shape.kv_heads;
-  for (int64_t i = 0; i + 1 < offsets.numel(); ++i) {
-    const int64_t length = at[i + 1] - at[i];
-    if (length == 0) continue;
-    const Operands o = operands(qkv, shape, at[i], length);
-    const at::Tensor g = grad.narrow(0, at[i], length)
-                             .to(wide(qkv))
+  const at::Tensor result = at::empty_like(qkv, at::MemoryFormat::Contiguous);
+  for_sequences(offsets, [&](int64_t begin, int64_t length) {
+    const at::Tensor g = grad.narrow(0, begin, length)
+                             .to(wide_type(qkv))
                              .view({length, shape.heads, shape.head_dim})
                              .transpose(0, 1);
-    const at::Tensor target =
-        result.narrow(0, at[i], length).view({length, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-    const at::Tensor grad_k = at::zeros(o.k.sizes(), o.k.options()),
-                     grad_v = at::zeros(o.v.sizes(), o.v.options());
-    for_queries(shape, length, [&](int64_t begin, int64_t count) {
-      const int64_t seen = begin + count;
-      const at::Tensor p = at::softmax(masked_scores(o, shape.scale, begin, count), 2);
-      const at::Tensor own = g.narrow(1, begin, count);
-      grad_v.narrow(1, 0, seen).add_(at::matmul(p.transpose(1, 2), own));
-      const at::Tensor ds = at::matmul(own, o.v.narrow(1, 0, seen).transpose(1, 2));
-      ds.sub_((p * ds).sum(2, true)).mul_(p).mul_(shape.scale);
-      target.narrow(0, begin, count)
-          .narrow(1, 0, shape.heads)
-          .copy_(at::matmul(ds, o.k.narrow(1, 0, seen)).transpose(0, 1));
-      grad_k.narrow(1, 0, seen).add_(at::matmul(ds.transpose(1, 2), o.q.narrow(1, begin, count)));
-    });
-    const auto grouped = [&](const at::Tensor& x) {
-      return x.view({shape.kv_heads, group, length, shape.head_dim}).sum(1).transpose(0, 1);
-    };
-    target.narrow(1, shape.heads, shape.kv_heads).copy_(grouped(grad_k));
-    target.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads).copy_(grouped(grad_v));
-  }
+    const SequenceHeads gradients =
+        aten_attention_backward(g, heads_of(qkv, shape, begin, length), shape.scale);
+    result.narrow(0, begin, length)
+        .view({length, -1, shape.head_dim})
+        .copy_(at::cat({gradients.queries, gradients.keys, gradients.values}, 0).transpose(0, 1));
+  });
   return result;
 }
 
 }  // namespace
 
 AttentionResult attention(const at::Tensor& qkv, const HeadShape& shape, const at::Tensor& offsets) {
-  if (path_of(qkv) != Path::cpu) return aten_attention(qkv, shape, offsets);
+  if (path_of(qkv) != Path::cpu) return aten_forward(qkv, shape, offsets);
   const at::Tensor rows = dense_float(qkv);
   const int64_t tokens = rows.size(0), ld = rows.size(1), ld_out = shape.heads * shape.head_dim;
   const at::Tensor output = empty_float({tokens, ld_out});

@@ -14,6 +14,11 @@ inline at::Tensor to_type(const at::Tensor& x, at::ScalarType type) {
   return x.scalar_type() == type ? x : x.to(type);
 }
 
+/// What is computed in where ATen does it: float64 for float64, else float32.
+inline at::ScalarType wide_type(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 /// x as dense float32.
 inline at::Tensor dense_float(const at::Tensor& x) { return to_type(x, at::kFloat).contiguous(); }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorIndexing.h>
 
+#include "kernels/aten_attention.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
@@ -51,7 +52,7 @@ void append(const at::Tensor& pool, const HeadShape& shape, const int32_t* table
 at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
                         const KvRows& rows) {
   const at::Tensor output = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
-  const at::ScalarType type = qkv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType type = wide_type(qkv);
   const int32_t* offsets = rows.offsets.const_data_ptr<int32_t>();
   const int32_t* starts = rows.starts.const_data_ptr<int32_t>();
   for (int64_t i = 0; i < slot_count(rows); ++i) {
@@ -63,17 +64,10 @@ at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const Hea
     append(pool, shape, table.const_data_ptr<int32_t>(), starts[i],
            heads.narrow(1, shape.heads, shape.kv_heads),
            heads.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads));
-    const int64_t length = starts[i] + n;
-    const Cached cached = read(pool, shape, table, length);
-    const at::Tensor q =
-        heads.narrow(1, 0, shape.heads).transpose(0, 1).reshape({shape.kv_heads, -1, shape.head_dim});
-    const at::Tensor scores = at::matmul(q.to(type), cached.keys.to(type).transpose(1, 2)).mul(shape.scale);
-    const at::Tensor future = at::ones({n, length}, scores.options().dtype(at::kBool)).triu(starts[i] + 1);
-    const at::Tensor weights =
-        at::softmax(scores.view({shape.heads, n, length}).masked_fill(future, -INFINITY), 2);
-    const at::Tensor mixed = at::matmul(weights.view({shape.kv_heads, -1, length}), cached.values.to(type));
+    const Cached cached = read(pool, shape, table, starts[i] + n);
+    const at::Tensor queries = heads.narrow(1, 0, shape.heads).transpose(0, 1);
     output.narrow(0, offsets[i], n)
-        .copy_(mixed.reshape({shape.heads, n, -1}).transpose(0, 1).reshape({n, -1}));
+        .copy_(aten_attention({queries.to(type), cached.keys.to(type), cached.values.to(type)}, shape.scale));
   }
   return output;
 }
@@ -100,7 +94,7 @@ at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const Head
                          const at::Tensor& starts, const at::Tensor& tables) {
   const int64_t slots = q.size(0), half = pool.size(1) / 2;
   const int64_t blocks = tables.size(1), length = blocks * kv_block_tokens;
-  const at::ScalarType type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType type = wide_type(q);
   const at::Tensor held = pool.index_select(0, tables.reshape({-1}));
   const at::Tensor keys = held.narrow(1, 0, half)
                               .view({slots, blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})

@@ -29,30 +29,9 @@ at::Tensor shaped_like(const at::Tensor& rows, const at::Tensor& x) {
 /// Two-dimensional view of x, or a copy.
 at::Tensor rows_of(const at::Tensor& x) { return x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}); }
 
-bool own_kernels(const at::Tensor& x, const at::Tensor& weight) {
-  return path_of(x) == Path::cpu &&
-         prefers_packed(weight.size(0), weight.size(1), x.scalar_type(), x.device());
-}
-
-bool tiled(const at::Tensor& x, const at::Tensor& weight) {
-  return prefers_tiles(weight.size(0), weight.size(1), x.scalar_type(), x.device()) &&
-         weight.scalar_type() == x.scalar_type() && weight.is_contiguous();
-}
-
 const float* data_or_null(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
 
 }  // namespace
-
-int64_t packed_elements(at::ScalarType dtype, at::Device device) {
-  if (!device.is_cpu()) return 0;
-  // Above that the panels leave the second-level cache and ATen's blocking wins; with bfloat16 oneDNN has
-  // matrix instructions to offer.
-  return dtype == at::kFloat ? int64_t{1} << 20 : dtype == at::kBFloat16 ? int64_t{1} << 16 : 0;
-}
-
-bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
-  return out_features * in_features <= packed_elements(dtype, device);
-}
 
 PackedWeight::PackedWeight(const at::Tensor& weight)
     : out_features_(weight.size(0)), in_features_(weight.size(1)) {
@@ -89,8 +68,9 @@ at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Ten
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   const at::Tensor& add) {
-  if (own_kernels(x, weight)) return linear(x, PackedWeight(weight), bias, add);
-  if (tiled(x, weight)) {
+  const Product product = product_of(x, weight);
+  if (product == Product::rows) return linear(x, PackedWeight(weight), bias, add);
+  if (product == Product::tiles) {
     return shaped_like(
         tile_linear(rows_of(x), weight, bias, add.defined() ? rows_of(add) : add, at::kBFloat16), x);
   }
@@ -115,21 +95,20 @@ void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& w
 }
 
 void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight) {
-  if (own_kernels(x, weight)) return add_linear_(y, x, PackedWeight(weight));
+  if (product_of(x, weight) == Product::rows) return add_linear_(y, x, PackedWeight(weight));
   y.addmm_(x, weight.t());
 }
 
 at::Tensor wide_linear(const at::Tensor& x, const at::Tensor& weight) {
-  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  if (!own_kernels(x, weight) && tiled(x, weight)) return tile_linear(x, weight, {}, {}, type);
+  const at::ScalarType type = wide_type(x);
+  if (product_of(x, weight) == Product::tiles) return tile_linear(x, weight, {}, {}, type);
   return to_type(kernels::linear(x, weight), type).contiguous();
 }
 
 at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weight) {
-  if (!own_kernels(grad, weight)) {
-    if (tiled(grad, weight)) return shaped_like(tile_input_gradient(rows_of(grad), weight), grad);
-    return at::matmul(grad, weight);
-  }
+  const Product product = product_of(grad, weight);
+  if (product == Product::tiles) return shaped_like(tile_input_gradient(rows_of(grad), weight), grad);
+  if (product == Product::aten) return at::matmul(grad, weight);
   const at::Tensor rows = float_rows(grad);
   const at::Tensor matrix = float_rows(weight);
   const int64_t out = matrix.size(0), in = matrix.size(1);
@@ -144,40 +123,17 @@ at::Tensor linear_input_gradient(const at::Tensor& grad, const at::Tensor& weigh
   return shaped_like(result, grad);
 }
 
-void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,
-                                const at::Tensor& grad_bias) {
-  const int64_t out = grad.size(-1), in = x.size(-1);
-  const bool own = path_of(x) == Path::cpu && prefers_packed(out, in, x.scalar_type(), x.device()) &&
-                   (!grad_weight.defined() || grad_weight.is_contiguous());
-  if (!own) {
-    const at::Tensor g = grad.reshape({-1, out});
-    if (grad_weight.defined()) {
-      const at::Tensor input = x.reshape({-1, in});
-      if (prefers_tiles(out, in, g.scalar_type(), g.device()) && input.scalar_type() == at::kBFloat16 &&
-          grad_weight.scalar_type() == at::kFloat && grad_weight.is_contiguous()) {
-        tile_weight_gradient(g, input, grad_weight);
-      } else if (g.scalar_type() == grad_weight.scalar_type()) {
-        grad_weight.addmm_(g.t(), input);
-      } else {
-        // The product is in the operands' type before it is added: of some output features at a time.
-        const int64_t step = std::max<int64_t>(1, product_elements / in);
-        for (int64_t begin = 0; begin < out; begin += step) {
-          const int64_t count = std::min(step, out - begin);
-          grad_weight.narrow(0, begin, count).add_(at::mm(g.narrow(1, begin, count).t(), input));
-        }
-      }
-    }
-    if (grad_bias.defined()) grad_bias.add_(g.sum(0, false, grad_bias.scalar_type()));
-    return;
-  }
-  const at::Tensor g = float_rows(grad);
-  const at::Tensor input = float_rows(x);
-  const int64_t rows = g.size(0);
+namespace {
+
+/// Each thread owns some output features and runs over all rows: nothing to reduce, one order of additions.
+void accumulate_by_rows(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,
+                        const at::Tensor& grad_bias) {
+  const at::Tensor g = float_rows(grad), input = float_rows(x);
+  const int64_t rows = g.size(0), out = g.size(1), in = input.size(1);
   const float* gradients = g.const_data_ptr<float>();
   const float* inputs = input.const_data_ptr<float>();
   float* weight_target = grad_weight.defined() ? grad_weight.mutable_data_ptr<float>() : nullptr;
   float* bias_target = grad_bias.defined() ? grad_bias.mutable_data_ptr<float>() : nullptr;
-  // Each thread owns some output features and runs over all rows: nothing to reduce, one order of additions.
   parallel_rows(out, rows * in, [&](int64_t begin, int64_t end) {
     if (weight_target) {
       cpu::table().gemm(end - begin, in, rows, gradients + begin, 1, g.stride(0), inputs, input.stride(0),
@@ -186,6 +142,43 @@ void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, con
     if (bias_target)
       cpu::table().add_rows(gradients + begin, g.stride(0), rows, end - begin, bias_target + begin);
   });
+}
+
+/// grad_weight [out, in] += g^T input. Operands of another type than the gradient's are multiplied in theirs:
+/// of some output features at a time.
+void aten_weight_gradient(const at::Tensor& g, const at::Tensor& input, const at::Tensor& grad_weight) {
+  if (g.scalar_type() == grad_weight.scalar_type()) {
+    grad_weight.addmm_(g.t(), input);
+    return;
+  }
+  const int64_t out = g.size(1), step = std::max<int64_t>(1, product_elements / input.size(1));
+  for (int64_t begin = 0; begin < out; begin += step) {
+    const int64_t count = std::min(step, out - begin);
+    grad_weight.narrow(0, begin, count).add_(at::mm(g.narrow(1, begin, count).t(), input));
+  }
+}
+
+}  // namespace
+
+void accumulate_linear_gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& grad_weight,
+                                const at::Tensor& grad_bias) {
+  const int64_t out = grad.size(-1), in = x.size(-1);
+  const Product product = product_of(out, in, x.scalar_type(), x.device());
+  const bool dense = !grad_weight.defined() || grad_weight.is_contiguous();
+  if (product == Product::rows && dense) {
+    accumulate_by_rows(grad, x, grad_weight, grad_bias);
+    return;
+  }
+  const at::Tensor g = grad.reshape({-1, out});
+  if (grad_bias.defined()) grad_bias.add_(g.sum(0, false, grad_bias.scalar_type()));
+  if (!grad_weight.defined()) return;
+  const at::Tensor input = x.reshape({-1, in});
+  if (product == Product::tiles && dense && g.scalar_type() == at::kBFloat16 &&
+      grad_weight.scalar_type() == at::kFloat) {
+    tile_weight_gradient(g, input, grad_weight);
+  } else {
+    aten_weight_gradient(g, input, grad_weight);
+  }
 }
 
 }  // namespace spa::kernels

@@ -27,14 +27,6 @@ class PackedWeight {
   int64_t in_features_ = 0;
 };
 
-/// Elements of the largest weight for which prefers_packed() holds; 0: none.
-int64_t packed_elements(at::ScalarType dtype, at::Device device);
-
-/// Whether a weight of this shape is served best by the own micro-kernels (small and middling float32
-/// weights) rather than by ATen (MKL, oneDNN, cuBLAS). The functions below ask it themselves; sessions ask it
-/// to choose between packed and ATen decode.
-bool prefers_packed(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device);
-
 /// y [..., out] = x [..., in] W^T (+ bias [out]) (+ add [..., out]) in x's dtype. bias and add may be
 /// undefined tensors.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {},

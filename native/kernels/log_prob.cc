@@ -6,7 +6,6 @@
 #include "kernels/linear.h"
 #include "kernels/parallel.h"
 #include "kernels/tile_head.h"
-#include "kernels/tile_linear.h"
 
 namespace spa::kernels {
 namespace {
@@ -18,15 +17,6 @@ int64_t chunk_tokens(const at::Tensor& hidden, int64_t vocab, int64_t asked) {
 }
 
 bool is_cpu(const at::Tensor& x) { return path_of(x) == Path::cpu; }
-
-at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
-/// Whether the head goes through the tiles; a small one is as well off with the row kernels.
-bool tiled(const at::Tensor& hidden, const at::Tensor& weight) {
-  return prefers_tiles(weight.size(0), weight.size(1), hidden.scalar_type(), hidden.device()) &&
-         !prefers_packed(weight.size(0), weight.size(1), hidden.scalar_type(), hidden.device()) &&
-         weight.scalar_type() == at::kBFloat16 && weight.is_contiguous();
-}
 
 struct Chunk {
   int64_t begin, rows;
@@ -102,10 +92,10 @@ int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} <
 
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                               double temperature, bool entropy, int64_t budget) {
-  if (tiled(hidden, weight))
+  if (product_of(hidden, weight) == Product::tiles)
     return tile_log_probs(hidden, weight, targets.contiguous(), temperature, entropy);
   const int64_t tokens = hidden.size(0), vocab = weight.size(0);
-  const auto options = hidden.options().dtype(wide(hidden));
+  const auto options = hidden.options().dtype(wide_type(hidden));
   const TokenLogProbs result{at::empty({tokens}, options),
                              entropy ? at::empty({tokens}, options) : at::Tensor(),
                              at::empty({tokens}, options)};
@@ -130,7 +120,8 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
   const int64_t tokens = hidden.size(0);
   const at::Tensor gp = grad_log_prob.contiguous();
   const at::Tensor ge = grad_entropy.defined() ? grad_entropy.contiguous() : grad_entropy;
-  if (tiled(hidden, weight) && (!grad_weight.defined() || grad_weight.is_contiguous())) {
+  if (product_of(hidden, weight) == Product::tiles &&
+      (!grad_weight.defined() || grad_weight.is_contiguous())) {
     return tile_log_probs_backward(hidden, weight, targets.contiguous(), temperature, forward, gp, ge,
                                    grad_weight);
   }

@@ -12,31 +12,21 @@ constexpr int64_t partial_rows = 256;  // rows whose weight gradients are summed
 
 int64_t row_count(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
 
-/// Plain ATen; the accumulation type is float32, or float64 for float64.
-at::ScalarType wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
 RmsNormResult aten_rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  const at::Tensor v = x.to(wide(x));
+  const at::Tensor v = x.to(wide_type(x));
   const at::Tensor inverse = at::rsqrt(v.square().mean(-1, true).add_(epsilon));
-  return {(v * inverse * weight.to(wide(x))).to(x.scalar_type()), inverse.reshape({-1})};
+  return {(v * inverse * weight.to(wide_type(x))).to(x.scalar_type()), inverse.reshape({-1})};
 }
 
-/// x (+ residual into sum) -> output. residual and sum may be undefined together; sum may be x.
-RmsNormResult cpu_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& sum,
-                           const at::Tensor& weight, double epsilon) {
+RmsNormResult cpu_rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   const at::Tensor w = dense_float(weight);
   const int64_t width = x.size(-1), rows = row_count(x);
   const at::Tensor output = empty_float(x.sizes());
   const at::Tensor inverse = empty_float({rows});
-  const float* source = x.const_data_ptr<float>();
-  const float* other = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
-  float* sum_data = sum.defined() ? sum.mutable_data_ptr<float>() : nullptr;
   parallel_rows(rows, width * 2, [&](int64_t begin, int64_t end) {
-    const int64_t at = begin * width;
-    cpu::table().rms_norm(source + at, width, other ? other + at : nullptr, width,
-                          sum_data ? sum_data + at : nullptr, width, w.const_data_ptr<float>(),
-                          static_cast<float>(epsilon), output.mutable_data_ptr<float>() + at, width,
-                          inverse.mutable_data_ptr<float>() + begin, end - begin, width);
+    cpu::table().rms_norm(x.const_data_ptr<float>() + begin * width, width, w.const_data_ptr<float>(),
+                          static_cast<float>(epsilon), output.mutable_data_ptr<float>() + begin * width,
+                          width, inverse.mutable_data_ptr<float>() + begin, end - begin, width);
   });
   return {output, inverse};
 }
@@ -62,34 +52,13 @@ RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps
   }
   if (path_of(x) == Path::aten) return aten_rms_norm(x, weight, epsilon);
   if (x.scalar_type() == at::kBFloat16) return cpu_rms_norm_bf16(x.contiguous(), weight, epsilon);
-  return cpu_rms_norm(x.contiguous(), {}, {}, weight, epsilon);
-}
-
-AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
-                              double epsilon) {
-  if (path_of(x) == Path::cpu && x.scalar_type() == at::kFloat) {
-    const at::Tensor sum = empty_float(x.sizes());
-    const RmsNormResult result = cpu_rms_norm(x.contiguous(), residual.contiguous(), sum, weight, epsilon);
-    return {sum, result.output, result.inverse_rms};
-  }
-  const at::Tensor sum = x + residual;
-  const RmsNormResult result = rms_norm(sum, weight, epsilon);
-  return {sum, result.output, result.inverse_rms};
-}
-
-RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
-                            double epsilon) {
-  if (path_of(x) == Path::cpu && x.scalar_type() == at::kFloat && x.is_contiguous()) {
-    return cpu_rms_norm(x, delta.contiguous(), x, weight, epsilon);
-  }
-  x.add_(delta);
-  return rms_norm(x, weight, epsilon);
+  return cpu_rms_norm(x.contiguous(), weight, epsilon);
 }
 
 at::Tensor head_norms_(const at::Tensor& x, int64_t heads, int64_t kv_heads, const at::Tensor& query_weight,
                        const at::Tensor& key_weight, double epsilon) {
   const int64_t tokens = x.size(0), dim = query_weight.size(0), all = heads + kv_heads;
-  const at::Tensor inverse = at::empty({tokens, all}, x.options().dtype(wide(x)));
+  const at::Tensor inverse = at::empty({tokens, all}, x.options().dtype(wide_type(x)));
   if (path_of(x) != Path::cpu) {
     const at::Tensor view = x.narrow(1, 0, all * dim).unflatten(1, {all, dim});
     const auto normalise = [&](int64_t first, int64_t count, const at::Tensor& weight) {
@@ -116,8 +85,8 @@ at::Tensor head_norms_(const at::Tensor& x, int64_t heads, int64_t kv_heads, con
       float* row = data + t * x.stride(0);
       const auto normalise = [&](int64_t first, int64_t count, const at::Tensor& weight) {
         float* at = row + first * dim;
-        cpu::table().rms_norm(at, dim, nullptr, 0, nullptr, 0, weight.const_data_ptr<float>(),
-                              static_cast<float>(epsilon), at, dim, factors + t * all + first, count, dim);
+        cpu::table().rms_norm(at, dim, weight.const_data_ptr<float>(), static_cast<float>(epsilon), at, dim,
+                              factors + t * all + first, count, dim);
       };
       normalise(0, heads, q);
       normalise(heads, kv_heads, k);
@@ -132,11 +101,11 @@ at::Tensor aten_backward(const at::Tensor& grad_output, const at::Tensor& x, con
                          const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
                          const at::Tensor& grad_weight) {
   const int64_t width = x.size(-1);
-  const at::Tensor inverse = inverse_rms.to(wide(x)).view({-1, 1});
-  const at::Tensor normal = x.to(wide(x)).reshape({-1, width}) * inverse;
-  const at::Tensor grad = grad_output.to(wide(x)).reshape({-1, width});
+  const at::Tensor inverse = inverse_rms.to(wide_type(x)).view({-1, 1});
+  const at::Tensor normal = x.to(wide_type(x)).reshape({-1, width}) * inverse;
+  const at::Tensor grad = grad_output.to(wide_type(x)).reshape({-1, width});
   if (grad_weight.defined()) grad_weight.add_((grad * normal).sum(0));
-  const at::Tensor g = grad * weight.to(wide(x));
+  const at::Tensor g = grad * weight.to(wide_type(x));
   at::Tensor result = (g - normal * (g * normal).mean(1, true)) * inverse;
   result = result.to(x.scalar_type()).view(x.sizes());
   return grad_sum.defined() ? result.add_(grad_sum) : result;

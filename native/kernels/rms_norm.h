@@ -1,5 +1,4 @@
-// Root mean square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467), with the residual addition before
-// it.
+// Root mean square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,28 +14,14 @@ struct RmsNormResult {
 /// float32 inside.
 RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
-struct AddRmsNormResult {
-  at::Tensor sum;  // x + residual: the residual stream, and what was normalised
-  at::Tensor output;
-  at::Tensor inverse_rms;
-};
-
-/// rms_norm(x + residual), and the sum itself.
-AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
-                              double epsilon);
-
-/// The same without a copy: `x` (the residual stream) is overwritten with x + delta.
-RmsNormResult add_rms_norm_(at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double epsilon);
-
 /// Normalises every head of the queries and keys of a fused projection in place: x [T, >= (heads + kv_heads)
 /// * head_dim], queries first; each weight [head_dim]. Returns inverse_rms, float32 [T, heads + kv_heads].
 at::Tensor head_norms_(const at::Tensor& x, int64_t heads, int64_t kv_heads, const at::Tensor& query_weight,
                        const at::Tensor& key_weight, double epsilon);
 
-/// d loss / d x, given `x` as it was normalised (the sum, after an addition). `grad_sum` (may be undefined)
-/// is the gradient that reaches the sum past the norm and is added; after add_rms_norm the result is the
-/// gradient of both summands. grad_weight [width] (float32, or float64 with float64 operands; may be
-/// undefined) is added to, in an order that does not depend on the threads.
+/// d loss / d x, and `grad_sum` (may be undefined), the gradient that reaches x past the norm, added to it.
+/// grad_weight [width] (float32, or float64 with float64 operands; may be undefined) is added to, in an order
+/// that does not depend on the threads.
 at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
                              const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
                              const at::Tensor& grad_weight);

@@ -12,7 +12,7 @@ void aten_rotate(const at::Tensor& x, int64_t heads, int64_t head_dim, const Rop
                  const at::Tensor& positions, double direction) {
   const int64_t half = head_dim / 2;
   const at::Tensor view = x.narrow(1, 0, heads * head_dim).view({x.size(0), heads, head_dim});
-  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType type = wide_type(x);
   const at::Tensor c = tables.cosine.index_select(0, positions).unsqueeze(1).to(type);
   const at::Tensor s = tables.sine.index_select(0, positions).unsqueeze(1).to(type) * direction;
   const at::Tensor low = view.narrow(2, 0, half).to(type), high = view.narrow(2, half, half).to(type);

@@ -54,17 +54,16 @@ at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up) {
     parallel_rows(source.size(0), 2 * width * work_per_element, [&](int64_t begin, int64_t end) {
       cpu::table().swiglu_backward_bf16(
           bf16_data(g) + begin * width, width, bf16_data(source) + begin * 2 * width, 2 * width,
-          mutable_bf16_data(result) + begin * 2 * width, 2 * width, nullptr, 0, end - begin, width);
+          mutable_bf16_data(result) + begin * 2 * width, 2 * width, end - begin, width);
     });
     return result;
   }
   const at::Tensor source = dense_float(gate_up), g = dense_float(grad);
   const at::Tensor result = empty_float(source.sizes());
   parallel_rows(source.size(0), 2 * width * work_per_element, [&](int64_t begin, int64_t end) {
-    cpu::table().swiglu_backward(g.const_data_ptr<float>() + begin * width, width,
-                                 source.const_data_ptr<float>() + begin * 2 * width, 2 * width,
-                                 result.mutable_data_ptr<float>() + begin * 2 * width, 2 * width, nullptr, 0,
-                                 end - begin, width);
+    cpu::table().swiglu_backward(
+        g.const_data_ptr<float>() + begin * width, width, source.const_data_ptr<float>() + begin * 2 * width,
+        2 * width, result.mutable_data_ptr<float>() + begin * 2 * width, 2 * width, end - begin, width);
   });
   return result;
 }

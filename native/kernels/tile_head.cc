@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "kernels/amx/head.h"
-#include "kernels/tile_linear.h"
+#include "kernels/dispatch.h"
 #include "kernels/tile_operands.h"
 
 namespace spa::kernels {

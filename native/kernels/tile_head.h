@@ -6,11 +6,11 @@
 
 namespace spa::kernels {
 
-/// token_log_probs for operands that prefers_tiles() takes.
+/// token_log_probs for operands of Product::tiles.
 TokenLogProbs tile_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                              double temperature, bool entropy);
 
-/// token_log_probs_backward for operands that prefers_tiles() takes.
+/// token_log_probs_backward for operands of Product::tiles.
 at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& weight,
                                    const at::Tensor& targets, double temperature,
                                    const TokenLogProbs& forward, const at::Tensor& grad_log_prob,

@@ -1,16 +1,9 @@
 #include "kernels/tile_linear.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
-#include <string_view>
 
+#include "kernels/dispatch.h"
 #include "kernels/tile_operands.h"
-
-#if defined(SPA_AMX)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 namespace spa::kernels {
 namespace {
@@ -22,42 +15,8 @@ using amx::Bf16;
 constexpr int64_t depth_steps = 76;
 // Rows of a weight gradient for which the incoming gradient is transposed at a time.
 constexpr int64_t gradient_rows = 256;
-bool request_tiles() {
-#if defined(SPA_AMX)
-  // For comparing with libtorch's products, or numbers with a machine without tiles.
-  if (const char* wish = std::getenv("SPA_AMX"); wish != nullptr && std::string_view(wish) == "0")
-    return false;
-  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16") ||
-      !__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512vl")) {
-    return false;
-  }
-  // Linux hands out the tiles' state on request (Documentation/arch/x86/xstate.rst).
-  constexpr long request_permission = 0x1023, tile_data = 18;
-  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-#else
-  return false;
-#endif
-}
-
-std::atomic<bool>& tiles_on() {
-  static std::atomic<bool> on{request_tiles()};
-  return on;
-}
 
 }  // namespace
-
-bool prefers_tiles(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
-  if constexpr (!has_amx) return false;
-  return dtype == at::kBFloat16 && device.is_cpu() && out_features % amx::block == 0 &&
-         in_features % amx::block == 0 && tiles_on().load(std::memory_order_relaxed);
-}
-
-bool use_tiles(bool on) {
-  const bool before = tiles_on();
-  tiles_on() = on && request_tiles();
-  return before;
-}
 
 at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                        const at::Tensor& add, at::ScalarType type) {

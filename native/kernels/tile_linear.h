@@ -6,21 +6,6 @@
 
 namespace spa::kernels {
 
-/// Whether this build has the kernels of kernels/amx.
-#if defined(SPA_AMX)
-constexpr bool has_amx = true;
-#else
-constexpr bool has_amx = false;
-#endif
-
-/// Whether products with a weight [out, in] go through the tiles: bfloat16 on a CPU that has them, `in` and
-/// `out` multiples of 32.
-bool prefers_tiles(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device);
-
-/// Switches the tiles on (where there are any) or off in the whole process, not while kernels run. For tests
-/// and for comparing machines. Returns whether they were on.
-bool use_tiles(bool on);
-
 /// x [rows, in] W^T (+ bias [out]) (+ add [rows, out]) as `type`: bfloat16, or float32 (bias and add
 /// undefined). Rows have unit stride in their last dimension.
 at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

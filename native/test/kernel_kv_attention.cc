@@ -129,3 +129,19 @@ TEST_CASE("kv attention: many slots decoded together by ATen equal the row kerne
   CHECK(error(kernels::append_and_attend(qkv.to(at::kDouble), copy, shape, rows), expected) < 3e-6);
   CHECK(at::equal(copy.nan_to_num(), cache.pool.to(at::kDouble).nan_to_num()));
 }
+
+TEST_CASE("kv attention: new tokens whose scores are taken in parts by ATen equal the row kernels") {
+  const kernels::HeadShape shape{16, 2, 16, 0.25f};
+  const int64_t tokens = 1100, held = 70, blocks = 40;
+  REQUIRE(shape.heads * tokens * (held + tokens) > kernels::attention_scores);
+  const Cache cache(shape, 1, blocks, at::kFloat);
+  const at::Tensor prefix = test::random({held, 20 * 16}, 1), qkv = test::random({tokens, 20 * 16}, 2);
+  const auto append = [&](const at::Tensor& rows, const at::Tensor& pool, int32_t start) {
+    return kernels::append_and_attend(
+        rows, pool, shape, {test::offsets_of({rows.size(0)}), test::int32_tensor({start}), cache.tables});
+  };
+  append(prefix, cache.pool, 0);
+  const at::Tensor copy = cache.pool.to(at::kDouble);
+  const at::Tensor expected = append(qkv, cache.pool, held);
+  CHECK(error(append(qkv.to(at::kDouble), copy, held), expected) < 3e-6);
+}

@@ -1,6 +1,7 @@
 // Products and the output layer on AMX tiles; where a machine has none there is nothing to test.
 #include <ATen/Parallel.h>
 
+#include "kernels/dispatch.h"
 #include "kernels/linear.h"
 #include "kernels/log_prob.h"
 #include "kernels/tile_linear.h"
@@ -11,7 +12,9 @@ using test::error;
 
 namespace {
 
-bool have_tiles() { return kernels::prefers_tiles(64, 64, at::kBFloat16, at::kCPU); }
+bool have_tiles() {
+  return kernels::product_of(1024, 1024, at::kBFloat16, at::kCPU) == kernels::Product::tiles;
+}
 
 at::Tensor random_bf16(at::IntArrayRef sizes, uint64_t seed) {
   return test::random(sizes, seed).to(at::kBFloat16);

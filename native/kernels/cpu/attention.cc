@@ -2,7 +2,6 @@
 // the softmax over keys is lane-wise and needs no horizontal sums, and K and V are used as they lie in
 // memory. Keys are taken in chunks with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867), as
 // flash attention does (Dao et al. 2022, arXiv:2205.14135).
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/scratch.h"
 

@@ -1,9 +1,6 @@
 // Matrix products: tiles of rows x vectors in registers, sums over the depth in order, so that an element's
 // value does not depend on the tile it fell into.
-#include "kernels/cpu/gemm.h"
-
 #include "kernels/cpu/kernels.h"
-#include "kernels/cpu/table.h"
 
 namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
 namespace {
@@ -169,17 +166,6 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& b, const float* bia
       all_columns({x + i * ldx, ldx, 1, b.data + j * b.depth, width, y + i * ldy + j, ldy, b.depth, 0,
                    bias ? bias + j : nullptr, add ? add + i * ld_add + j : nullptr, ld_add},
                   m, columns);
-    }
-  }
-}
-
-void pack_matrix(const float* b, int64_t ldb, int64_t depth, int64_t columns, float* packed) {
-  for (int64_t j = 0; j < columns; j += panel_columns) {
-    const int64_t used = columns - j < panel_columns ? columns - j : panel_columns;
-    const int64_t width = (used + 15) / 16 * 16;
-    for (int64_t p = 0; p < depth; ++p, packed += width) {
-      for (int64_t c = 0; c < used; ++c) packed[c] = b[p * ldb + j + c];
-      for (int64_t c = used; c < width; ++c) packed[c] = 0;
     }
   }
 }

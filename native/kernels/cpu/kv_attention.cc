@@ -1,5 +1,4 @@
 // Attention of a slot's new tokens over its blocks of the KV cache.
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/scratch.h"
 

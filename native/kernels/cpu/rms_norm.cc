@@ -4,22 +4,12 @@ namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
 namespace {
 
 template <typename T>
-void forward(const T* x, int64_t ldx, const T* residual, int64_t ld_residual, T* sum_out, int64_t ld_sum,
-             const float* weight, float epsilon, T* y, int64_t ldy, float* inverse_rms, int64_t rows,
-             int64_t width) {
+void forward(const T* x, int64_t ldx, const float* weight, float epsilon, T* y, int64_t ldy,
+             float* inverse_rms, int64_t rows, int64_t width) {
   const int64_t whole = width - width % lanes;
   const int64_t tail = width - whole;
   for (int64_t i = 0; i < rows; ++i) {
     const T* row = x + i * ldx;
-    if (residual) {
-      const T* other = residual + i * ld_residual;
-      T* target = sum_out + i * ld_sum;
-      for (int64_t j = 0; j < whole; j += lanes) store(target + j, load(row + j) + load(other + j));
-      if (tail)
-        store_partial(target + whole, load_partial(row + whole, tail) + load_partial(other + whole, tail),
-                      tail);
-      row = target;
-    }
     Vec squares{};
     for (int64_t j = 0; j < whole; j += lanes) {
       const Vec v = load(row + j);
@@ -83,15 +73,14 @@ void backward(const T* grad_y, int64_t ld_grad_y, const T* x, int64_t ldx, const
 
 }  // namespace
 
-void rms_norm(const float* x, int64_t ldx, const float* residual, int64_t ld_residual, float* sum,
-              int64_t ld_sum, const float* weight, float epsilon, float* y, int64_t ldy, float* inverse_rms,
-              int64_t rows, int64_t width) {
-  forward(x, ldx, residual, ld_residual, sum, ld_sum, weight, epsilon, y, ldy, inverse_rms, rows, width);
+void rms_norm(const float* x, int64_t ldx, const float* weight, float epsilon, float* y, int64_t ldy,
+              float* inverse_rms, int64_t rows, int64_t width) {
+  forward(x, ldx, weight, epsilon, y, ldy, inverse_rms, rows, width);
 }
 
 void rms_norm_bf16(const Bf16* x, int64_t ldx, const float* weight, float epsilon, Bf16* y, int64_t ldy,
                    float* inverse_rms, int64_t rows, int64_t width) {
-  forward<Bf16>(x, ldx, nullptr, 0, nullptr, 0, weight, epsilon, y, ldy, inverse_rms, rows, width);
+  forward(x, ldx, weight, epsilon, y, ldy, inverse_rms, rows, width);
 }
 
 void rms_norm_backward(const float* grad_y, int64_t ld_grad_y, const float* x, int64_t ldx,

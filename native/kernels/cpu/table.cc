@@ -1,6 +1,5 @@
 #include "kernels/cpu/table.h"
 
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 
 #define SPA_NAME_OF(isa) #isa
@@ -12,7 +11,6 @@ extern const Table table;
 const Table table = {
     .name = SPA_NAME(SPA_ISA_NAMESPACE),
     .pack_weight = pack_weight,
-    .pack_matrix = pack_matrix,
     .linear = linear,
     .gemm = gemm,
     .add_rows = add_rows,

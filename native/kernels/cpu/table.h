@@ -70,8 +70,6 @@ struct Table {
   // --- matrices
   /// Packs a weight W [columns, depth] (row-major, rows `ldw` apart) for y = x W^T.
   void (*pack_weight)(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* packed);
-  /// Packs B [depth, columns] (row-major) for y = x B.
-  void (*pack_matrix)(const float* b, int64_t ldb, int64_t depth, int64_t columns, float* packed);
   /// y [rows, columns] = x [rows, depth] B (+ bias [columns]) (+ add [rows, columns]); bias and add may be
   /// null, add may be y.
   void (*linear)(const float* x, int64_t ldx, const PackedMatrix& b, const float* bias, const float* add,
@@ -84,11 +82,9 @@ struct Table {
   void (*add_rows)(const float* x, int64_t ldx, int64_t rows, int64_t columns, float* sum);
 
   // --- norms, rotations, activations
-  /// y = x / rms(x) * weight with rms(x) = sqrt(mean(x^2) + epsilon). With `residual` (may be null) x +
-  /// residual is normalised instead and written to `sum` (may be x or residual). inverse_rms [rows] may be
+  /// y = x / rms(x) * weight with rms(x) = sqrt(mean(x^2) + epsilon). y may be x; inverse_rms [rows] may be
   /// null.
-  void (*rms_norm)(const float* x, int64_t ldx, const float* residual, int64_t ld_residual, float* sum,
-                   int64_t ld_sum, const float* weight, float epsilon, float* y, int64_t ldy,
+  void (*rms_norm)(const float* x, int64_t ldx, const float* weight, float epsilon, float* y, int64_t ldy,
                    float* inverse_rms, int64_t rows, int64_t width);
   /// Gradient of rms_norm. x is what was normalised. grad_x = d loss / d x (+ grad_sum, may be null, which
   /// may be grad_x); grad_weight [width] is added to.
@@ -104,10 +100,9 @@ struct Table {
   /// y [rows, width] = silu(gate) * up for gate_up [rows, 2 * width] with gate in the first half.
   void (*swiglu)(const float* gate_up, int64_t ld_gate_up, float* y, int64_t ldy, int64_t rows,
                  int64_t width);
-  /// Gradient of swiglu; grad_gate_up may be gate_up. y (may be null) receives the activation again.
+  /// Gradient of swiglu; grad_gate_up may be gate_up.
   void (*swiglu_backward)(const float* grad_y, int64_t ld_grad_y, const float* gate_up, int64_t ld_gate_up,
-                          float* grad_gate_up, int64_t ld_grad, float* y, int64_t ldy, int64_t rows,
-                          int64_t width);
+                          float* grad_gate_up, int64_t ld_grad, int64_t rows, int64_t width);
 
   /// The same on bfloat16, with float32 arithmetic inside and one rounding at the end.
   void (*rms_norm_bf16)(const Bf16* x, int64_t ldx, const float* weight, float epsilon, Bf16* y, int64_t ldy,
@@ -121,8 +116,7 @@ struct Table {
   void (*swiglu_bf16)(const Bf16* gate_up, int64_t ld_gate_up, Bf16* y, int64_t ldy, int64_t rows,
                       int64_t width);
   void (*swiglu_backward_bf16)(const Bf16* grad_y, int64_t ld_grad_y, const Bf16* gate_up, int64_t ld_gate_up,
-                               Bf16* grad_gate_up, int64_t ld_grad, Bf16* y, int64_t ldy, int64_t rows,
-                               int64_t width);
+                               Bf16* grad_gate_up, int64_t ld_grad, int64_t rows, int64_t width);
 
   // --- attention
   /// Causal attention of ONE sequence of `length` tokens for the query heads of ONE KV head. q, k, v point at
