@@ -1,0 +1,42 @@
+// A run's weights, to the last bit, with each instruction set's kernels: they depend on nothing else of the machine, and a
+// change that was not to change numbers has not. After one that was: `npx vitest run -u test/cli/reproduction.test.ts`.
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { addonInfo } from "../../lib/native/loader.ts";
+import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
+import { RunFolder } from "../../lib/run/run-folder.ts";
+import { spa, writeTinyConfig } from "./spa.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "spa-reproduction-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+writeTinyConfig(folder);
+
+const instructionSets = ["baseline", "avx2", "avx512"];
+const best = instructionSets.indexOf(addonInfo().isa);
+
+/** Of the numbers of a safetensors file, without its header. */
+function weightsDigest(file: string): string {
+  const bytes = readFileSync(file);
+  const data = bytes.subarray(8 + Number(bytes.readBigUInt64LE()));
+  return createHash("sha256").update(data).digest("hex");
+}
+
+test.each(instructionSets.filter((_, index) => index <= best))("%s", async (isa) => {
+  const outcome = await spa(folder, ["train", "tiny.yaml", "--name", isa], { SPA_ISA: isa });
+  expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
+  const run = RunFolder.open(join(folder, "runs", isa));
+  const lines = ["base", "spa/sft", "spa/ppo", "control/ppo"].map((stage) => {
+    const checkpoint = latestCheckpoint(run, stage);
+    return `${stage} ${weightsDigest(join(checkpoint?.folder ?? "", "model.safetensors"))}\n`;
+  });
+  await expect(lines.join("")).toMatchFileSnapshot(`../fixtures/weights/${isa}.txt`);
+});
+
+test("an instruction set that there is not is an error", async () => {
+  const outcome = await spa(folder, ["doctor"], { SPA_ISA: "avx1024" });
+  expect(outcome.code).not.toBe(0);
+  expect(outcome.stdout + outcome.stderr).toContain("SPA_ISA=avx1024: this build or CPU has no such kernels");
+});
