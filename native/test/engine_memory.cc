@@ -18,11 +18,15 @@ namespace {
 
 int64_t current() { return kernels::host_memory().current; }
 
-/// Bytes at most while `work` runs, above what was there before.
+/// Bytes at most while `work` runs on one thread, above what was there before. On several it depends on
+/// whether their peaks meet.
 int64_t peak_of(const std::function<void()>& work) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
   const int64_t before = current();
   kernels::reset_host_peak();
   work();
+  at::set_num_threads(threads);
   return kernels::host_memory().peak - before;
 }
 
