@@ -26,7 +26,9 @@ function weightsDigest(file: string): string {
 }
 
 test.each(instructionSets.filter((_, index) => index <= best))("%s", async (isa) => {
-  const outcome = await spa(folder, ["train", "tiny.yaml", "--name", isa, "arms=[spa]", "ppo.steps=1"], { SPA_ISA: isa });
+  const outcome = await spa(folder, ["train", "tiny.yaml", "--name", isa, "arms=[spa]", "ppo.steps=1"], {
+    SPA_ISA: isa,
+  });
   expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
   const run = RunFolder.open(join(folder, "runs", isa));
   const lines = ["base", "spa/sft"].map((stage) => {
