@@ -1,4 +1,4 @@
-import { biLevelGae, gae, whiten } from "../lib/native/advantage.ts";
+import { biLevelGae, gae, whiten } from "../lib/addon/advantage.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
 import { callsPerSecond } from "./timing.ts";
 import { type SequenceBatch, sequenceBatch } from "./workload.ts";

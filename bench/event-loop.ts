@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { createTrainer } from "../lib/native/trainer.ts";
+import { createTrainer } from "../lib/engine/trainer.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
 import { ppoStep } from "./training.ts";
 import { sequenceBatch } from "./workload.ts";

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../lib/native/model-config.ts";
+import type { ModelConfig } from "../lib/formats/model-config.ts";
 
 // Floating-point operations that the mathematics asks for, two per multiply-add. What an implementation computes again
 // (activations, logits) or in vain (padding, the masked half of attention) does not count.

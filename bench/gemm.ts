@@ -1,5 +1,5 @@
-import type { Dtype } from "../lib/native/addon.ts";
-import type { Engine } from "../lib/native/engine.ts";
+import type { Dtype } from "../lib/addon/addon.ts";
+import type { Engine } from "../lib/engine/engine.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
 
 /**

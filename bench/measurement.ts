@@ -1,6 +1,6 @@
-import type { Dtype } from "../lib/native/addon.ts";
-import type { Engine } from "../lib/native/engine.ts";
-import type { Model } from "../lib/native/model.ts";
+import type { Dtype } from "../lib/addon/addon.ts";
+import type { Engine } from "../lib/engine/engine.ts";
+import type { Model } from "../lib/engine/model.ts";
 import type { Peer, PeerChoice, PeerTask } from "./peer.ts";
 import { alternate, type ClockName, median, seconds } from "./timing.ts";
 import type { WorkloadSizes } from "./workload.ts";

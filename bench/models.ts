@@ -1,5 +1,5 @@
-import type { Dtype } from "../lib/native/addon.ts";
-import type { ModelConfigInput } from "../lib/native/model-config.ts";
+import type { Dtype } from "../lib/addon/addon.ts";
+import type { ModelConfigInput } from "../lib/formats/model-config.ts";
 import { fullSizes, nanoShape, quickSizes, type WorkloadSizes } from "./workload.ts";
 
 /** A model whose shape is measured, with random weights, and the work that suits it. */

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { packageRoot } from "../lib/native/loader.ts";
-import type { ModelConfig } from "../lib/native/model-config.ts";
+import type { ModelConfig } from "../lib/formats/model-config.ts";
+import { packageRoot } from "../lib/package.ts";
 import type { ClockName } from "./timing.ts";
 
 /** What the peer says of itself. */

@@ -1,4 +1,4 @@
-import { createTrainer, type Trainer } from "../lib/native/trainer.ts";
+import { createTrainer, type Trainer } from "../lib/engine/trainer.ts";
 import { forwardFlops, trainingFlops } from "./flops.ts";
 import { type BenchContext, type Measurement, measureContest } from "./measurement.ts";
 import { rowsOf, type SequenceBatch, sequenceBatch } from "./workload.ts";

@@ -1,10 +1,10 @@
 // The process that measures: one for each number of threads, which is a process-wide setting. Its parent sends one
 // request; it answers with one report.
 
-import type { Dtype } from "../lib/native/addon.ts";
-import { Engine } from "../lib/native/engine.ts";
-import { addonInfo } from "../lib/native/loader.ts";
-import type { ModelConfig } from "../lib/native/model-config.ts";
+import type { Dtype } from "../lib/addon/addon.ts";
+import { addonInfo } from "../lib/addon/loader.ts";
+import { Engine } from "../lib/engine/engine.ts";
+import type { ModelConfig } from "../lib/formats/model-config.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { largeGemmRate } from "./gemm.ts";
 import type { Measurement } from "./measurement.ts";

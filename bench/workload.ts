@@ -1,4 +1,4 @@
-import type { ModelConfigInput } from "../lib/native/model-config.ts";
+import type { ModelConfigInput } from "../lib/formats/model-config.ts";
 import { SeededGenerator } from "../lib/rollout/seeded-generator.ts";
 import { nanoTokenizer } from "../lib/text/nano-tokenizer.ts";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { nearestName } from "../lib/config/nearest-name.ts";
 import { SpaError } from "../lib/errors.ts";
+import { nearestName } from "../lib/nearest-name.ts";
 import type { Json, ResetOptions } from "./environment.ts";
 
 /** The hint for a name that is not among `known`: the nearest one if there is a near one, else all of them. */

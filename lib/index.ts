@@ -1,22 +1,6 @@
 /** The public API of spa-ai. */
 
-// Configuration, runs and stages: what the command line does.
-export { loadConfig, overrideConfig } from "./config/load.ts";
-export { presetNames } from "./config/presets.ts";
-export { type Config, configSchema } from "./config/schema.ts";
-export { SpaError, type SpaErrorCode } from "./errors.ts";
-export type { DownloadProgress } from "./hub/download-snapshot.ts";
-export { type ResolvedModel, type ResolveOptions, resolveModel } from "./hub/resolve-model.ts";
-export {
-  type AdapterInput,
-  type AdapterSettings,
-  type AdapterSize,
-  type AdapterTarget,
-  adapterSize,
-  adapterTargets,
-} from "./native/adapter-config.ts";
-export type { AddonInfo, Device, Dtype, Initialization, Moments } from "./native/addon.ts";
-export type { Aggregation, KlEstimator } from "./native/addon-arrays.ts";
+export type { AddonInfo, Device, Dtype, Initialization, Moments } from "./addon/addon.ts";
 export {
   type Advantages,
   type BiLevelGaeInput,
@@ -24,9 +8,15 @@ export {
   type GaeInput,
   gae,
   whiten,
-} from "./native/advantage.ts";
-export type { RaggedBatch } from "./native/arguments.ts";
-export type { LongCall } from "./native/call.ts";
+} from "./addon/advantage.ts";
+export type { RaggedBatch } from "./addon/arguments.ts";
+export type { Aggregation, KlEstimator } from "./addon/arrays.ts";
+export { addonInfo, type LibtorchLocation } from "./addon/loader.ts";
+// Configuration, runs and stages: what the command line does.
+export { loadConfig, overrideConfig } from "./config/load.ts";
+export { presetNames } from "./config/presets.ts";
+export { type Config, configSchema } from "./config/schema.ts";
+export type { LongCall } from "./engine/call.ts";
 export {
   type CreateModelOptions,
   Engine,
@@ -34,8 +24,7 @@ export {
   type GemmOptions,
   type LoadModelOptions,
   type MemoryUse,
-} from "./native/engine.ts";
-export { addonInfo, type LibtorchLocation } from "./native/loader.ts";
+} from "./engine/engine.ts";
 export {
   type AddAdapterOptions,
   Model,
@@ -43,15 +32,8 @@ export {
   type ScoreBatch,
   type Scores,
   type SessionOptions,
-} from "./native/model.ts";
-export type {
-  Architecture,
-  ModelConfig,
-  ModelConfigInput,
-  ModelShape,
-  RopeScaling,
-} from "./native/model-config.ts";
-export { type Finish, type Generated, type GenerateOptions, Session } from "./native/session.ts";
+} from "./engine/model.ts";
+export { type Finish, type Generated, type GenerateOptions, Session } from "./engine/session.ts";
 export type {
   Loss,
   PpoBatch,
@@ -61,7 +43,7 @@ export type {
   TrainBatch,
   ValueLoss,
   ValueTargets,
-} from "./native/train-batch.ts";
+} from "./engine/train-batch.ts";
 export {
   createTrainer,
   type OptimizerOptions,
@@ -69,7 +51,25 @@ export {
   type StepMetrics,
   Trainer,
   type TrainerOptions,
-} from "./native/trainer.ts";
+} from "./engine/trainer.ts";
+export { SpaError, type SpaErrorCode } from "./errors.ts";
+export {
+  type AdapterInput,
+  type AdapterSettings,
+  type AdapterSize,
+  type AdapterTarget,
+  adapterSize,
+  adapterTargets,
+} from "./formats/adapter-config.ts";
+export type {
+  Architecture,
+  ModelConfig,
+  ModelConfigInput,
+  ModelShape,
+  RopeScaling,
+} from "./formats/model-config.ts";
+export type { DownloadProgress } from "./hub/download-snapshot.ts";
+export { type ResolvedModel, type ResolveOptions, resolveModel } from "./hub/resolve-model.ts";
 export {
   environmentFactory,
   type NewRunOptions,
@@ -91,16 +91,16 @@ export type { Evaluation } from "./run/evaluation.ts";
 export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
 export type { Results } from "./run/results.ts";
 export { RunFolder } from "./run/run-folder.ts";
+export { pretrain } from "./stages/base/pretrain.ts";
 export type { StageContext } from "./stages/context.ts";
 export { estimateRun, type RunEstimate } from "./stages/estimate.ts";
-export { evaluate } from "./stages/evaluate.ts";
+export { evaluate } from "./stages/evaluate/evaluate.ts";
+export { passAtK } from "./stages/evaluate/pass-rates.ts";
 export { type Exported, type ExportOptions, exportModel } from "./stages/export.ts";
-export { passAtK } from "./stages/pass-rates.ts";
-export { planStages } from "./stages/plan.ts";
-export { ppo } from "./stages/ppo.ts";
-export { pretrain } from "./stages/pretrain.ts";
-export { selfPlay } from "./stages/self-play.ts";
-export { sft } from "./stages/sft.ts";
+export { ppo } from "./stages/ppo/ppo.ts";
+export { planStages } from "./stages/schedule.ts";
+export { selfPlay } from "./stages/self-play/self-play.ts";
+export { sft } from "./stages/sft/sft.ts";
 // Text: tokenizers and the turn protocol.
 export type { ChatDelimiters } from "./text/chat-delimiters.ts";
 export { type ChatFormat, chatFormatOf } from "./text/chat-format.ts";

@@ -1,4 +1,4 @@
-// What JavaScript sees of the native code; lib/native/addon.ts is its typed mirror.
+// What JavaScript sees of the native code; lib/addon/addon.ts is its typed mirror.
 #include <napi.h>
 
 #include "binding/engine_object.h"

@@ -2,8 +2,9 @@
 // all is there.
 //
 // Plain JavaScript without packages, for it runs before there are any.
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { ensureLibtorch } from "./libtorch.mjs";
 import { fingerprint, isClone } from "./locations.mjs";
 import { ensureNative } from "./native.mjs";
@@ -70,8 +71,18 @@ async function ensureTypeScript() {
       "mend the named lines and run 'npm run setup' again",
     );
   }
+  removeOrphans();
   markStamp("typescript", print);
   return true;
+}
+
+/** What was compiled from files that are gone or have moved, which tsc leaves. */
+function removeOrphans() {
+  const folder = inRoot("dist");
+  for (const file of readdirSync(folder, { recursive: true })) {
+    const source = file.replace(/(\.d\.ts|\.js)(\.map)?$/, ".ts");
+    if (source !== file && !existsSync(inRoot(source))) rmSync(join(folder, file));
+  }
 }
 
 /** Everything in order; with `tests`, the C++ tests too. */

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SpaError } from "../errors.ts";
+import { comparePolicies } from "../report/names.ts";
 import { type Evaluation, ksOf, rateAt } from "../run/evaluation.ts";
-import { comparePolicies } from "../run/report/names.ts";
 import { type Results, readResults } from "../run/results.ts";
 import { namedRun } from "./find-run.ts";
 import { print } from "./print.ts";

@@ -1,6 +1,6 @@
+import { formatSize } from "../files/size.ts";
 import type { MemoryPlan } from "../memory/plan.ts";
 import { wayOut } from "../memory/resolve.ts";
-import { formatSize } from "../memory/size.ts";
 import type { MemoryParts } from "../memory/stage-memory.ts";
 import { type Alignment, formatTable } from "./table.ts";
 

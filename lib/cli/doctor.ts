@@ -1,10 +1,10 @@
 import { statfsSync } from "node:fs";
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
 import type { Command } from "commander";
-import type { AddonInfo } from "../native/addon.ts";
-import { installationProblems, loadedLibtorch, readGpus } from "../native/gpu-problems.ts";
-import { addonInfo } from "../native/loader.ts";
-import { packageVersion } from "../package-version.ts";
+import type { AddonInfo } from "../addon/addon.ts";
+import { installationProblems, loadedLibtorch, readGpus } from "../addon/gpu-problems.ts";
+import { addonInfo } from "../addon/loader.ts";
+import { packageVersion } from "../package.ts";
 import { print } from "./print.ts";
 import { describeError } from "./report-error.ts";
 import { selfTest } from "./self-test.ts";

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { SpaError } from "../errors.ts";
 import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
-import { showDownload } from "../hub/show-download.ts";
+import { showDownload } from "../stages/show-download.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { print, printError } from "./print.ts";
 import { type ProgressOptionValues, progressFor } from "./progress-mode.ts";

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { nearestName } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
+import { nearestName } from "../nearest-name.ts";
 import { RunFolder } from "../run/run-folder.ts";
 
 /** Where runs are made unless told otherwise. */

@@ -1,7 +1,7 @@
-import { didYouMean } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
+import { didYouMean } from "../nearest-name.ts";
 import type { RunFolder } from "../run/run-folder.ts";
-import type { PlannedStage } from "../stages/plan.ts";
+import type { PlannedStage } from "../stages/schedule.ts";
 
 /**
  * Forgets a stage and, of the planned ones after it, those that follow from it: its arm's, or all if the arms share it.

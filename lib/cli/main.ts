@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { firstFailure, SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
-import { packageVersion } from "../package-version.ts";
+import { fileError } from "../files/file-error.ts";
+import { packageVersion } from "../package.ts";
 import { visibleText } from "../visible-text.ts";
 import { addCompareCommand } from "./compare.ts";
 import { addDoctorCommand } from "./doctor.ts";

@@ -2,7 +2,7 @@
 // terminal that is gone. No work ends for that. What would be written after the first failure is dropped.
 
 import { getSystemErrorMap } from "node:util";
-import { fileError } from "../file-error.ts";
+import { fileError } from "../files/file-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 
 let outputFailure: unknown;

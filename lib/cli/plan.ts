@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { parseSize } from "../files/size.ts";
 import { planMemory } from "../memory/plan.ts";
-import { parseSize } from "../memory/size.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
 import { describePlan } from "./describe-plan.ts";
 import { print, printJson } from "./print.ts";

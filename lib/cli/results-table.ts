@@ -1,5 +1,5 @@
+import { comparePolicies } from "../report/names.ts";
 import { type Evaluations, type Interval, ksOf, rateAt } from "../run/evaluation.ts";
-import { comparePolicies } from "../run/report/names.ts";
 import { type Alignment, formatTable } from "./table.ts";
 
 /** `.250`; a dash where a figure does not apply. */

@@ -1,9 +1,9 @@
 // A few seconds of everything that training needs of the addon, on a model of 20,000 parameters.
 
-import type { Device } from "../native/addon.ts";
-import { Engine } from "../native/engine.ts";
-import type { Model } from "../native/model.ts";
-import { createTrainer } from "../native/trainer.ts";
+import type { Device } from "../addon/addon.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Model } from "../engine/model.ts";
+import { createTrainer } from "../engine/trainer.ts";
 
 /** The outcome of one check. */
 export interface SelfTestResult {

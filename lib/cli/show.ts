@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { didYouMean } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
-import { formatTrajectory } from "../run/report/trajectory-text.ts";
-import { viewTrajectory } from "../run/report/trajectory-view.ts";
+import { didYouMean } from "../nearest-name.ts";
+import { formatTrajectory } from "../report/trajectory-text.ts";
+import { viewTrajectory } from "../report/trajectory-view.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { TrajectoryEntry } from "../run/trajectory-log.ts";
 import { visibleLine } from "../visible-text.ts";

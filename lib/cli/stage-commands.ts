@@ -6,7 +6,7 @@ import { SpaError } from "../errors.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
 import { runStage } from "../pipeline.ts";
 import type { StageContext } from "../stages/context.ts";
-import { type PlannedStage, planStages } from "../stages/plan.ts";
+import { type PlannedStage, planStages } from "../stages/schedule.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {

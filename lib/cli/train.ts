@@ -4,7 +4,7 @@ import { SpaError } from "../errors.ts";
 import { runStage } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { requireTrusted } from "../run/trust.ts";
-import { planStages } from "../stages/plan.ts";
+import { planStages } from "../stages/schedule.ts";
 import { describeRun } from "./dry-run.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";

@@ -1,10 +1,10 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { withRun, writeResults } from "../pipeline.ts";
+import { writeReport } from "../report/write-report.ts";
 import { formatDuration, type Progress } from "../run/progress.ts";
-import { writeReport } from "../run/report/write-report.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
-import { planStages } from "../stages/plan.ts";
+import { planStages } from "../stages/schedule.ts";
 import { interruptionCode, untilInterrupted } from "./interrupt.ts";
 import { print, printError, printJson } from "./print.ts";
 import { progressFor } from "./progress-mode.ts";

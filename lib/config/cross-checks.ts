@@ -1,4 +1,4 @@
-import type { Config } from "./schema.ts";
+import type { Config } from "./settings.ts";
 
 /** A rule between settings that are right each on its own. */
 export interface CrossCheck {

@@ -3,10 +3,10 @@
 
 import { basename, dirname, extname, resolve, sep } from "node:path";
 import type { z } from "zod";
+import { badArgument, show as showArgument } from "../addon/arguments.ts";
 import { SpaError } from "../errors.ts";
-import { badArgument, show as showArgument } from "../native/arguments.ts";
+import { nearestName } from "../nearest-name.ts";
 import { allowedValues, keysAt, schemaAt } from "./allowed-values.ts";
-import { nearestName } from "./nearest-name.ts";
 import { nearestSettings } from "./nearest-setting.ts";
 import {
   isMapping,

@@ -1,7 +1,7 @@
 // Settings that a user means by a key that is none: by its name alone, abbreviated, or as other programs call it.
 
+import { nearestName, normalized } from "../nearest-name.ts";
 import { settings } from "./allowed-values.ts";
-import { nearestName, normalized } from "./nearest-name.ts";
 
 /** The words of a key in camel case, snake case or kebab case, in small letters. */
 function wordsOf(key: string): string[] {

@@ -4,8 +4,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { SpaError } from "../errors.ts";
-import { packageRoot } from "../native/loader.ts";
-import { didYouMean } from "./nearest-name.ts";
+import { didYouMean } from "../nearest-name.ts";
+import { packageRoot } from "../package.ts";
 
 /** The preset of `spa train` without arguments. */
 export const defaultPreset = "nano-frozen-lake";

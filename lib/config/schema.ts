@@ -1,46 +1,11 @@
-import { z } from "zod";
 import { crossChecks } from "./cross-checks.ts";
-import { checkpoints, engine, model } from "./sections/engine.ts";
-import { environment, evaluation, levels, protocol } from "./sections/episode.ts";
-import { lora } from "./sections/lora.ts";
-import { control, ppoSchema } from "./sections/ppo.ts";
-import { base, selfPlay, sft } from "./sections/supervised.ts";
+import { settings } from "./settings.ts";
 
-// The whole configuration of a run. Every field has a default and a description: docs/configuration.md is generated
-// from this file, `--help` and error messages quote it, and the resolved configuration is written into the run folder.
+export { type ArmName, armNames, type Config, type PpoConfig } from "./settings.ts";
 
-export const armNames = ["spa", "control", "format-only"] as const;
-
-const settings = z.strictObject({
-  preset: z.string().default("custom").describe("name of the preset that this started from"),
-  seed: z.int().min(0).default(1).describe("every random choice follows from it"),
-  arms: z
-    .union([z.literal("all").transform(() => [...armNames]), z.array(z.enum(armNames)).min(1)])
-    .default(["spa", "control"])
-    .describe(
-      "spa: self-play, SFT, PPO; control: the same base, plain prompt, PPO; format-only: world-model format without SFT; all",
-    ),
-  engine,
-  model,
-  lora,
-  environment,
-  protocol,
-  levels,
-  base,
-  selfPlay,
-  sft,
-  ppo: ppoSchema,
-  control,
-  evaluation,
-  checkpoints,
-});
-
+/** The settings, each right on its own and with the others. */
 export const configSchema = settings.superRefine((config, context) => {
   for (const { path, message, isBroken } of crossChecks) {
     if (isBroken(config)) context.addIssue({ code: "custom", path, message, input: config });
   }
 });
-
-export type Config = z.infer<typeof settings>;
-export type PpoConfig = z.infer<typeof ppoSchema>;
-export type ArmName = (typeof armNames)[number];

@@ -8,7 +8,7 @@
 
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
 import { missingFiles } from "./wanted-files.ts";
 
 const commitPattern = /^[0-9a-f]{40}$/;

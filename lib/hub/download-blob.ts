@@ -3,8 +3,8 @@ import { createReadStream, existsSync } from "node:fs";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Response } from "undici";
-import { syncFolder } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
+import { syncFolder } from "../files/atomic-file.ts";
 import { PassingFailure } from "./hub-error.ts";
 import type { Attempts, HubClient } from "./hub-fetch.ts";
 

@@ -1,12 +1,28 @@
 import { SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError } from "../files/file-error.ts";
 import type { CachedRepository } from "./cache.ts";
 import { noSpace } from "./download-blob.ts";
-import { downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
+import { type DownloadProgress, downloadSnapshot, remoteCommit } from "./download-snapshot.ts";
 import { offlineHint, PassingFailure } from "./hub-error.ts";
-import { defaultAttempts, HubClient } from "./hub-fetch.ts";
-import type { ResolveOptions } from "./resolve-model.ts";
+import { type Attempts, defaultAttempts, HubClient } from "./hub-fetch.ts";
 import { cacheOf, type HubSettings } from "./settings.ts";
+
+export interface ResolveOptions {
+  /** Branch, tag or commit of a Hub id; `main` by default. */
+  revision?: string | undefined;
+  /** false: configuration and tokenizer are enough. */
+  weights?: boolean | undefined;
+  /** Looks at configuration and tokenizer in their folder before weights are downloaded; what it throws ends that. */
+  beforeWeights?: ((folder: string) => Promise<void>) | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: DownloadProgress) => void) | undefined;
+  /** Told in a sentence of what the user may want to know: another attempt, another process that downloads. */
+  onNote?: ((text: string) => void) | undefined;
+  /** By default from the environment. */
+  settings?: HubSettings | undefined;
+  /** How stubbornly requests are made again. */
+  attempts?: Attempts | undefined;
+}
 
 /** What is asked of the Hub. */
 export interface WantedModel {

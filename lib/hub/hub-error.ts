@@ -1,5 +1,5 @@
-import { nearestName } from "../config/nearest-name.ts";
 import { SpaError } from "../errors.ts";
+import { nearestName } from "../nearest-name.ts";
 import { knownModels } from "./known-models.ts";
 
 /** What a request to the Hub was about. */

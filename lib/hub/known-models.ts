@@ -1,4 +1,4 @@
-import type { ModelConfigInput, RopeScaling } from "../native/model-config.ts";
+import type { ModelConfigInput, RopeScaling } from "../formats/model-config.ts";
 
 // Shapes of models that presets and documents name, as their published config.json files have them: what a run takes
 // can then be estimated before anything is downloaded.

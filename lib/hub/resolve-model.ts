@@ -2,27 +2,11 @@ import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { SpaError } from "../errors.ts";
 import { CachedRepository, isCommit } from "./cache.ts";
-import type { DownloadProgress } from "./download-snapshot.ts";
+import type { ResolveOptions } from "./fetch-model.ts";
 import { offlineHint } from "./hub-error.ts";
-import type { Attempts } from "./hub-fetch.ts";
-import { cacheOf, type HubSettings, hubSettings } from "./settings.ts";
+import { cacheOf, hubSettings } from "./settings.ts";
 
-export interface ResolveOptions {
-  /** Branch, tag or commit of a Hub id; `main` by default. */
-  revision?: string | undefined;
-  /** false: configuration and tokenizer are enough. */
-  weights?: boolean | undefined;
-  /** Looks at configuration and tokenizer in their folder before weights are downloaded; what it throws ends that. */
-  beforeWeights?: ((folder: string) => Promise<void>) | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  /** Told in a sentence of what the user may want to know: another attempt, another process that downloads. */
-  onNote?: ((text: string) => void) | undefined;
-  /** By default from the environment. */
-  settings?: HubSettings | undefined;
-  /** How stubbornly requests are made again. */
-  attempts?: Attempts | undefined;
-}
+export type { ResolveOptions } from "./fetch-model.ts";
 
 /** Where a model's files are. */
 export interface ResolvedModel {

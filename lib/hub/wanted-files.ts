@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SpaError } from "../errors.ts";
-import { chosenWeights, singleWeights, weightsIndex } from "../native/safetensors.ts";
+import { chosenWeights, singleWeights, weightsIndex } from "../formats/safetensors.ts";
 
 /** Small files, in the order in which they are fetched; a model may lack all but the first two. */
 const smallFiles = [

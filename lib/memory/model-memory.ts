@@ -1,7 +1,7 @@
-import { type AdapterSettings, adapterSize, targetFeatures } from "../native/adapter-config.ts";
-import type { Device, Dtype, Moments, NativeWorkSizes } from "../native/addon.ts";
-import { loadAddon } from "../native/loader.ts";
-import { type ModelConfig, nativeModelConfig } from "../native/model-config.ts";
+import type { Device, Dtype, Moments, NativeWorkSizes } from "../addon/addon.ts";
+import { loadAddon } from "../addon/loader.ts";
+import { type AdapterSettings, adapterSize, targetFeatures } from "../formats/adapter-config.ts";
+import { type ModelConfig, nativeModelConfig } from "../formats/model-config.ts";
 
 // What a model takes by itself: weights, and what training adds to each of them.
 

@@ -1,4 +1,4 @@
-import { type AdapterTarget, targetFeatures } from "../native/adapter-config.ts";
+import { type AdapterTarget, targetFeatures } from "../formats/adapter-config.ts";
 import { layerWidths, type MemoryModel } from "./model-memory.ts";
 
 // What tokens take on their way through the model. The formulas follow native/engine/decoder.cc and train_pass.cc: what a

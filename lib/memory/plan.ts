@@ -1,8 +1,8 @@
 import { availableParallelism } from "node:os";
+import type { Device } from "../addon/addon.ts";
+import { addonInfo } from "../addon/loader.ts";
 import type { Config } from "../config/schema.ts";
-import type { Device } from "../native/addon.ts";
-import { addonInfo } from "../native/loader.ts";
-import type { ModelConfig } from "../native/model-config.ts";
+import type { ModelConfig } from "../formats/model-config.ts";
 import { type MemorySettings, memoryModel } from "./model-memory.ts";
 import { type PhaseMemory, type StageMemory, stageMemory, stagesWork } from "./stage-memory.ts";
 

@@ -1,8 +1,8 @@
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
-import type { ModelConfig } from "../native/model-config.ts";
+import { formatSize } from "../files/size.ts";
+import type { ModelConfig } from "../formats/model-config.ts";
 import { type MemoryPlan, planMemory, unplanned } from "./plan.ts";
-import { formatSize } from "./size.ts";
 
 /** A configuration in which nothing about memory is left open. */
 export type ResolvedConfig = Omit<Config, "engine"> & {

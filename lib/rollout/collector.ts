@@ -1,6 +1,6 @@
+import type { Model } from "../engine/model.ts";
+import type { Generated, Session } from "../engine/session.ts";
 import { SpaError, throwIfAborted } from "../errors.ts";
-import type { Model } from "../native/model.ts";
-import type { Generated, Session } from "../native/session.ts";
 import type { EnvironmentPool } from "./environment-pool.ts";
 import { Episode } from "./episode.ts";
 import type { Level } from "./levels.ts";

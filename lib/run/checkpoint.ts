@@ -13,9 +13,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { basename, dirname, join, relative } from "node:path";
 import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
-import { asidePath, commitFolder, removeLeftover, writeFileAtomically } from "../atomic-file.ts";
 import { SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { asidePath, commitFolder, removeLeftover, writeFileAtomically } from "../files/atomic-file.ts";
 import {
   digestDamage,
   digestFile,
@@ -24,7 +23,8 @@ import {
   fileDamage,
   fileDigestSchema,
   sizeDamage,
-} from "./file-digest.ts";
+} from "../files/file-digest.ts";
+import { fileError } from "../files/file-error.ts";
 import { checkpointName, trainingFolders } from "./ledger.ts";
 import type { CheckpointRecord, RunFolder } from "./run-folder.ts";
 

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { SpaError } from "../errors.ts";
-import { fileDigestSchema } from "./file-digest.ts";
-import { checkShape, readShape } from "./shape.ts";
+import { fileDigestSchema } from "../files/file-digest.ts";
+import { checkShape, readShape } from "../files/shape.ts";
 
 /** The format of run folders that this version of the package writes and reads. */
 export const runFormat = 1;

@@ -5,12 +5,12 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { stringify } from "yaml";
-import { asidePath, removeLeftover, syncFolder, writeFileAtomically } from "../atomic-file.ts";
 import type { Config } from "../config/schema.ts";
-import { fileError } from "../file-error.ts";
-import { packageVersion } from "../package-version.ts";
+import { asidePath, removeLeftover, syncFolder, writeFileAtomically } from "../files/atomic-file.ts";
+import { fileError } from "../files/file-error.ts";
+import { acquireLock, lockHolder } from "../files/lock.ts";
+import { packageVersion } from "../package.ts";
 import { type Ledger, runFormat } from "./ledger.ts";
-import { acquireLock, lockHolder } from "./lock.ts";
 
 /** The folders in a run folder. */
 export const innerFolders = ["trajectories", "data", "checkpoints"];

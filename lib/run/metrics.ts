@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { JsonLines } from "./json-lines.ts";
+import { JsonLines } from "../files/json-lines.ts";
 
 const rowSchema: z.ZodType<MetricsRow> = z
   .object({ stage: z.string(), step: z.int() })

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
+import { readShape } from "../files/shape.ts";
 import { type Evaluation, kOf, nameRates, type PassRates, rateAt } from "./evaluation.ts";
-import { readShape } from "./shape.ts";
 
 /** The content of results.json. */
 export interface Results {

@@ -13,12 +13,14 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
 import { basename, join, resolve, sep } from "node:path";
 import type { Json } from "../../envs/environment.ts";
-import { partialSuffix, writeFileAtomically } from "../atomic-file.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { readYaml } from "../config/yaml.ts";
 import { SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
-import type { FileDigest } from "./file-digest.ts";
+import { partialSuffix, writeFileAtomically } from "../files/atomic-file.ts";
+import type { FileDigest } from "../files/file-digest.ts";
+import { fileError } from "../files/file-error.ts";
+import { acquireLock } from "../files/lock.ts";
+import { checkShape } from "../files/shape.ts";
 import {
   type CheckpointRecord,
   isStageId,
@@ -28,10 +30,8 @@ import {
   stageFileName,
   trainingFolders,
 } from "./ledger.ts";
-import { acquireLock } from "./lock.ts";
 import { innerFolders, makeRunFolder } from "./make-run-folder.ts";
 import { MetricsLog } from "./metrics.ts";
-import { checkShape } from "./shape.ts";
 import { TrajectoryLog } from "./trajectory-log.ts";
 
 export { type CheckpointRecord, type StageRecord, stageFileName } from "./ledger.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { relative } from "node:path";
 import { SpaError } from "../errors.ts";
-import { beginningDamage, digestFile, type FileDigest, fileDamage } from "./file-digest.ts";
+import { beginningDamage, digestFile, type FileDigest, fileDamage } from "../files/file-digest.ts";
 import type { CheckpointRecord } from "./ledger.ts";
 import type { RunFolder } from "./run-folder.ts";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { JsonLines, type LoggedRow } from "../files/json-lines.ts";
 import type { Trajectory, Turn } from "../rollout/trajectory.ts";
-import { JsonLines, type LoggedRow } from "./json-lines.ts";
 
 /** How many of a step's trajectories are logged when the caller does not say: enough to look at, bounded in size. */
 export const trajectoriesPerStep = 8;

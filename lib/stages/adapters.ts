@@ -1,7 +1,7 @@
 import { isAbsolute, relative, resolve } from "node:path";
+import type { Model } from "../engine/model.ts";
+import { isAdapterFolder } from "../formats/adapter-folder.ts";
 import { isModelFolder } from "../hub/resolve-model.ts";
-import { isAdapterFolder } from "../native/adapter-folder.ts";
-import type { Model } from "../native/model.ts";
 import { seedOf } from "../rollout/seeded-generator.ts";
 import { checkLargeFiles } from "../run/checkpoint.ts";
 import { chatFormatOf } from "../text/chat-format.ts";

@@ -1,9 +1,9 @@
 import type { Environment } from "../../envs/environment.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Model } from "../engine/model.ts";
 import { SpaError } from "../errors.ts";
+import { isAdapterFolder } from "../formats/adapter-folder.ts";
 import type { ResolvedConfig } from "../memory/resolve.ts";
-import { isAdapterFolder } from "../native/adapter-folder.ts";
-import type { Engine } from "../native/engine.ts";
-import type { Model } from "../native/model.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { type LevelSplit, splitLevels } from "../rollout/levels.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";

@@ -11,7 +11,7 @@ import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { bootstrapIntervals } from "./pass-rates.ts";
+import { bootstrapIntervals } from "./evaluate/pass-rates.ts";
 
 /** Levels that the quick part of the check looks at, and the whole check. */
 const QUICK_LEVELS = 3;

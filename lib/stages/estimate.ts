@@ -11,7 +11,7 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { EstimatedModel } from "./model-shape.ts";
-import { type PlannedStage, planStages } from "./plan.ts";
+import { type PlannedStage, planStages } from "./schedule.ts";
 
 /** What a run will take, roughly: from the lengths of episodes of a random player that replies in full. */
 export interface RunEstimate {

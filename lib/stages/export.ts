@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { asidePath, commitFolder, removeLeftover } from "../atomic-file.ts";
-import { didYouMean } from "../config/nearest-name.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Model } from "../engine/model.ts";
 import { heedSignal, SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { asidePath, commitFolder, removeLeftover } from "../files/atomic-file.ts";
+import { fileError } from "../files/file-error.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
-import { Engine } from "../native/engine.ts";
-import type { Model } from "../native/model.ts";
+import { didYouMean } from "../nearest-name.ts";
 import { type Checkpoint, latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
 import { RunFolder } from "../run/run-folder.ts";

@@ -1,15 +1,15 @@
 import type { Config } from "../config/schema.ts";
+import { completeModelConfig, type ModelConfig } from "../formats/model-config.ts";
+import { readModelConfig } from "../formats/model-folder.ts";
 import { CachedRepository } from "../hub/cache.ts";
 import { knownModels } from "../hub/known-models.ts";
 import { isModelFolder, resolveModel } from "../hub/resolve-model.ts";
 import { type HubSettings, hubSettings } from "../hub/settings.ts";
-import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
-import { readModelConfig } from "../native/model-folder.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { WordTokenizer } from "../text/word-tokenizer.ts";
+import { nanoShape } from "./base/pretrain.ts";
 import { checkModel } from "./prepare-model.ts";
-import { nanoShape } from "./pretrain.ts";
 
 /** What estimates need to know of a model. */
 export interface EstimatedModel {

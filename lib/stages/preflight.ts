@@ -12,8 +12,8 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { tryEnvironment } from "./environment-check.ts";
-import { planStages } from "./plan.ts";
-import { checkSplit } from "./self-play.ts";
+import { planStages } from "./schedule.ts";
+import { checkSplit } from "./self-play/self-play.ts";
 import { trainingLevels } from "./training-levels.ts";
 
 /** What a run is to be made of. */

@@ -1,14 +1,14 @@
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import { completeModelConfig, type ModelConfig } from "../formats/model-config.ts";
+import { readModelConfig, readModelFolder } from "../formats/model-folder.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
-import { showDownload } from "../hub/show-download.ts";
-import { completeModelConfig, type ModelConfig } from "../native/model-config.ts";
-import { readModelConfig, readModelFolder } from "../native/model-folder.ts";
 import type { Progress } from "../run/progress.ts";
 import { chatFormatOf } from "../text/chat-format.ts";
 import { nanoTokenizer } from "../text/nano-tokenizer.ts";
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { nanoShape } from "./pretrain.ts";
+import { nanoShape } from "./base/pretrain.ts";
+import { showDownload } from "./show-download.ts";
 
 /** A configuration's model, ready to be loaded. */
 export interface PreparedModel {

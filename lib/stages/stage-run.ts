@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { Json } from "../../envs/environment.ts";
+import type { Model } from "../engine/model.ts";
+import type { Trainer } from "../engine/trainer.ts";
 import { SpaError } from "../errors.ts";
-import type { Model } from "../native/model.ts";
-import type { Trainer } from "../native/trainer.ts";
+import { checkShape } from "../files/shape.ts";
 import { type Checkpoint, checkLargeFiles, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
 import type { MetricsEntry } from "../run/metrics.ts";
-import { checkShape } from "../run/shape.ts";
 import { checkTrajectories, stageFiles } from "../run/stage-files.ts";
 import { saveModel } from "./adapters.ts";
 import type { StageContext } from "./context.ts";

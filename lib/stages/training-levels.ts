@@ -2,7 +2,6 @@ import type { Environment } from "../../envs/environment.ts";
 import type { Config } from "../config/schema.ts";
 import { type LevelConditions, LevelStream } from "../rollout/levels.ts";
 import type { StageContext } from "./context.ts";
-import type { PlannedStage } from "./plan.ts";
 
 /** How far the training levels of the other stages lie from those of PPO, in seeds. */
 const SEED_OFFSETS = { ppo: 0, "self-play": 1_000_000, base: 2_000_000 };
@@ -44,8 +43,11 @@ function streamOf(
   return new LevelStream(environment, levels.trainSeed + offset, conditions);
 }
 
-/** What stages draw, see `PlannedStage`. */
-type Drawing = Pick<PlannedStage, "draws">;
+/** A stage as far as training levels go. */
+export interface DrawingStage {
+  /** The training levels that it draws, at least so many. */
+  draws?: TrainingDraw & { count: number };
+}
 
 /**
  * Sees that a run will find its levels before hours of training are spent: one is drawn where each stage, and the test and tuning
@@ -56,7 +58,7 @@ type Drawing = Pick<PlannedStage, "draws">;
  */
 export async function checkLevels(
   config: Pick<Config, "levels">,
-  stages: readonly Drawing[],
+  stages: readonly DrawingStage[],
   environment: Environment,
   { excluded = new Set(), signal }: { excluded?: ReadonlySet<string>; signal?: AbortSignal | undefined },
 ): Promise<void> {
@@ -82,7 +84,7 @@ export async function checkLevels(
  * Where levels may be trained on and reported on: in words, the seeds that two kinds of levels share. None where
  * `levels.disjoint` keeps their contents apart.
  */
-export function sharedSeeds({ levels }: Pick<Config, "levels">, stages: readonly Drawing[]): string[] {
+export function sharedSeeds({ levels }: Pick<Config, "levels">, stages: readonly DrawingStage[]): string[] {
   if (levels.disjoint) return [];
   const held = [
     { name: "test levels (levels.testSeed)", first: levels.testSeed, count: levels.testLevels },

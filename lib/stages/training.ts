@@ -1,6 +1,6 @@
 import type { Config } from "../config/schema.ts";
+import type { ScheduleOptions, StepMetrics, TrainerOptions } from "../engine/trainer.ts";
 import type { ResolvedConfig } from "../memory/resolve.ts";
-import type { ScheduleOptions, StepMetrics, TrainerOptions } from "../native/trainer.ts";
 import type { Progress } from "../run/progress.ts";
 
 /** Updates between two lines of metrics in stages of many small updates. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SpaError } from "../errors.ts";
-import { fileError } from "../file-error.ts";
+import { fileError } from "../files/file-error.ts";
 import { BpeEncoder, type PartEncoder } from "./bpe-encoder.ts";
 import { checkAddedTokens, readTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 

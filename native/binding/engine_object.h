@@ -23,7 +23,7 @@ struct EngineHandle {
   std::shared_ptr<Resident<EngineRuntime>> runtime;
 };
 
-/// lib/native/addon.ts: NativeEngine.
+/// lib/addon/addon.ts: NativeEngine.
 class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function define(Napi::Env env);

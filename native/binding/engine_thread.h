@@ -38,7 +38,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
   static std::shared_ptr<EngineThread> start(Napi::Env env);
   ~EngineThread();
 
-  /// Queues a job. Returns { promise, abort() }, lib/native/addon.ts's NativeCall. `progress` is a function
+  /// Queues a job. Returns { promise, abort() }, lib/addon/addon.ts's NativeCall. `progress` is a function
   /// or undefined.
   Napi::Object submit(Napi::Env env, Work work, Napi::Value progress);
   /// Queues a job without result; what it throws is lost.

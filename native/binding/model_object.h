@@ -10,7 +10,7 @@
 
 namespace spa::binding {
 
-/// lib/native/addon.ts: NativeModel.
+/// lib/addon/addon.ts: NativeModel.
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   static Napi::Function define(Napi::Env env);

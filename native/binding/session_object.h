@@ -10,7 +10,7 @@
 
 namespace spa::binding {
 
-/// lib/native/addon.ts: NativeSession.
+/// lib/addon/addon.ts: NativeSession.
 class SessionObject : public Napi::ObjectWrap<SessionObject> {
  public:
   static Napi::Function define(Napi::Env env);

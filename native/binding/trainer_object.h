@@ -11,7 +11,7 @@
 
 namespace spa::binding {
 
-/// lib/native/addon.ts: NativeTrainer.
+/// lib/addon/addon.ts: NativeTrainer.
 class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import type { Measurement } from "../../bench/measurement.ts";
 import type { WorkerReport } from "../../bench/worker.ts";
-import { packageRoot } from "../../lib/native/loader.ts";
+import { packageRoot } from "../../lib/package.ts";
 
 interface Outcome {
   code: number;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { forwardFlops, samplingFlops, trainingFlops } from "../../bench/flops.ts";
-import { completeModelConfig } from "../../lib/native/model-config.ts";
+import { completeModelConfig } from "../../lib/formats/model-config.ts";
 
 const config = completeModelConfig({
   vocabularySize: 11,

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { addonInfo } from "../../lib/native/loader.ts";
+import { addonInfo } from "../../lib/addon/loader.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { spa, writeTinyConfig } from "./spa.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { planStages } from "../../lib/stages/plan.ts";
+import { planStages } from "../../lib/stages/schedule.ts";
 import { spa, start, writeTinyConfig } from "./spa.ts";
 
 let folder: string;

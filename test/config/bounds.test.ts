@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadConfig } from "../../lib/config/load.ts";
-import { nearestName } from "../../lib/config/nearest-name.ts";
 import type { SpaError } from "../../lib/errors.ts";
+import { nearestName } from "../../lib/nearest-name.ts";
 import { errorOf } from "../thrown-error.ts";
 
 let folder: string;

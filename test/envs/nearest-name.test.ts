@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { nearestName } from "../../lib/config/nearest-name.ts";
+import { nearestName } from "../../lib/nearest-name.ts";
 
 const NAMES = ["learningRate", "weightDecay", "frozen-lake", "sokoban", "sudoku", "seed"];
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
 import { spa, start } from "../cli/spa.ts";
-import { fixture } from "../native/fixtures.ts";
+import { fixture } from "../engine/fixtures.ts";
 import { killHard } from "../run/programs/child.ts";
 import { TinyHub } from "./tiny-hub.ts";
 

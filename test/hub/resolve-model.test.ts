@@ -18,12 +18,12 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { lockHolder } from "../../lib/files/lock.ts";
 import { CachedRepository } from "../../lib/hub/cache.ts";
 import type { DownloadProgress } from "../../lib/hub/download-snapshot.ts";
 import { type ResolveOptions, resolveModel } from "../../lib/hub/resolve-model.ts";
 import { hubSettings } from "../../lib/hub/settings.ts";
-import { lockHolder } from "../../lib/run/lock.ts";
-import { fixture } from "../native/fixtures.ts";
+import { fixture } from "../engine/fixtures.ts";
 import { rejection } from "../thrown-error.ts";
 import { TinyHub } from "./tiny-hub.ts";
 

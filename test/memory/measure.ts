@@ -1,11 +1,11 @@
+import type { Moments } from "../../lib/addon/addon.ts";
+import type { AdapterTarget } from "../../lib/formats/adapter-config.ts";
+import { completeModelConfig, type ModelConfigInput } from "../../lib/formats/model-config.ts";
 import { createTrainer, Engine, type Model } from "../../lib/index.ts";
 import type { MemoryModel, MemorySettings } from "../../lib/memory/model-memory.ts";
 import { memoryModel } from "../../lib/memory/model-memory.ts";
 import { type PhaseName, type StageWork, stageMemory } from "../../lib/memory/stage-memory.ts";
-import type { AdapterTarget } from "../../lib/native/adapter-config.ts";
-import type { Moments } from "../../lib/native/addon.ts";
-import { completeModelConfig, type ModelConfigInput } from "../../lib/native/model-config.ts";
-import { pack, someRows } from "../native/fixtures.ts";
+import { pack, someRows } from "../engine/fixtures.ts";
 
 /** A stage's work with full rows, as the memory model sees it and as it is done. */
 export interface Case {

@@ -2,14 +2,14 @@
 import { expect, test } from "vitest";
 import { loadConfig } from "../../lib/config/load.ts";
 import { type Config, configSchema } from "../../lib/config/schema.ts";
+import { formatSize, parseSize } from "../../lib/files/size.ts";
+import { completeModelConfig } from "../../lib/formats/model-config.ts";
 import { knownModels } from "../../lib/hub/known-models.ts";
 import { parameterCount } from "../../lib/memory/model-memory.ts";
 import { planMemory } from "../../lib/memory/plan.ts";
 import { resolveMemory } from "../../lib/memory/resolve.ts";
-import { formatSize, parseSize } from "../../lib/memory/size.ts";
 import { stagesWork } from "../../lib/memory/stage-memory.ts";
-import { completeModelConfig } from "../../lib/native/model-config.ts";
-import { failure } from "../native/fixtures.ts";
+import { failure } from "../engine/fixtures.ts";
 
 function shapeOf(id: string) {
   const known = knownModels[id];

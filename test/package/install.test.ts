@@ -17,7 +17,7 @@ import { build as esbuild } from "esbuild";
 import { build as viteBuild } from "vite";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { addonInfo } from "../../lib/index.ts";
-import { packageRoot } from "../../lib/native/loader.ts";
+import { packageRoot } from "../../lib/package.ts";
 import { writeTinyConfig } from "../cli/spa.ts";
 
 const root = packageRoot();

@@ -3,7 +3,7 @@ import { type ExecFileSyncOptionsWithStringEncoding, execFileSync } from "node:c
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../lib/native/loader.ts";
+import { packageRoot } from "../../lib/package.ts";
 
 const root = packageRoot();
 const options: ExecFileSyncOptionsWithStringEncoding = {
@@ -25,7 +25,7 @@ test("everything in it has a use, and what installs would misread is left out", 
     /^setup\/[\w-]+\.(mjs|d\.mts)$/,
     /^native\/(addon\.cc|loader_stub\.c|(binding|engine|kernels|cmake)\/.*\.(cc|h|cu|cuh|cmake))$/,
     /^lib\/config\/presets\/.*\.yaml$/,
-    /^lib\/stages\/parquet-process\.mjs$/,
+    /^lib\/stages\/sft\/parquet-process\.mjs$/,
     /^lib\/run\/report\/assets\/report\.(css|js)$/,
     /^docs\/[\w-]+\.md$/,
     /^examples\/[\w-]+\.mjs$/,

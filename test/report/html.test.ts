@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { embedJson, escapeHtml, html } from "../../lib/run/report/html.ts";
+import { embedJson, escapeHtml, html } from "../../lib/report/html.ts";
 
 test("insertions are escaped, templates are not", () => {
   const inner = html`<b>${"<&>"}</b>`;

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../lib/native/loader.ts";
-import { chartGroups } from "../../lib/run/report/metric-catalog.ts";
+import { packageRoot } from "../../lib/package.ts";
+import { chartGroups } from "../../lib/report/metric-catalog.ts";
 
 test("docs/metrics.md explains every metric that the report draws", () => {
   const page = readFileSync(join(packageRoot(), "docs", "metrics.md"), "utf8");

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { compareStates, type Fragment } from "../../lib/run/report/state-difference.ts";
+import { compareStates, type Fragment } from "../../lib/report/state-difference.ts";
 import { strip } from "../../lib/text/tags.ts";
 
 const textOf = (lines: Fragment[][]) => lines.map((line) => line.map(({ text }) => text).join("")).join("\n");

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
-import { Engine } from "../../lib/native/engine.ts";
+import { Engine } from "../../lib/engine/engine.ts";
 import { collect } from "../../lib/rollout/collector.ts";
 import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";

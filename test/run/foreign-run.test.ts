@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Json } from "../../envs/environment.ts";
 import { configSchema } from "../../lib/config/schema.ts";
-import { acquireLock } from "../../lib/run/lock.ts";
+import { acquireLock } from "../../lib/files/lock.ts";
 import { readResults } from "../../lib/run/results.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { results } from "../report/example-run.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { standardDeviation } from "../../lib/rollout/reward-normalization.ts";
-import { CollapseWatch } from "../../lib/stages/collapse-watch.ts";
+import { CollapseWatch } from "../../lib/stages/ppo/collapse-watch.ts";
 
 const healthy = { entropy: 0.5, group_std: 0.3, format_rate: 0.95, cut_rate: 0.01 };
 

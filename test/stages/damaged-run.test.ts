@@ -6,7 +6,7 @@ import { forgetStages } from "../../lib/cli/forget-stages.ts";
 import type { SpaError } from "../../lib/errors.ts";
 import { resume, train } from "../../lib/pipeline.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { planStages } from "../../lib/stages/plan.ts";
+import { planStages } from "../../lib/stages/schedule.ts";
 import { rejection } from "../thrown-error.ts";
 import { outcomeOf, snapshotRun, tinyConfig, watchingProgress } from "./tiny-run.ts";
 

@@ -3,7 +3,7 @@ import { configSchema } from "../../lib/config/schema.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
-import { passMetrics, passRates, summarizeEvaluation } from "../../lib/stages/evaluate.ts";
+import { passMetrics, passRates, summarizeEvaluation } from "../../lib/stages/evaluate/evaluate.ts";
 import { playStatistics } from "../../lib/stages/play-statistics.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 

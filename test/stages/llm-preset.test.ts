@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
 import { loadConfig } from "../../lib/config/load.ts";
-import { Engine } from "../../lib/native/engine.ts";
-import { readModelConfig } from "../../lib/native/model-folder.ts";
+import { Engine } from "../../lib/engine/engine.ts";
+import { readModelConfig } from "../../lib/formats/model-folder.ts";
 import { train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { fixture, readJson } from "../engine/fixtures.ts";
 import { TinyHub } from "../hub/tiny-hub.ts";
-import { fixture, readJson } from "../native/fixtures.ts";
 import { publishedFolder } from "../text/published-tokenizers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-llm-"));

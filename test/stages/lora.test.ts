@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Config } from "../../lib/config/schema.ts";
-import { Engine } from "../../lib/native/engine.ts";
+import { Engine } from "../../lib/engine/engine.ts";
 import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";

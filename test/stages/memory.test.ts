@@ -5,13 +5,13 @@ import { expect, test } from "vitest";
 import { planMemory } from "../../lib/memory/plan.ts";
 import { createRun, runStage, train, withRun } from "../../lib/pipeline.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { modelFolder, planStages } from "../../lib/stages/plan.ts";
 import { prepareModel } from "../../lib/stages/prepare-model.ts";
-import { sft } from "../../lib/stages/sft.ts";
-import type { SftExample } from "../../lib/stages/sft-examples.ts";
+import { modelFolder, planStages } from "../../lib/stages/schedule.ts";
+import type { SftExample } from "../../lib/stages/sft/examples.ts";
+import { sft } from "../../lib/stages/sft/sft.ts";
 import { MicroBatchWatch } from "../../lib/stages/training.ts";
 import { Role } from "../../lib/text/roles.ts";
-import { failure } from "../native/fixtures.ts";
+import { failure } from "../engine/fixtures.ts";
 import { scratchFolder, tinyConfig, tinySettings } from "./tiny-run.ts";
 
 const { rolloutSlots: _, ...engine } = tinySettings.engine;

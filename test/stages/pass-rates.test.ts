@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
-import { bootstrapIntervals, passAtK } from "../../lib/stages/pass-rates.ts";
+import { bootstrapIntervals, passAtK } from "../../lib/stages/evaluate/pass-rates.ts";
 
 function binomial(n: number, k: number): bigint {
   let result = 1n;

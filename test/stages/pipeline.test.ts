@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine } from "../../lib/native/engine.ts";
+import { Engine } from "../../lib/engine/engine.ts";
 import { estimate, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import type { Results } from "../../lib/run/results.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { examplesFile, rowsFile } from "../../lib/stages/self-play.ts";
-import { readExamples } from "../../lib/stages/sft-files.ts";
+import { examplesFile, rowsFile } from "../../lib/stages/self-play/self-play.ts";
+import { readExamples } from "../../lib/stages/sft/files.ts";
 import { tinyConfig } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-pipeline-"));

@@ -4,7 +4,7 @@ import type { PpoConfig } from "../../lib/config/schema.ts";
 import { ppoSchema } from "../../lib/config/sections/ppo.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
-import { chooseTrajectories, minibatches, preparePpoData, trainBatch } from "../../lib/stages/ppo-batch.ts";
+import { chooseTrajectories, minibatches, preparePpoData, trainBatch } from "../../lib/stages/ppo/batch.ts";
 import { Role } from "../../lib/text/roles.ts";
 
 /** One prompt token, then per turn a tag, an answer token and the end; `rewards` of its turns. */

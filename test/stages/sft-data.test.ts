@@ -11,9 +11,8 @@ import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
-import { readParquet } from "../../lib/stages/parquet-reader.ts";
-import { configuredExamples } from "../../lib/stages/plan.ts";
-import { packExamples, rewriteTrajectory, type SftExample } from "../../lib/stages/sft-examples.ts";
+import { configuredExamples } from "../../lib/stages/schedule.ts";
+import { packExamples, rewriteTrajectory, type SftExample } from "../../lib/stages/sft/examples.ts";
 import {
   readExamples,
   readSftFile,
@@ -21,12 +20,13 @@ import {
   type SftRow,
   writeExamples,
   writeSftRows,
-} from "../../lib/stages/sft-files.ts";
-import { StateNoise } from "../../lib/stages/state-noise.ts";
+} from "../../lib/stages/sft/files.ts";
+import { readParquet } from "../../lib/stages/sft/parquet-reader.ts";
+import { StateNoise } from "../../lib/stages/sft/state-noise.ts";
 import { lossMask } from "../../lib/text/masks.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
-import { fixture } from "../native/fixtures.ts";
+import { fixture } from "../engine/fixtures.ts";
 import { publishedTokenizer } from "../text/published-tokenizers.ts";
 import { rejection } from "../thrown-error.ts";
 import { scratchFolder } from "./tiny-run.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
-import { StateNoise } from "../../lib/stages/state-noise.ts";
+import { StateNoise } from "../../lib/stages/sft/state-noise.ts";
 
 const grid = "P__O\n____\n_G__";
 const state = { grid, structured: `${grid}\nPlayer (P) at (0,0); hole (O) at (0,3); goal (G) at (2,1).` };

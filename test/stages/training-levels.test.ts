@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { estimate, train } from "../../lib/pipeline.ts";
-import { planStages } from "../../lib/stages/plan.ts";
+import { planStages } from "../../lib/stages/schedule.ts";
 import { checkLevels, sharedSeeds } from "../../lib/stages/training-levels.ts";
 import { scratchFolder, tinyConfig } from "./tiny-run.ts";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parseSize, sizePattern } from "../../memory/size.ts";
+import { parseSize, sizePattern } from "../../files/size.ts";
 import { positive } from "./fields.ts";
 
 /** A number, or "auto". */

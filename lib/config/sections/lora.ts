@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { adapterTargets } from "../../native/adapter-config.ts";
+import { adapterTargets } from "../../formats/adapter-config.ts";
 import { positive } from "./fields.ts";
 
 export const lora = z

@@ -4,7 +4,7 @@
 import { closeSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { SpaError } from "../../../lib/errors.ts";
-import { acquireLock } from "../../../lib/run/lock.ts";
+import { acquireLock } from "../../../lib/files/lock.ts";
 
 const [, , folder, mode, rounds] = process.argv;
 

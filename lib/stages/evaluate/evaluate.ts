@@ -1,0 +1,196 @@
+import type { Json } from "../../../envs/environment.ts";
+import type { Model } from "../../engine/model.ts";
+import { heedSignal } from "../../errors.ts";
+import { collect, type Play } from "../../rollout/collector.ts";
+import type { Level } from "../../rollout/levels.ts";
+import { playScripted } from "../../rollout/scripted.ts";
+import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
+import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
+import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import { type Evaluation, kOf, nameRates, type PassRates } from "../../run/evaluation.ts";
+import type { EvaluationResult } from "../../run/results.ts";
+import type { TurnFormat } from "../../text/tags.ts";
+import { randomPolicyActions } from "../base/traces.ts";
+import { loadModel, protocolOf, type StageContext } from "../context.ts";
+import { type PlayStatistics, playMetrics, playStatistics } from "../play-statistics.ts";
+import { StageRun } from "../stage-run.ts";
+import { bootstrapIntervals, passAtK } from "./pass-rates.ts";
+
+/** Trajectories of an evaluation that are logged. */
+const LOGGED_TRAJECTORIES = 32;
+
+/** Who plays: a model in one of the formats, or the random policy. */
+export interface Policy {
+  model: Model | "random";
+  format: TurnFormat;
+}
+
+/** What is played, and the seed of it. */
+export interface PlaySettings {
+  levels: readonly Level[];
+  samples: number;
+  temperature: number;
+  /** Equal seeds give equal random numbers to every policy. */
+  seed: number;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Plays every level `samples` times. The trajectories of a level stand next to each other. */
+export async function playLevels(
+  context: StageContext,
+  policy: Policy,
+  protocol: TurnProtocol,
+  settings: PlaySettings,
+): Promise<Trajectory[]> {
+  const { levels, samples, seed, temperature, onProgress } = settings;
+  const plays = levels.flatMap((level, group) =>
+    Array.from({ length: samples }, (_, sample): Play => ({ id: group * samples + sample, group, level })),
+  );
+  const { environments, config, signal } = context;
+  if (policy.model !== "random") {
+    const slots = config.engine.rolloutSlots;
+    const { model } = policy;
+    return collect({ model, protocol, environments, plays, temperature, slots, seed, signal, onProgress });
+  }
+  const trajectories: Trajectory[] = [];
+  for (const play of plays) {
+    await heedSignal(signal);
+    const generator = new SeededGenerator(seed, "random", play.id);
+    const script = (...[episode, random]: Parameters<Parameters<typeof playScripted>[3]>) => ({
+      reasoning: "",
+      actions: randomPolicyActions(context, episode, random),
+    });
+    trajectories.push(await playScripted(protocol, environments, play, script, generator));
+  }
+  return trajectories;
+}
+
+/** Pass rates over levels, and of each level. */
+export interface LevelRates extends PassRates {
+  k: number;
+  levels: PassRates[];
+}
+
+/** Pass@1 and the unbiased Pass@k of trajectories that come in runs of `samples` a level. */
+export function passRates(trajectories: readonly Trajectory[], samples: number): LevelRates {
+  const k = kOf(samples);
+  const levels: PassRates[] = [];
+  for (let begin = 0; begin < trajectories.length; begin += samples) {
+    const successes = trajectories.slice(begin, begin + samples).filter(({ success }) => success).length;
+    levels.push(nameRates(successes / samples, passAtK(samples, successes, k), k));
+  }
+  return { ...meanRates(levels, k), k, levels };
+}
+
+function meanRates(rates: readonly PassRates[], k: number): PassRates {
+  const mean = (name: "passAt1" | "passAtK") =>
+    rates.reduce((sum, rate) => sum + rate[name], 0) / rates.length;
+  return nameRates(mean("passAt1"), mean("passAtK"), k);
+}
+
+/** Pass rates under the names that they have in metrics.jsonl. */
+export function passMetrics({ k, passAt1, passAtK }: PassRates & { k: number }): Record<string, number> {
+  return { pass_at_1: passAt1, [`pass_at_${k}`]: passAtK };
+}
+
+/** What results.json says of a policy's trajectories. */
+export function summarizeEvaluation(
+  trajectories: readonly Trajectory[],
+  samples: number,
+  statistics: PlayStatistics,
+  bootstrap: { resamples: number; generator: SeededGenerator },
+): Evaluation {
+  const { levels, ...rates } = passRates(trajectories, samples);
+  const rows = [levels.map((level) => level.passAt1), levels.map((level) => level.passAtK)];
+  const [first, second] = bootstrapIntervals(rows, bootstrap.resamples, bootstrap.generator);
+  return {
+    ...rates,
+    ci95: nameRates(first, second, rates.k),
+    formatRate: statistics.formatRate,
+    observationAccuracy: statistics.observationAccuracy,
+    predictionAccuracy: statistics.predictionAccuracy,
+    predictionAccuracyChanged: statistics.predictionAccuracyChanged,
+    byDistance: byDistance(
+      levels,
+      levels.map((_, index) => trajectories[index * samples].distance),
+      rates.k,
+    ),
+    levels: levels.length,
+    samples,
+  };
+}
+
+function byDistance(
+  levels: readonly PassRates[],
+  distances: readonly (number | null)[],
+  k: number,
+): Evaluation["byDistance"] {
+  const known = [...new Set(distances)].sort(
+    (a, b) => (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY),
+  );
+  return Object.fromEntries(
+    known.map((distance) => {
+      const rates = levels.filter((_, index) => distances[index] === distance);
+      return [distance ?? "unknown", { ...meanRates(rates, k), levels: rates.length }];
+    }),
+  );
+}
+
+/** An evaluation to be made: its stage id, and who plays. */
+export interface EvaluationTask {
+  /** Name in results.json, e.g. `baseWorldModel`. */
+  policy: string;
+  format: TurnFormat;
+  /** Folder of the model's checkpoint, or the random policy. */
+  source: string | "random";
+}
+
+/** What the ids of evaluations begin with. */
+export const evaluationPrefix = "evaluate/";
+
+/** Id of the stage that evaluates a policy. */
+export function evaluationStage(policy: string, split: "test" | "tuning"): string {
+  return `${evaluationPrefix}${policy}${split === "test" ? "" : "-tuning"}`;
+}
+
+/**
+ * Evaluates a policy on the test (or tuning) levels. Every policy plays the same levels with the same random streams.
+ *
+ * @throws SpaError ABORTED; the evaluation starts anew on resume
+ */
+export async function evaluate(context: StageContext, task: EvaluationTask): Promise<Evaluation> {
+  const { config, tokenizer } = context;
+  const { samples, temperature, split, bootstrap } = config.evaluation;
+  const id = evaluationStage(task.policy, split);
+  const levels = context.split[split];
+  const run = await StageRun.begin(context, id, levels.length * samples);
+  const protocol = protocolOf(context, task.format);
+  const model = task.source === "random" ? "random" : await loadModel(context, task.source);
+  try {
+    const trajectories = await playLevels(context, { model, format: task.format }, protocol, {
+      levels,
+      samples,
+      temperature,
+      seed: seedOf(config.seed, "evaluate", split),
+      onProgress: (done) => context.progress.tick(done),
+    });
+    const statistics = playStatistics(trajectories, protocol);
+    const generator = new SeededGenerator(config.seed, "evaluate", "bootstrap");
+    const evaluation = summarizeEvaluation(trajectories, samples, statistics, {
+      resamples: bootstrap,
+      generator,
+    });
+    run.cost.tokensSampled = sampledTokens(trajectories);
+    run.log(0, { ...passMetrics(evaluation), ...playMetrics(statistics) });
+    context.run.trajectories(id).append(0, trajectories, {
+      decode: (ids) => tokenizer.decode(ids),
+      limit: LOGGED_TRAJECTORIES,
+    });
+    context.progress.tick(trajectories.length, passMetrics(evaluation));
+    const result: EvaluationResult = { policy: task.policy, evaluation };
+    await run.complete(result as unknown as { [name: string]: Json });
+    return evaluation;
+  } finally {
+    if (model !== "random") await model.dispose();
+  }
+}

@@ -1,0 +1,257 @@
+import { z } from "zod";
+import type { PpoConfig } from "../../config/schema.ts";
+import type { Model } from "../../engine/model.ts";
+import { createTrainer, type StepMetrics, type Trainer } from "../../engine/trainer.ts";
+import { collect } from "../../rollout/collector.ts";
+import type { LevelStream } from "../../rollout/levels.ts";
+import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
+import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
+import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import type { TurnFormat } from "../../text/tags.ts";
+import { loadBeside, loadTrained } from "../adapters.ts";
+import { protocolOf, type StageContext } from "../context.ts";
+import { passMetrics, passRates, playLevels } from "../evaluate/evaluate.ts";
+import { playMetrics, playStatistics } from "../play-statistics.ts";
+import { StageRun } from "../stage-run.ts";
+import { MicroBatchWatch, memorySettings, trainerSchedule } from "../training.ts";
+import { trainingLevels } from "../training-levels.ts";
+import {
+  chooseTrajectories,
+  logProbDifference,
+  minibatches,
+  type PpoData,
+  type PpoModels,
+  preparePpoData,
+  trainBatch,
+} from "./batch.ts";
+import { CollapseWatch } from "./collapse-watch.ts";
+import { updateMeans } from "./metrics.ts";
+import { supervisedRows, withSupervision } from "./supervision.ts";
+
+/** Reinforcement learning of one arm. */
+export interface PpoTask {
+  id: string;
+  /** Folder of the checkpoint to start from. */
+  source: string;
+  format: TurnFormat;
+  settings: PpoConfig;
+}
+
+/** What a checkpoint of the stage holds beside its models. */
+const savedState = z.object({ nextSeed: z.int() });
+
+/** Everything that a step works with. */
+interface PpoStage {
+  context: StageContext;
+  run: StageRun;
+  task: PpoTask;
+  protocol: TurnProtocol;
+  levels: LevelStream;
+  models: PpoModels;
+  trainer: Trainer;
+  collapse: CollapseWatch;
+  microBatches: MicroBatchWatch;
+}
+
+/**
+ * Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) over multi-turn episodes: each step collects
+ * groups of episodes, keeps the groups whose rewards differ most, estimates advantages over the sampled tokens and
+ * updates actor and critic.
+ *
+ * @throws SpaError ABORTED (saved), NOT_FINITE
+ */
+export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
+  const { config } = context;
+  const { settings } = task;
+  const run = await StageRun.begin(context, task.id, settings.steps);
+  const levels = trainingLevels(context, { kind: "ppo" });
+  levels.nextSeed = run.state(savedState)?.nextSeed ?? levels.nextSeed;
+  const models = await loadModels(context, run, task);
+  try {
+    const critic =
+      settings.critic === "model" ? models.critic : settings.critic === "shared" ? "shared" : null;
+    await using trainer = createTrainer(models.actor, {
+      optimizer: settings.optimizer,
+      criticOptimizer: settings.criticOptimizer,
+      schedule: trainerSchedule(settings.schedule, totalUpdates(settings)),
+      gradientClip: settings.gradientClip,
+      critic,
+      ...memorySettings(config.engine),
+      seed: seedOf(config.seed, task.id, "dropout"),
+    });
+    await run.restore(trainer);
+    const protocol = protocolOf(context, task.format);
+    const collapse = new CollapseWatch();
+    const microBatches = new MicroBatchWatch(context.progress, task.id);
+    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse, microBatches };
+    if (run.step === 0 && settings.validateEvery > 0) await validate(stage, 0);
+    for (let step = run.step + 1; step <= settings.steps; step++) {
+      await trainStep(stage, step);
+      const validates = settings.validateEvery > 0 && step % settings.validateEvery === 0;
+      const validation = validates ? await validate(stage, step) : undefined;
+      const due = step === settings.steps || step % config.checkpoints.every === 0;
+      await run.endStep(step, due, {
+        model: models.actor,
+        trainer,
+        critic: settings.critic === "model" ? (models.critic ?? undefined) : undefined,
+        state: { nextSeed: levels.nextSeed },
+        validation,
+      });
+    }
+    await run.complete();
+  } finally {
+    await Promise.all([models.actor, models.critic, models.reference].map((model) => model?.dispose()));
+  }
+}
+
+/**
+ * The actor, its critic and its reference: from the newest checkpoint, or from where the stage starts. With `lora` they are
+ * adapters on one backbone; the reference is that of the stage's start, or the backbone alone where there was none.
+ */
+async function loadModels(context: StageContext, run: StageRun, task: PpoTask): Promise<PpoModels> {
+  const { settings, source, id } = task;
+  let actor = await loadTrained(context, run.checkpoint?.folder ?? source, id);
+  if (settings.critic === "shared" && !actor.hasValueHead) {
+    const withHead = await actor.clone({ valueHead: true });
+    await actor.dispose();
+    actor = withHead;
+  }
+  const criticFolder = run.checkpoint?.criticFolder;
+  let critic: Model | null = null;
+  if (settings.critic === "shared") critic = actor;
+  else if (settings.critic === "model") {
+    critic = criticFolder
+      ? await loadBeside(context, actor, criticFolder)
+      : await actor.clone({ valueHead: true });
+  }
+  const reference = settings.loss.klCoefficient > 0 ? await loadBeside(context, actor, source) : null;
+  return { actor, critic, reference };
+}
+
+/** Updates of a whole run, for schedules; an estimate where the filter keeps a varying number of groups. */
+function totalUpdates({ steps, epochs, groups, groupSize, minibatch, filter }: PpoConfig): number {
+  const share = filter.kind === "ratio" ? filter.value : 1;
+  const perEpoch = Math.max(1, Math.round((Math.max(1, Math.floor(share * groups)) * groupSize) / minibatch));
+  return steps * epochs * perEpoch;
+}
+
+/** Collects, chooses, estimates and updates once. */
+async function trainStep(stage: PpoStage, step: number): Promise<void> {
+  const { context, run, task, protocol, models } = stage;
+  const { settings } = task;
+  const begin = performance.now();
+  const collected = await collectStep(stage, step);
+  const sampled = sampledTokens(collected);
+  const rolloutSeconds = (performance.now() - begin) / 1000;
+  const chosen = chooseTrajectories(collected, settings, context.config.environment.name);
+  const statistics = playStatistics(collected, protocol);
+  const figures: Record<string, number | undefined> = {
+    ...playMetrics(statistics),
+    group_std: chosen.deviation,
+    groups_kept: chosen.groups,
+  };
+  const trainBegin = performance.now();
+  if (chosen.trajectories.length > 0) {
+    const data = await preparePpoData(chosen, models, settings);
+    const difference = await logProbDifference(models.actor, data, settings.temperature);
+    const updates = await update(stage, step, data);
+    run.cost.tokensTrained += updates.reduce((sum, { tokens }) => sum + tokens, 0);
+    for (const metrics of updates) stage.microBatches.see(step, metrics);
+    Object.assign(figures, updateMeans(updates), {
+      logprob_difference_mean: difference.mean,
+      logprob_difference_max: difference.max,
+    });
+  }
+  const trainSeconds = (performance.now() - trainBegin) / 1000;
+  run.cost.tokensSampled += sampled;
+  run.log(step, {
+    ...figures,
+    tokens_sampled: sampled,
+    rollout_seconds: rolloutSeconds,
+    train_seconds: trainSeconds,
+    tokens_per_second: Math.round(sampled / (rolloutSeconds + trainSeconds)),
+  });
+  for (const warning of stage.collapse.see(figures))
+    context.progress.note(`${task.id}, step ${step}: ${warning}`);
+  const { tokenizer } = context;
+  context.run.trajectories(task.id).append(step, collected, { decode: (ids) => tokenizer.decode(ids) });
+  context.progress.tick(step, {
+    reward: statistics.rewardMean,
+    success: statistics.successRate,
+    entropy: figures.entropy,
+  });
+}
+
+function collectStep(
+  { context, task, protocol, levels, models }: PpoStage,
+  step: number,
+): Promise<Trajectory[]> {
+  const { settings, id } = task;
+  const { groups, groupSize, temperature } = settings;
+  const firstGroup = (step - 1) * groups;
+  return levels.take(groups).then((drawn) => {
+    const plays = drawn.flatMap((level, index) =>
+      Array.from({ length: groupSize }, (_, member) => {
+        const group = firstGroup + index;
+        return { id: group * groupSize + member, group, level };
+      }),
+    );
+    return collect({
+      model: models.actor,
+      protocol,
+      environments: context.environments,
+      plays,
+      temperature,
+      slots: context.config.engine.rolloutSlots,
+      seed: seedOf(context.config.seed, id, "sampling"),
+    });
+  });
+}
+
+/** The updates of a step: epochs over minibatches, until the policy has moved too far. */
+async function update(stage: PpoStage, step: number, data: PpoData): Promise<StepMetrics[]> {
+  const { context, task, trainer, protocol } = stage;
+  const { settings, id } = task;
+  const { targetKl, criticWarmup, loss, temperature } = settings;
+  const { supervisedCoefficient, valueClip, valueCoefficient, ...policy } = loss;
+  const supervision = supervisedCoefficient > 0 ? supervisedRows(data.trajectories, protocol) : undefined;
+  const metrics: StepMetrics[] = [];
+  for (let epoch = 0; epoch < settings.epochs; epoch++) {
+    const generator = new SeededGenerator(context.config.seed, id, "minibatches", step, epoch);
+    for (const indices of minibatches(data.trajectories.length, settings.minibatch, generator)) {
+      const batch = trainBatch(data, indices, trainer.critic !== null);
+      const hasPolicyLoss = batch.mask.includes(1);
+      if (step <= criticWarmup || !hasPolicyLoss) {
+        if (trainer.critic === null) continue;
+        metrics.push(await trainer.step(batch, { kind: "value", valueClip, valueCoefficient }));
+        continue;
+      }
+      const rows = supervision ? withSupervision(batch, supervision, indices) : batch;
+      const terms = { ...policy, valueClip, valueCoefficient, temperature };
+      const coefficient = supervision ? supervisedCoefficient : 0;
+      metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, supervisedCoefficient: coefficient }));
+      if (targetKl !== null && (metrics[metrics.length - 1].approxKl ?? 0) > targetKl) return metrics;
+    }
+  }
+  return metrics;
+}
+
+/** Plays tuning levels. @returns Pass@1 */
+async function validate(stage: PpoStage, step: number): Promise<number> {
+  const { context, run, task, protocol, models } = stage;
+  const { validationLevels, validationSamples: samples } = task.settings;
+  // A validation belongs to its step: a user who wants to stop waits for it.
+  const quiet = { ...context, signal: undefined };
+  const trajectories = await playLevels(quiet, { model: models.actor, format: task.format }, protocol, {
+    levels: context.split.tuning.slice(0, validationLevels),
+    samples,
+    temperature: 1,
+    seed: seedOf(context.config.seed, "validate"),
+  });
+  run.cost.tokensSampled += sampledTokens(trajectories);
+  const rates = passRates(trajectories, samples);
+  const figures = { ...passMetrics(rates), ...playMetrics(playStatistics(trajectories, protocol)) };
+  const named = Object.entries(figures).map(([name, value]) => [`validation_${name}`, value]);
+  run.log(step, Object.fromEntries(named));
+  return rates.passAt1;
+}

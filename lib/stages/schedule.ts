@@ -1,0 +1,189 @@
+import type { ArmName, Config, PpoConfig } from "../config/schema.ts";
+import { SpaError } from "../errors.ts";
+import { checkStageFile } from "../run/stage-files.ts";
+import type { TurnFormat } from "../text/tags.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { pretrain } from "./base/pretrain.ts";
+import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
+import { evaluate, evaluationStage } from "./evaluate/evaluate.ts";
+import { ppo } from "./ppo/ppo.ts";
+import { examplesFile, levelsPerRound, selfPlay, selfPlayStage } from "./self-play/self-play.ts";
+import type { SftExample } from "./sft/examples.ts";
+import { readExamples, readSftFile, readSftRows, whyHeldBack } from "./sft/files.ts";
+import { sft } from "./sft/sft.ts";
+import { checkTrainable } from "./sft/trainable.ts";
+import type { DrawingStage } from "./training-levels.ts";
+
+/** A stage of a run's schedule. */
+export interface PlannedStage extends DrawingStage {
+  id: string;
+  kind: "base" | "self-play" | "sft" | "ppo" | "evaluate";
+  /** Undefined for stages that the arms share. */
+  arm?: ArmName;
+  /** Of the turns that are played or trained on; undefined where both are. */
+  format?: TurnFormat;
+  /** Does the stage, from wherever it stands. The stages before it must be done. */
+  run(context: StageContext): Promise<void>;
+}
+
+/** The schedule of a run: what it does, in order. */
+export function planStages(config: Config): PlannedStage[] {
+  const stages: PlannedStage[] = [evaluation("random", "plain", null, config)];
+  if (config.model.kind === "nano") {
+    const draws = { kind: "base" as const, count: config.base.levels };
+    stages.push({ id: BASE_STAGE, kind: "base", draws, run: pretrain });
+  }
+  stages.push(
+    evaluation("base", "plain", BASE_STAGE, config),
+    evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
+  );
+  const arms = { spa: spaArm, control: controlArm, "format-only": formatOnlyArm };
+  return [...stages, ...config.arms.flatMap((arm) => arms[arm](config))];
+}
+
+/** World-model fine-tuning, then PPO in world-model format. */
+function spaArm(config: Config): PlannedStage[] {
+  const arm = "spa";
+  const tuning = config.sft.data === null ? selfPlayRounds(config) : [sftStage("spa/sft", BASE_STAGE, null)];
+  const { id: source } = tuning[tuning.length - 1];
+  return [
+    ...tuning,
+    evaluation("sft", "world-model", source, config, arm),
+    ppoStage(arm, source, "world-model", config.ppo),
+    evaluation("spa", "world-model", "spa/ppo", config, arm),
+  ];
+}
+
+/** Self-play and SFT by turns: each round plays with the model of the one before, and trains it further. */
+function selfPlayRounds(config: Config): PlannedStage[] {
+  const stages: PlannedStage[] = [];
+  let source = BASE_STAGE;
+  for (let round = 1; round <= config.selfPlay.rounds; round++) {
+    const [id, from] = [selfPlayStage(round), source];
+    const sftId = id.replace("self-play", "sft");
+    stages.push(
+      {
+        id,
+        kind: "self-play",
+        arm: "spa",
+        format: "world-model",
+        draws: { kind: "self-play", round, count: levelsPerRound(config) },
+        run: (context) => selfPlay(context, { id, round, source: modelFolder(context, from) }),
+      },
+      sftStage(sftId, from, id),
+    );
+    source = sftId;
+  }
+  return stages;
+}
+
+/**
+ * What the file `sft.data` holds.
+ *
+ * @throws SpaError BAD_ARGUMENT as {@link readSftFile}, and when there is nothing to train on
+ */
+export async function configuredExamples(
+  { sft, protocol, seed }: Config,
+  tokenizer: Tokenizer,
+  signal: AbortSignal | undefined,
+): Promise<SftExample[]> {
+  const { validationShare, mask } = sft;
+  const { maxTokens } = protocol;
+  const file = sft.data ?? "";
+  const options = { format: "world-model" as const, validationShare, seed, maxTokens, signal };
+  const examples = await readSftFile(file, tokenizer, options);
+  if (!examples.some(({ split }) => split === "train")) {
+    const why = whyHeldBack(await readSftRows(file, signal), validationShare);
+    throw new SpaError(
+      "BAD_ARGUMENT",
+      `${file} has nothing to train on: all ${examples.length} rows are held back for validation (${why})`,
+      {
+        hint: 'rows to train on have "train" in extra_info.split, or no split and an sft.validationShare below 1',
+      },
+    );
+  }
+  checkTrainable(examples, mask, file);
+  return examples;
+}
+
+/** SFT on the data of a self-play stage, or on the configured file. */
+function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
+  const examplesOf = async ({ config, run, tokenizer, progress, signal }: StageContext) => {
+    if (selfPlayId === null) return configuredExamples(config, tokenizer, signal);
+    const file = examplesFile(run, selfPlayId);
+    const compared = await checkStageFile(run, selfPlayId, file);
+    if (!compared)
+      progress.note(`${file} was made by a version that kept no digests: only its form is checked`);
+    return readExamples(file, signal);
+  };
+  return {
+    id,
+    kind: "sft",
+    arm: "spa",
+    format: "world-model",
+    run: async (context) => {
+      const examples = await examplesOf(context);
+      await sft(context, { id, source: modelFolder(context, source), examples });
+    },
+  };
+}
+
+/** PPO from the base with the plain prompt: the same steps, its own tuned settings. */
+function controlArm(config: Config): PlannedStage[] {
+  return [
+    ppoStage("control", BASE_STAGE, "plain", controlSettings(config)),
+    evaluation("control", "plain", "control/ppo", config, "control"),
+  ];
+}
+
+/** PPO from the base in world-model format, without SFT: what the format alone does. */
+function formatOnlyArm(config: Config): PlannedStage[] {
+  return [
+    ppoStage("format-only", BASE_STAGE, "world-model", config.ppo),
+    evaluation("formatOnly", "world-model", "format-only/ppo", config, "format-only"),
+  ];
+}
+
+function controlSettings({ ppo: settings, control }: Config): PpoConfig {
+  const { entropyCoefficient, ...own } = control;
+  return { ...settings, ...own, loss: { ...settings.loss, entropyCoefficient, supervisedCoefficient: 0 } };
+}
+
+function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: PpoConfig): PlannedStage {
+  const id = `${arm}/ppo`;
+  return {
+    id,
+    kind: "ppo",
+    arm,
+    format,
+    draws: { kind: "ppo", count: settings.steps * settings.groups },
+    run: (context) => ppo(context, { id, source: modelFolder(context, source), format, settings }),
+  };
+}
+
+function evaluation(
+  policy: string,
+  format: TurnFormat,
+  source: string | null,
+  config: Config,
+  arm?: ArmName,
+): PlannedStage {
+  return {
+    id: evaluationStage(policy, config.evaluation.split),
+    kind: "evaluate",
+    ...(arm && { arm }),
+    format,
+    run: async (context) => {
+      await evaluate(context, {
+        policy,
+        format,
+        source: source === null ? "random" : modelFolder(context, source),
+      });
+    },
+  };
+}
+
+/** The folder of the model that a stage ended with. Errors as in {@link baseFolder}. */
+export function modelFolder(context: StageContext, stage: string): string {
+  return stage === BASE_STAGE ? baseFolder(context) : stageFolder(context.run, stage);
+}

@@ -1,0 +1,148 @@
+import { packTrajectories, type TrajectoryBatch } from "../../rollout/batch.ts";
+import type { SeededGenerator } from "../../rollout/seeded-generator.ts";
+import { type Trajectory, TrajectoryTokens, type Turn } from "../../rollout/trajectory.ts";
+import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import { type Span, spansOf } from "../../text/spans.ts";
+import { replaceStates } from "../../text/turn-text.ts";
+import type { StateNoise } from "./state-noise.ts";
+
+/** A sequence that supervised fine-tuning trains on. Arrays are [tokens]. */
+export interface SftExample {
+  /** Examples of one trajectory are on the same side of the split. */
+  trajectory: number;
+  split: "train" | "validation";
+  tokens: Int32Array;
+  roles: Uint8Array;
+  /** 1 where a loss mask may select the token: 0 in invalid turns, which are context only. */
+  trainable: Uint8Array;
+  segments: number[];
+}
+
+/** Tokens of the longest sequence that a model sees of an example. */
+export function longestSegment({ tokens, segments }: Pick<SftExample, "tokens" | "segments">): number {
+  return Math.max(...segments.map((begin, index) => (segments[index + 1] ?? tokens.length) - begin));
+}
+
+/** One turn of a rewritten trajectory as text. */
+export interface RewrittenTurn {
+  turn: Turn;
+  response: string;
+  /** The turn's reply is well-formed and trained on. */
+  trained: boolean;
+}
+
+export interface RewrittenTrajectory {
+  example: SftExample;
+  /** Seed of the level. */
+  seed: number;
+  turns: RewrittenTurn[];
+}
+
+/** What stands in observation and prediction; all but `true` are ablations. */
+export type StateTargets =
+  | { states: "true" | "sampled" }
+  | { states: "random-coordinates"; noise: StateNoise; generator: SeededGenerator };
+
+/**
+ * A self-play trajectory as a training example: in every valid turn the true states stand in observation and
+ * prediction. What the environment said keeps its tokens; new text is encoded span by span. Invalid turns keep their
+ * tokens as context without loss, and are cut off at the end.
+ *
+ * @returns undefined if no turn is valid
+ */
+export function rewriteTrajectory(
+  trajectory: Trajectory,
+  split: SftExample["split"],
+  protocol: TurnProtocol,
+  targets: StateTargets,
+): RewrittenTrajectory | undefined {
+  const last = trajectory.turns.findLastIndex((turn) => turn.valid);
+  if (last < 0) return undefined;
+  const tokens = new TrajectoryTokens();
+  const trainable: Uint8Array[] = [];
+  const turns: RewrittenTurn[] = [];
+  let copied = 0;
+  const copy = (end: number): void => {
+    for (const segment of trajectory.segments) {
+      if (segment >= copied && segment < end) tokens.segments.push(tokens.length + segment - copied);
+    }
+    tokens.appendText(trajectory.tokens.subarray(copied, end), trajectory.roles.subarray(copied, end));
+    trainable.push(new Uint8Array(end - copied));
+    copied = end;
+  };
+  for (const turn of trajectory.turns.slice(0, last + 1)) {
+    copy(turn.begin);
+    const spans = replySpans(trajectory, turn, protocol);
+    if (turn.valid) {
+      const written = targetSpans(spans, turn, protocol, targets);
+      turns.push({ turn, response: protocol.forced + textOf(written), trained: true });
+      const piece = protocol.encodeReply(written);
+      tokens.appendText(piece.tokens, piece.roles);
+      trainable.push(new Uint8Array(piece.tokens.length).fill(1));
+      copied = turn.end;
+    } else {
+      turns.push({ turn, response: protocol.forced + textOf(spans), trained: false });
+      copy(turn.end);
+    }
+  }
+  const { tokens: ids, roles, segments } = tokens.finish();
+  const example = {
+    trajectory: trajectory.id,
+    split,
+    tokens: ids,
+    roles,
+    trainable: joined(trainable),
+    segments,
+  };
+  return { example, seed: trajectory.seed, turns };
+}
+
+/** The spans of a sampled turn, without its forced beginning and its end token. */
+function replySpans(trajectory: Trajectory, turn: Turn, protocol: TurnProtocol): Span[] {
+  const { tokenizer, chat, format, forced } = protocol;
+  const content = trajectory.tokens
+    .subarray(turn.begin, turn.end)
+    .filter((id) => !chat.stopTokens.includes(id));
+  const spans = spansOf(forced + tokenizer.decode(content), format);
+  return forced === "" ? spans : spans.slice(1);
+}
+
+function targetSpans(spans: Span[], turn: Turn, protocol: TurnProtocol, targets: StateTargets): Span[] {
+  if (targets.states === "sampled") return spans;
+  const state = (text: string): string =>
+    targets.states === "random-coordinates"
+      ? targets.noise.randomCoordinates(text, targets.generator, 1)
+      : text;
+  return replaceStates(
+    spans,
+    state(protocol.traceState(turn.stateBefore)),
+    state(protocol.traceState(turn.stateAfter)),
+  );
+}
+
+function textOf(spans: readonly Span[]): string {
+  return spans.map((span) => span.text).join("");
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let begin = 0;
+  for (const part of parts) {
+    result.set(part, begin);
+    begin += part.length;
+  }
+  return result;
+}
+
+/** Examples laid end to end; `sampled` says what is trainable, for `lossMask`. */
+export function packExamples(examples: readonly SftExample[]): TrajectoryBatch {
+  return packTrajectories(
+    examples.map(({ tokens, roles, trainable, segments }) => ({
+      tokens,
+      roles,
+      sampled: trainable,
+      logProbs: new Float32Array(tokens.length),
+      segments,
+    })),
+  );
+}
