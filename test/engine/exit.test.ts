@@ -31,6 +31,7 @@ test.each([
   ["together", /^the same \[\[.*true\]\n$/],
   ["one after the other", /^the same\n$/],
   ["terminate", /^terminated\n$/],
+  ["terminate in a callback", /^terminated\n$/],
 ])("worker threads: %s", async (mode, output) => {
   const ending = await workers.run(mode);
   expect(ending).toMatchObject({ code: 0, signal: null, output: expect.stringMatching(output) });

@@ -65,10 +65,22 @@ function message(worker: Worker): Promise<unknown> {
   });
 }
 
+/** Never returns from a callback that native code has called. */
+async function hangInCallback(): Promise<void> {
+  const engine = await Engine.create({ device: "cpu", threads: 1 });
+  const model = await engine.createModel(shape);
+  const onProgress = () => {
+    parentPort!.postMessage("inside");
+    for (;;);
+  };
+  await model.logProbs(rows(4000), { onProgress });
+}
+
 const start = (task: string) => new Worker(fileURLToPath(import.meta.url), { workerData: task });
 
 if (!isMainThread) {
   if (workerData === "train") parentPort!.postMessage(await train());
+  else if (workerData === "hang") await hangInCallback();
   else await workForever();
 } else if (process.argv[2] === "together") {
   const workers = [start("train"), start("train")];
@@ -78,6 +90,11 @@ if (!isMainThread) {
   const results = [];
   for (let i = 0; i < 3; i++) results.push(await message(start("train")));
   console.log(new Set(results).size === 1 ? "the same" : "different");
+} else if (process.argv[2] === "terminate in a callback") {
+  const worker = start("hang");
+  await message(worker);
+  await worker.terminate();
+  console.log("terminated");
 } else {
   const alone = await train();
   for (let round = 0; round < 4; round++) {
