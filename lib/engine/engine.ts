@@ -64,6 +64,9 @@ export interface GemmOptions {
   repeats?: number;
 }
 
+/** Of models without files, whose tensors bound the number: the names alone of a billion layers fill a machine's memory. */
+const maximumNewLayers = 2 ** 16;
+
 const dtypes = ["float32", "bfloat16"] as const;
 
 /**
@@ -108,6 +111,7 @@ export class Engine extends Handle<NativeEngine> {
   async createModel(config: ModelConfigInput, options: CreateModelOptions = {}): Promise<Model> {
     checkObject(options, "options", ["dtype", "seed", "initialization", "valueHead"]);
     const complete = completeModelConfig(config);
+    checkInteger(complete.layers, "config.layers", 1, maximumNewLayers);
     const dtype = checkOneOf(options.dtype ?? "float32", "dtype", dtypes);
     const seed = checkInteger(options.seed ?? this.seed, "seed", 0);
     const initialization = checkOneOf(options.initialization ?? "default", "initialization", [

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Dtype, NativeModel, NativeScores } from "../addon/addon.ts";
 import {
   badArgument,
@@ -71,6 +72,9 @@ export interface SaveAdapterOptions extends LongCall {
   /** The base model's revision on the Hub. */
   revision?: string | null;
 }
+
+/** Of all slots together: the cache counts its blocks in 32 bits. */
+const maximumCacheTokens = 2 ** 36;
 
 /** How often some weights have changed. Models on one backbone share its count. */
 interface WeightVersion {
@@ -279,12 +283,32 @@ export class Model extends Handle<NativeModel> {
   /**
    * Takes over the numbers of another model of the same shape (of adapters: of another one of its kind on the same
    * backbone), e.g. to refresh a frozen copy that serves.
+   *
+   * @throws SpaError `BAD_ARGUMENT`.
    */
   async copyFrom(other: Model): Promise<void> {
     if (!(other instanceof Model)) throw badArgument("copyFrom takes a Model");
     checkSameEngine(this, other, "the model to copy from");
+    this.#checkSameKind(other);
     const source = other.native;
     this.#version.own = await this.call((native) => native.copyFrom(source));
+  }
+
+  #checkSameKind(other: Model): void {
+    const kind = (model: Model) => model.adapter && nativeAdapter(model.adapter);
+    if (this.#version.backbone !== other.#version.backbone || !isDeepStrictEqual(kind(this), kind(other))) {
+      throw badArgument(
+        "copyFrom: the models are not adapters of one kind on the same backbone",
+        "merge() gives a model that holds all its weights",
+      );
+    }
+    const weights = (model: Model) =>
+      model.native.tensors
+        .filter(({ name }) => !name.startsWith("value_head."))
+        .map(({ name, shape }) => ({ name, shape }));
+    if (!isDeepStrictEqual(weights(this), weights(other))) {
+      throw badArgument("copyFrom: the models have different shapes");
+    }
   }
 
   /**
@@ -343,6 +367,11 @@ export class Model extends Handle<NativeModel> {
     if (maxTokens > this.config.maxPositions) {
       const message = `maxTokens is ${maxTokens}, the model has ${this.config.maxPositions} positions`;
       throw new SpaError("CAPACITY", message, { hint: "ask for fewer tokens per slot" });
+    }
+    if (slots * maxTokens > maximumCacheTokens) {
+      throw badArgument(
+        `${slots} slots of ${maxTokens} tokens are more than the ${maximumCacheTokens} tokens of a session`,
+      );
     }
     const session = await this.call((native) => native.openSession({ slots, maxTokens, seed }));
     return new Session(this, session, slots, maxTokens);

@@ -59,7 +59,8 @@ export function completeAdapter(input: AdapterInput): AdapterSettings {
   const targets = named.map((name, i) => checkOneOf(name, `adapter.targets[${i}]`, adapterTargets));
   return {
     rank: checkInteger(input.rank, "adapter.rank", 1, 2 ** 16),
-    alpha: checkNumber(input.alpha, "adapter.alpha", { above: 0 }),
+    // The scale must be a float32 number.
+    alpha: checkNumber(input.alpha, "adapter.alpha", { above: 0, atMost: 2 ** 127 }),
     dropout: checkNumber(input.dropout ?? 0, "adapter.dropout", { atLeast: 0, below: 1 }),
     targets: adapterTargets.filter((target) => targets.includes(target)),
     rankStabilized: checkBoolean(input.rankStabilized ?? false, "adapter.rankStabilized"),

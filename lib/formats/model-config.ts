@@ -85,6 +85,9 @@ const keys = [
   "otherFields",
 ] as const;
 
+/** Far below what would not fit native code's 64-bit sizes in bytes. */
+const maximumWeights = 2 ** 48;
+
 /**
  * Fills in what `input` leaves out and checks everything: architecture qwen2, as many key-value heads as heads, head
  * dimension hidden / heads, RoPE theta 1e4 without scaling, epsilon 1e-6, no optional biases, tied embeddings,
@@ -111,6 +114,13 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
   const headDimension = dimension(input.headDimension ?? hiddenSize / heads, "headDimension");
   if (headDimension % 2 !== 0)
     throw bad(`config.headDimension (${headDimension}) must be even: RoPE rotates pairs`);
+  const intermediateSize = dimension(input.intermediateSize, "intermediateSize");
+  const layers = dimension(input.layers, "layers");
+  const inLayer = hiddenSize * (2 * (heads + keyValueHeads) * headDimension + 3 * intermediateSize);
+  const weights = 2 * vocabularySize * hiddenSize + layers * inLayer;
+  if (weights > maximumWeights) {
+    throw bad(`config describes a model of ${weights.toPrecision(2)} weights, more than any device holds`);
+  }
   const attentionBias = checkBoolean(input.attentionBias ?? false, "config.attentionBias");
   const mlpBias = checkBoolean(input.mlpBias ?? false, "config.mlpBias");
   if (attentionBias && architecture === "qwen2") {
@@ -123,8 +133,8 @@ export function completeModelConfig(input: ModelConfigInput): ModelConfig {
     architecture,
     vocabularySize,
     hiddenSize,
-    intermediateSize: dimension(input.intermediateSize, "intermediateSize"),
-    layers: dimension(input.layers, "layers"),
+    intermediateSize,
+    layers,
     heads,
     keyValueHeads,
     headDimension,

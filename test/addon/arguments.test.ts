@@ -67,6 +67,26 @@ test("Engine.create", async () => {
   ]);
 });
 
+test("addAdapter and copyFrom", async () => {
+  const add = (options: Wrong) => () => model.addAdapter({ rank: 2, alpha: 2, ...options });
+  const one = await model.addAdapter({ rank: 2, alpha: 2 });
+  const scaled = await model.addAdapter({ rank: 2, alpha: 4 });
+  const elsewhere = await critic.addAdapter({ rank: 2, alpha: 2 });
+  const larger = await engine.createModel({ ...smallShape, layers: 3 });
+  const kind = /not adapters of one kind on the same backbone/;
+  await refuses([
+    ["a scale beyond float32", /adapter.alpha must be .* at most 1.7/, add({ alpha: 1e300 })],
+    ["another scale", kind, () => one.copyFrom(scaled)],
+    ["another backbone", kind, () => one.copyFrom(elsewhere)],
+    ["a whole model", kind, () => one.copyFrom(model)],
+    ["another shape", /different shapes/, () => model.copyFrom(larger)],
+  ]);
+  expect(one.version).toBe(2);
+  await one.copyFrom(await model.addAdapter({ rank: 2, alpha: 2, valueHead: true }));
+  expect(one.version).toBe(3);
+  await model.clone().then((copy) => copy.copyFrom(critic));
+});
+
 test("another number of threads than a living engine's is refused", async () => {
   const error = await failure(Engine.create({ device: "cpu", threads: 2 }), "BAD_ARGUMENT");
   expect(error.message).toMatch(/1 threads.*2/);
@@ -94,6 +114,12 @@ test("createModel", async () => {
       "head dimension",
       /config.hiddenSize \(32\) must be a multiple of config.heads \(5\)/,
       make({ heads: 5, keyValueHeads: 1 }),
+    ],
+    ["layers without end", /config.layers .* from 1 to 65536/, make({ layers: 2 ** 31 - 1 })],
+    [
+      "sizes whose product passes 64 bits",
+      /config describes a model of 2.8e\+19 weights/,
+      make({ hiddenSize: 8, heads: 2 ** 29, keyValueHeads: 2 ** 28, headDimension: 2 ** 30 }),
     ],
     ["odd head dimension", /headDimension \(7\) must be even/, make({ headDimension: 7 })],
     ["architecture", /architecture must be one of/, make({ architecture: "gpt2" })],
@@ -378,6 +404,9 @@ test("sessions", async () => {
   expect([0, 1, 2, 3].map((slot) => session.lengthOf(slot))).toEqual([5, 4, 0, 0]);
   const capacity = await failure(model.openSession({ slots: 1, maxTokens: 129 }), "CAPACITY");
   expect(capacity.message).toMatch(/129.*128/);
+  const long = await engine.createModel({ ...smallShape, maxPositions: 2 ** 31 - 1 });
+  const many = () => long.openSession({ slots: 2 ** 20, maxTokens: 2 ** 20 });
+  await refuses([["blocks", /1048576 slots of 1048576 tokens are more than the 68719476736/, many]]);
   await session.extend([], { tokens: [], offsets: [0] });
   expect((await session.generate([], { maxNewTokens: 1 })).tokens.length).toBe(0);
 });
