@@ -22,7 +22,7 @@ Failure failure_of(std::exception_ptr exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const Error& error) {
-    return {error.code, error.what(), error.hint};
+    return error.code == "INTERNAL" ? internal(error.what()) : Failure{error.code, error.what(), error.hint};
   } catch (...) {
     const std::string message = first_line_of(exception);
     return is_out_of_memory(exception) ? out_of_memory(message) : internal(message);

@@ -1,9 +1,7 @@
 #include "engine/adapter.h"
 
-#include <cmath>
 #include <string>
 
-#include "engine/error.h"
 #include "kernels/philox.h"
 
 namespace spa {
@@ -16,18 +14,6 @@ constexpr std::array<const char*, target_count> target_names = {
 };
 
 }  // namespace
-
-void AdapterConfig::validate() const {
-  const auto require = [](bool condition, const char* message) {
-    if (!condition) throw Error("BAD_ARGUMENT", std::string("adapter: ") + message);
-  };
-  require(rank >= 1, "rank must be at least 1");
-  require(std::isfinite(scale), "alpha must be finite");
-  require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
-  bool any = false;
-  for (const bool target : targets) any = any || target;
-  require(any, "targets must name at least one projection");
-}
 
 TargetShape target_shape(const ModelConfig& c, Target target) {
   switch (target) {

@@ -22,8 +22,6 @@ struct AdapterConfig {
   double dropout = 0;  // share of the adapter's inputs that a training pass leaves out
   std::array<bool, target_count> targets{};
 
-  /// Throws BAD_ARGUMENT.
-  void validate() const;
   bool operator==(const AdapterConfig&) const = default;
 };
 

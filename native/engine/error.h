@@ -15,4 +15,10 @@ struct Error : std::runtime_error {
   std::string hint;
 };
 
+/// An invariant that keeps memory safe. Bad arguments have been refused with words before they get here
+/// (lib/engine, lib/formats), so that one which does not hold is a defect of this package: INTERNAL.
+inline void require(bool holds, const char* invariant) {
+  if (!holds) throw Error("INTERNAL", std::string("this does not hold: ") + invariant);
+}
+
 }  // namespace spa

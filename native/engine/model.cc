@@ -13,24 +13,9 @@
 namespace spa {
 namespace {
 
-void check_options(const ModelConfig& config, const ModelOptions& options) {
-  config.validate();
-  if (options.dtype != at::kFloat && options.dtype != at::kBFloat16) {
-    throw Error("UNSUPPORTED", "dtype must be float32 or bfloat16");
-  }
-}
-
 bool names_value_head(const std::vector<TensorEntry>& entries) {
   return std::any_of(entries.begin(), entries.end(),
                      [](const TensorEntry& entry) { return entry.name == "value_head.weight"; });
-}
-
-void check_adapter(const Model& backbone, const AdapterConfig& adapter) {
-  adapter.validate();
-  if (backbone.adapter()) {
-    throw Error("BAD_ARGUMENT", "the model carries an adapter already",
-                "merge() it first, or take the model's backbone()");
-  }
 }
 
 void copy_value_head(const ParameterLayout& from, const at::Tensor& source, const ParameterLayout& to,
@@ -49,7 +34,7 @@ Model::Model(const ModelConfig& config, bool value_head, at::Tensor flat)
       decoder_(config_, layout_.views(flat_)) {}
 
 std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptions& options) {
-  check_options(config, options);
+  config.validate();
   const ParameterLayout layout(config, options.value_head);
   const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
   const at::Tensor flat = at::zeros({layout.size()}, on_device);
@@ -59,7 +44,7 @@ std::shared_ptr<Model> Model::create(const ModelConfig& config, const ModelOptio
 
 std::shared_ptr<Model> Model::load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
                                    const ModelOptions& options, const LongCall& call) {
-  check_options(config, options);
+  config.validate();
   const bool value_head = names_value_head(entries);
   const ParameterLayout layout(config, value_head);
   const auto on_device = at::TensorOptions().dtype(options.dtype).device(options.device);
@@ -79,7 +64,7 @@ Model::Model(std::shared_ptr<Model> backbone, const AdapterConfig& adapter, Para
 
 std::shared_ptr<Model> Model::add_adapter(const std::shared_ptr<Model>& backbone,
                                           const AdapterConfig& adapter, bool value_head, uint64_t seed) {
-  check_adapter(*backbone, adapter);
+  require(!backbone->adapter(), "an adapter stands on a whole model");
   const ParameterLayout layout(backbone->config_, adapter, value_head);
   const at::Tensor flat = initial_adapter(layout, seed).to(backbone->flat_.options());
   if (value_head && backbone->has_value_head())
@@ -90,7 +75,7 @@ std::shared_ptr<Model> Model::add_adapter(const std::shared_ptr<Model>& backbone
 std::shared_ptr<Model> Model::load_adapter(const std::shared_ptr<Model>& backbone,
                                            const AdapterConfig& adapter,
                                            const std::vector<TensorEntry>& entries, const LongCall& call) {
-  check_adapter(*backbone, adapter);
+  require(!backbone->adapter(), "an adapter stands on a whole model");
   const ParameterLayout layout(backbone->config_, adapter, names_value_head(entries));
   const at::Tensor flat = at::zeros({layout.size()}, backbone->flat_.options());
   fill_weights(layout, flat, read_tensors(entries, call), call);
@@ -98,7 +83,7 @@ std::shared_ptr<Model> Model::load_adapter(const std::shared_ptr<Model>& backbon
 }
 
 std::shared_ptr<Model> Model::merge() const {
-  if (!backbone_) throw Error("BAD_ARGUMENT", "the model has no adapter to merge");
+  require(backbone_ != nullptr, "a model that is merged has an adapter");
   const std::shared_ptr<Model> merged = backbone_->clone(has_value_head());
   const DecoderWeights low_rank = layout_.views(flat_), whole = merged->layout_.views(merged->flat_);
   for (size_t i = 0; i < whole.layers.size(); ++i) {
@@ -129,14 +114,7 @@ std::shared_ptr<Model> Model::clone(bool value_head) const {
 }
 
 void Model::copy_from(const Model& other) {
-  if (backbone_ != other.backbone_ || adapter_ != other.adapter_) {
-    throw Error("BAD_ARGUMENT", "copyFrom: the models are not adapters of one kind on the same backbone",
-                "merge() gives a model that holds all its weights");
-  }
-  if (layout_.backbone_size() != other.layout_.backbone_size() || config_.hidden != other.config_.hidden ||
-      config_.layers != other.config_.layers || config_.vocab != other.config_.vocab) {
-    throw Error("BAD_ARGUMENT", "copyFrom: the models have different shapes");
-  }
+  require(layout_.backbone_size() == other.layout_.backbone_size(), "models that are copied are of one size");
   const bool all = has_value_head() && other.has_value_head();
   const int64_t shared = all ? layout_.size() : layout_.backbone_size();
   flat_.narrow(0, 0, shared).copy_(other.flat_.narrow(0, 0, shared));
@@ -160,17 +138,11 @@ void Model::mark_changed() {
 
 Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call) {
   batch.validate(config_.vocab);
-  if (options.values && !has_value_head()) {
-    throw Error("BAD_ARGUMENT", "values were asked for, but the model has no value head",
-                "create or clone the model with valueHead: true");
-  }
-  if (!(options.temperature > 0)) throw Error("BAD_ARGUMENT", "temperature must be above 0 to score");
+  require(!options.values || has_value_head(), "values come from a value head");
 
   // The last token of a row predicts nothing that is asked for, so it is not run.
   std::vector<int64_t> lengths(batch.rows());
   for (int64_t row = 0; row < batch.rows(); ++row) lengths[row] = std::max<int64_t>(batch.length(row) - 1, 0);
-  const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
-  check_length(longest + 1);
 
   const int64_t standard = work_sizes(config_, dtype(), device()).inference_tokens;
   const int64_t tokens = options.micro_batch_tokens > 0 ? options.micro_batch_tokens : standard;

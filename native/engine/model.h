@@ -46,14 +46,14 @@ struct Scores {
 /// that layout() describes; an adapter leaves its backbone alone and shares it with other models.
 class Model {
  public:
-  /// Fresh weights. Throws BAD_ARGUMENT, UNSUPPORTED (dtype), OUT_OF_MEMORY.
+  /// Fresh weights. Throws OUT_OF_MEMORY.
   static std::shared_ptr<Model> create(const ModelConfig& config, const ModelOptions& options);
   /// Weights from files; `options.value_head` is ignored: the model has a value head when the files have one.
   static std::shared_ptr<Model> load(const ModelConfig& config, const std::vector<TensorEntry>& entries,
                                      const ModelOptions& options, const LongCall& call = {});
 
-  /// A fresh adapter on `backbone`, which must have none itself (BAD_ARGUMENT). It changes no output before
-  /// it is trained. Its value head starts as the backbone's, or at zero.
+  /// A fresh adapter on `backbone`, which must have none itself. It changes no output before it is trained.
+  /// Its value head starts as the backbone's, or at zero.
   static std::shared_ptr<Model> add_adapter(const std::shared_ptr<Model>& backbone,
                                             const AdapterConfig& adapter, bool value_head, uint64_t seed);
   /// An adapter from files; it has a value head when the files have one.
@@ -68,11 +68,10 @@ class Model {
   /// backbone. A value head that is new starts at zero.
   std::shared_ptr<Model> clone(bool value_head) const;
   /// Takes over the other model's numbers (of adapters: the adapter's); shapes, and the backbone of adapters,
-  /// must agree (BAD_ARGUMENT). The version grows.
+  /// must agree. The version grows.
   void copy_from(const Model& other);
 
-  /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws BAD_ARGUMENT (no value head, bad
-  /// tokens), ABORTED, OUT_OF_MEMORY.
+  /// Log-probs, entropy and values of a ragged batch, micro-batched. Throws ABORTED, OUT_OF_MEMORY.
   Scores score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call = {});
 
   /// What can be trained, by Hugging Face or PEFT name, in file order, as views on the model's device

@@ -6,41 +6,11 @@
 #include "engine/error.h"
 
 namespace spa {
-namespace {
-
-void require(bool condition, const std::string& message) {
-  if (!condition) throw Error("BAD_ARGUMENT", "model configuration: " + message);
-}
-
-}  // namespace
-
 void ModelConfig::validate() const {
-  const auto positive = [](int64_t value, const char* name) {
-    require(value > 0 && value <= (int64_t{1} << 31),
-            std::string(name) + " must be positive, got " + std::to_string(value));
-  };
-  positive(vocab, "vocab");
-  positive(hidden, "hidden");
-  positive(intermediate, "intermediate");
-  positive(layers, "layers");
-  positive(heads, "heads");
-  positive(kv_heads, "kv_heads");
-  positive(head_dim, "head_dim");
-  positive(max_positions, "max_positions");
-  require(heads % kv_heads == 0, "heads (" + std::to_string(heads) + ") must be a multiple of kv_heads (" +
-                                     std::to_string(kv_heads) + ")");
-  require(head_dim % 2 == 0, "head_dim must be even, got " + std::to_string(head_dim));
-  require(rope_theta > 0 && std::isfinite(rope_theta), "rope_theta must be positive");
-  require(rms_eps > 0 && rms_eps < 1, "rms_eps must be in (0, 1)");
-  if (rope_scaling.kind != RopeScaling::Kind::none) {
-    require(rope_scaling.factor >= 1 && std::isfinite(rope_scaling.factor),
-            "rope_scaling.factor must be at least 1");
-  }
-  if (rope_scaling.kind == RopeScaling::Kind::llama3) {
-    require(rope_scaling.high_freq_factor > rope_scaling.low_freq_factor && rope_scaling.low_freq_factor > 0,
-            "rope_scaling: high_freq_factor must be above low_freq_factor");
-    positive(rope_scaling.original_max_positions, "rope_scaling.original_max_positions");
-  }
+  for (const int64_t size : {vocab, hidden, intermediate, layers, heads, kv_heads, head_dim, max_positions})
+    require(size > 0, "sizes of a model are positive");
+  require(heads % kv_heads == 0, "each key and value head serves as many heads");
+  require(head_dim % 2 == 0, "rotation turns pairs");
 }
 
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& c, bool value_head) {

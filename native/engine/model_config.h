@@ -40,7 +40,7 @@ struct ModelConfig {
   int64_t kv_size() const { return kv_heads * head_dim; }
   int64_t qkv_size() const { return query_size() + 2 * kv_size(); }
 
-  /// Throws BAD_ARGUMENT naming the first field that makes no sense.
+  /// Throws INTERNAL unless buffers can be cut by these sizes.
   void validate() const;
 };
 

@@ -1,28 +1,18 @@
 #include "engine/packing.h"
 
 #include <algorithm>
-#include <string>
 
 #include "engine/error.h"
 
 namespace spa {
 
 void RaggedTokens::validate(int64_t vocab) const {
-  const auto bad = [](const std::string& message) { throw Error("BAD_ARGUMENT", message); };
-  if (offsets.empty() || offsets.front() != 0) bad("offsets must start with 0");
-  if (offsets.back() != tokens.size()) {
-    bad("the last offset must be the number of tokens (" + std::to_string(tokens.size()) + "), got " +
-        std::to_string(offsets.back()));
-  }
-  for (size_t i = 1; i < offsets.size(); ++i) {
-    if (offsets[i] < offsets[i - 1]) bad("offsets must not fall (entry " + std::to_string(i) + ")");
-  }
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= vocab) {
-      bad("token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
-          " is outside the vocabulary of " + std::to_string(vocab));
-    }
-  }
+  require(!offsets.empty() && offsets.front() == 0 && offsets.back() == tokens.size(),
+          "offsets run from 0 to the number of tokens");
+  require(std::is_sorted(offsets.begin(), offsets.end()), "offsets do not fall");
+  require(
+      std::all_of(tokens.begin(), tokens.end(), [&](int32_t token) { return token >= 0 && token < vocab; }),
+      "tokens are of the vocabulary");
 }
 
 PackedBatch pack_rows(const RaggedTokens& batch, std::span<const int64_t> rows,

@@ -16,7 +16,7 @@ struct RaggedTokens {
 
   int64_t rows() const { return offsets.empty() ? 0 : static_cast<int64_t>(offsets.size()) - 1; }
   int64_t length(int64_t row) const { return offsets[row + 1] - offsets[row]; }
-  /// Throws BAD_ARGUMENT when offsets lie or a token is outside [0, vocab).
+  /// Throws INTERNAL unless the offsets cut the tokens into rows and each token is in [0, vocab).
   void validate(int64_t vocab) const;
 };
 

@@ -50,7 +50,6 @@ void apply_settings(int threads) {
 
 RuntimeLease::RuntimeLease(int threads, at::Device device, int64_t memory_limit)
     : threads_(threads), device_(device), is_limited_(memory_limit > 0) {
-  if (threads < 1) throw Error("BAD_ARGUMENT", "threads must be at least 1, got " + std::to_string(threads));
   const std::lock_guard lock(lease_mutex);
   if (lease_count > 0 && threads != leased_threads) {
     throw Error("BAD_ARGUMENT",
@@ -90,14 +89,11 @@ void RuntimeLease::enter_thread() const { at::set_num_threads(threads_); }
 
 at::Device resolve_device(const std::string& name) {
   const bool cuda = at::hasCUDA();
-  if (name == "cpu") return at::kCPU;
-  if (name == "cuda") {
-    if (cuda) return at::Device(at::kCUDA, 0);
+  if (name == "cuda" && !cuda) {
     throw Error("UNSUPPORTED", "device \"cuda\": this build or machine has no usable CUDA device",
                 "use device \"cpu\", or build against a CUDA libtorch on a machine with a GPU");
   }
-  if (name == "auto") return cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  throw Error("BAD_ARGUMENT", "device must be \"cpu\", \"cuda\" or \"auto\", got \"" + name + "\"");
+  return cuda && name != "cpu" ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
 }
 
 }  // namespace spa

@@ -14,8 +14,6 @@ struct SamplingOptions {
   int64_t top_k = 0;
   double top_p = 1.0;
 
-  /// Throws BAD_ARGUMENT.
-  void validate() const;
   /// With the session's seed, as the kernel takes them. The draw for a token is Philox4x32 keyed by (seed,
   /// stream, position of the token in its sequence): neither slot nor batch order changes a sample.
   kernels::SamplingParameters parameters(uint64_t seed) const { return {temperature, top_k, top_p, seed}; }

@@ -39,16 +39,7 @@ Session::Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens
     : model_(std::move(model)),
       max_tokens_(max_tokens),
       seed_(seed),
-      states_([&] {
-        if (slots < 1 || slots > (int64_t{1} << 20)) {
-          throw Error("BAD_ARGUMENT", "slots must be at least 1, got " + std::to_string(slots));
-        }
-        if (max_tokens < 1) {
-          throw Error("BAD_ARGUMENT", "maxTokens must be at least 1, got " + std::to_string(max_tokens));
-        }
-        model_->check_length(max_tokens);
-        return std::vector<SlotState>(slots);
-      }()),
+      states_(slots),
       cache_(model_->config(), slots, max_tokens, model_->dtype(), model_->device()) {}
 
 WorkSizes Session::work_sizes() const {
@@ -64,18 +55,15 @@ void Session::rethrow(const std::exception_ptr& failure) const {
       "use fewer slots (engine.rolloutSlots) or shorter ones (protocol.maxTokens); spa plan says what fits");
 }
 
-void Session::check_slot(int64_t slot) const {
-  if (slot < 0 || slot >= slots()) {
-    throw Error("BAD_ARGUMENT", "slot " + std::to_string(slot) + " does not exist: the session has " +
-                                    std::to_string(slots()) + " slots");
-  }
+void Session::require_slot(int64_t slot) const {
+  require(slot >= 0 && slot < slots(), "a slot is one of the session's");
 }
 
-void Session::check_distinct(std::span<const int32_t> slots) const {
+void Session::require_distinct(std::span<const int32_t> slots) const {
   std::vector<bool> seen(states_.size(), false);
   for (const int32_t slot : slots) {
-    check_slot(slot);
-    if (seen[slot]) throw Error("BAD_ARGUMENT", "slot " + std::to_string(slot) + " is named twice");
+    require_slot(slot);
+    require(!seen[slot], "each slot is named once");
     seen[slot] = true;
   }
 }
@@ -91,17 +79,14 @@ void Session::check_version() {
 }
 
 int64_t Session::length(int64_t slot) const {
-  check_slot(slot);
+  require_slot(slot);
   return states_[slot].length;
 }
 
 void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call) {
-  check_distinct(slots);
+  require_distinct(slots);
   batch.validate(model_->config().vocab);
-  if (batch.rows() != static_cast<int64_t>(slots.size())) {
-    throw Error("BAD_ARGUMENT", "extend: " + std::to_string(slots.size()) + " slots, but " +
-                                    std::to_string(batch.rows()) + " rows of tokens");
-  }
+  require(batch.rows() == static_cast<int64_t>(slots.size()), "there is a row for each slot");
   for (size_t i = 0; i < slots.size(); ++i) {
     const int64_t length = states_[slots[i]].length + batch.length(static_cast<int64_t>(i));
     if (length > max_tokens_) {
@@ -180,8 +165,8 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
 }
 
 void Session::fork(int64_t slot, std::span<const int32_t> targets) {
-  check_slot(slot);
-  check_distinct(targets);
+  require_slot(slot);
+  require_distinct(targets);
   check_version();
   if (states_[slot].length == 0)
     throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
@@ -198,14 +183,13 @@ void Session::fork(int64_t slot, std::span<const int32_t> targets) {
 }
 
 void Session::check_request(const GenerateRequest& request) const {
-  check_distinct(request.slots);
-  request.sampling.validate();
-  if (request.max_new_tokens.size() != request.slots.size() ||
-      (!request.streams.empty() && request.streams.size() != request.slots.size())) {
-    throw Error("BAD_ARGUMENT", "generate: maxNewTokens and streams must be as many as the slots");
-  }
+  require_distinct(request.slots);
+  require(request.max_new_tokens.size() == request.slots.size(), "there is a limit for each slot");
+  require(request.streams.empty() || request.streams.size() == request.slots.size(),
+          "there is a stream for each slot");
   for (size_t i = 0; i < request.slots.size(); ++i) {
     const int32_t slot = request.slots[i];
+    require(request.max_new_tokens[i] >= 1, "a limit is of at least one token");
     if (states_[slot].length == 0) {
       throw Error("BAD_ARGUMENT", "generate: slot " + std::to_string(slot) + " is empty", "extend it first");
     }
@@ -213,8 +197,6 @@ void Session::check_request(const GenerateRequest& request) const {
       throw Error("CAPACITY", "generate: slot " + std::to_string(slot) + " is full (" +
                                   std::to_string(max_tokens_) + " tokens)");
     }
-    if (request.max_new_tokens[i] < 1)
-      throw Error("BAD_ARGUMENT", "generate: maxNewTokens must be at least 1");
   }
 }
 
@@ -338,7 +320,7 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
 }
 
 void Session::release(std::span<const int32_t> slots) {
-  for (const int32_t slot : slots) check_slot(slot);
+  for (const int32_t slot : slots) require_slot(slot);
   for (const int32_t slot : slots) {
     cache_.truncate(slot, 0);
     states_[slot] = {};

@@ -47,15 +47,16 @@ class Session {
   /// Tokens held by a slot.
   int64_t length(int64_t slot) const;
 
-  /// Appends row i to slots[i] (distinct). Throws CAPACITY when a slot would pass max_tokens, BAD_ARGUMENT,
-  /// ABORTED; after an error all slots are as they were.
+  /// Appends row i to slots[i] (distinct). Throws CAPACITY when a slot would pass max_tokens, ABORTED; after
+  /// an error all slots are as they were.
   void extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call = {});
 
-  /// Makes empty slots copies of `slot`; full blocks of its cache are shared, not copied.
+  /// Makes empty slots copies of `slot` (else BAD_ARGUMENT); full blocks of its cache are shared, not copied.
   void fork(int64_t slot, std::span<const int32_t> targets);
 
   /// Samples until a stop token, the row's length limit or max_tokens. Afterwards each slot holds its new
-  /// tokens. After an error or abort all slots are as they were. Progress counts finished rows.
+  /// tokens. Throws BAD_ARGUMENT for an empty slot, CAPACITY for a full one; after an error or abort all
+  /// slots are as they were. Progress counts finished rows.
   GenerateResult generate(const GenerateRequest& request, const LongCall& call = {});
 
   /// Empties slots; their blocks return to the pool.
@@ -74,8 +75,8 @@ class Session {
   WorkSizes work_sizes() const;
   /// Throws a failure on; when memory ran out, with what to lower.
   [[noreturn]] void rethrow(const std::exception_ptr& failure) const;
-  void check_slot(int64_t slot) const;
-  void check_distinct(std::span<const int32_t> slots) const;
+  void require_slot(int64_t slot) const;
+  void require_distinct(std::span<const int32_t> slots) const;
   void check_version();
   void check_request(const GenerateRequest& request) const;
   void prefill(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -78,18 +79,14 @@ at::ScalarType scalar_type(const TensorEntry& entry) {
   if (entry.dtype == "BF16") return at::kBFloat16;
   if (entry.dtype == "F16") return at::kHalf;
   if (entry.dtype == "F64") return at::kDouble;
-  if (entry.dtype == "U8") return at::kByte;
-  throw Error("BAD_CHECKPOINT", entry.file + ": tensor " + entry.name + " has dtype " + entry.dtype +
-                                    ", but only F32, BF16, F16, F64 and U8 are read");
+  require(entry.dtype == "U8", "a tensor's type is one that is read");
+  return at::kByte;
 }
 
 at::Tensor view_of(const TensorEntry& entry, const std::shared_ptr<MappedFile>& file) {
   const at::ScalarType type = scalar_type(entry);
   const auto bytes = static_cast<uint64_t>(count_of(entry.shape)) * c10::elementSize(type);
-  if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    throw Error("BAD_CHECKPOINT", entry.file + ": tensor " + entry.name + " should take " +
-                                      std::to_string(bytes) + " bytes, but its range says otherwise");
-  }
+  require(entry.begin <= entry.end && entry.end - entry.begin == bytes, "a tensor's range is of its size");
   if (entry.end > file->size()) {
     throw Error("BAD_CHECKPOINT", entry.file + " is cut off: tensor " + entry.name + " ends at byte " +
                                       std::to_string(entry.end) + ", the file at " +
@@ -364,29 +361,17 @@ void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
                   const std::vector<NamedTensor>& tensors, const LongCall& call) {
   std::unordered_map<std::string, at::Tensor> targets;
   for (auto& entry : layout.named(flat)) targets.emplace(entry.name, entry.tensor);
-  const auto shape_text = [](at::IntArrayRef shape) {
-    std::string text = "[";
-    for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-    return text + "]";
-  };
   int64_t done = 0;
   for (const NamedTensor& entry : tensors) {
     call.check();
     const auto found = targets.find(entry.name);
     if (found == targets.end()) {
       // A tied head may be stored beside the embedding, which comes first in a layout.
-      if (entry.name == "lm_head.weight") {
-        check_tied_head(layout.named(flat).front().tensor, entry.tensor);
-        continue;
-      }
-      throw Error("BAD_CHECKPOINT",
-                  "the checkpoint holds tensor " + entry.name + ", which the model does not have");
+      require(entry.name == "lm_head.weight", "a tensor has a place in the model");
+      check_tied_head(layout.named(flat).front().tensor, entry.tensor);
+      continue;
     }
-    if (entry.tensor.sizes() != found->second.sizes()) {
-      throw Error("BAD_CHECKPOINT", "tensor " + entry.name + " has shape " +
-                                        shape_text(entry.tensor.sizes()) + ", the configuration says " +
-                                        shape_text(found->second.sizes()));
-    }
+    require(entry.tensor.sizes() == found->second.sizes(), "a tensor has the shape of its place");
     found->second.copy_(entry.tensor);
     if (!all_finite(found->second)) {
       throw Error("BAD_CHECKPOINT", "tensor " + entry.name + " holds NaN or infinite values");
@@ -394,11 +379,9 @@ void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
     targets.erase(found);
     call.report(++done, static_cast<int64_t>(tensors.size()));
   }
-  for (const ParameterSlot& slot : layout.slots()) {
-    if (targets.count(slot.name) != 0 && slot.name.find("value_head") != 0) {
-      throw Error("BAD_CHECKPOINT", "the checkpoint lacks tensor " + slot.name);
-    }
-  }
+  require(std::all_of(targets.begin(), targets.end(),
+                      [](const auto& left) { return left.first.starts_with("value_head"); }),
+          "each place has its tensor");
 }
 
 }  // namespace spa

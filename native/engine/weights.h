@@ -31,7 +31,7 @@ struct NamedTensor {
 };
 
 /// Reads the entries by mmap and returns them on the CPU as they are stored, in the order given. Throws
-/// BAD_CHECKPOINT on a missing or too short file, an unknown dtype or a range that does not fit the shape.
+/// BAD_CHECKPOINT on a missing or too short file.
 std::vector<NamedTensor> read_tensors(const std::vector<TensorEntry>& entries, const LongCall& call = {});
 
 /// Writes `header` (the 8-byte length and the JSON, made in TypeScript) and then each tensor's bytes in the
@@ -138,8 +138,8 @@ bool all_finite(const at::Tensor& tensor);
 /// kaiming_uniform_ with a = sqrt(5)), from a counter-based generator; B and the value head 0.
 at::Tensor initial_adapter(const ParameterLayout& layout, uint64_t seed);
 
-/// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a missing or
-/// unknown name, a wrong shape, or a value that is not finite. A value head may be missing in the tensors: it
+/// Copies tensors into `flat` by name (any float dtype -> flat's). Throws BAD_CHECKPOINT for a value that is
+/// not finite, and for a tied head that is not the embedding. A value head may be missing in the tensors: it
 /// then stays as it is.
 void fill_weights(const ParameterLayout& layout, const at::Tensor& flat,
                   const std::vector<NamedTensor>& tensors, const LongCall& call = {});

@@ -172,22 +172,29 @@ TEST_CASE("stop tokens, length limits and full slots end a row") {
   CHECK((result.finish[1] == Finish::length || result.finish[1] == Finish::stop));
   CHECK(result.finish[2] == Finish::context);
   CHECK(session.length(2) == 50);
-  CHECK_THROWS_AS(session.generate(request_for({2}, 1)), Error);
+  CHECK(code_of([&] { session.generate(request_for({2}, 1)); }) == "CAPACITY");
 }
 
 TEST_CASE("misuse is refused and changes nothing") {
   const auto model = random_model(qwen2_config());
   const TokenRows prompts({10, 20}, 37);
   Session session(model, 2, 25, 5);
-  CHECK_THROWS_AS(session.generate(request_for({0}, 3)), Error);
-  CHECK_THROWS_AS(session.extend(std::vector<int32_t>{0, 0}, prompts.view()), Error);
-  CHECK_THROWS_AS(session.extend(std::vector<int32_t>{0, 2}, prompts.view()), Error);
-  CHECK_THROWS_AS(session.extend(std::vector<int32_t>{0}, prompts.view()), Error);
-  session.extend(numbers(2), prompts.view());
-  CHECK_THROWS_AS(session.extend(numbers(2), prompts.view()), Error);
+  const auto extend = [&](std::vector<int32_t> slots) {
+    return code_of([&] { session.extend(slots, prompts.view()); });
+  };
+  const auto generate = [&](std::vector<int32_t> slots, int32_t limit) {
+    return code_of([&] { session.generate(request_for(slots, limit)); });
+  };
+  CHECK(generate({0}, 3) == "BAD_ARGUMENT");
+  CHECK(extend({0, 0}) == "INTERNAL");
+  CHECK(extend({0, 2}) == "INTERNAL");
+  CHECK(extend({0}) == "INTERNAL");
+  CHECK(extend({0, 1}) == "");
+  CHECK(extend({0, 1}) == "CAPACITY");
   CHECK(session.length(0) == 10);
-  CHECK_THROWS_AS(session.fork(0, std::vector<int32_t>{1}), Error);
-  CHECK_THROWS_AS(Session(model, 2, 1000, 5), Error);
+  CHECK(code_of([&] { session.fork(0, std::vector<int32_t>{1}); }) == "BAD_ARGUMENT");
+  CHECK(generate({2}, 3) == "INTERNAL");
+  CHECK(generate({0}, 0) == "INTERNAL");
 }
 
 TEST_CASE("an aborted call leaves the slots as they were") {
