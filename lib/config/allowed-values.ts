@@ -1,4 +1,4 @@
-// The configuration's schema as a tree of nodes that can be walked and put into words: for error messages and for
+// The configuration's schema as a tree of nodes that can be walked and put into words: for error messages and
 // docs/configuration.md.
 
 import { z } from "zod";

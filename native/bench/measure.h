@@ -25,8 +25,7 @@ inline double wall_seconds() {
 
 inline const char* wanted = "";  // only measurements whose name holds this
 
-/// Best of `repeats` after one to warm up, by the clock and (for a machine that is not quiet) by processor
-/// time.
+/// Best of `repeats` after one to warm up, by the clock and (for a busy machine) by processor time.
 template <typename F>
 void report(const char* name, double tokens, int repeats, const F& f) {
   if (std::strstr(name, wanted) == nullptr) return;

@@ -1,5 +1,4 @@
-// The thread of one engine: a queue of jobs, run one after the other, and the way of their results back to
-// JavaScript.
+// The thread of one engine: a queue of jobs, run one after the other, and the results' way to JavaScript.
 #pragma once
 
 #include <napi.h>
@@ -44,8 +43,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
   /// Queues a job without result; what it throws is lost.
   void post(std::function<void()> work);
 
-  /// Lets the running job finish, rejects those that wait with DISPOSED, frees the residents and ends the
-  /// thread.
+  /// Lets the running job finish, rejects those that wait (DISPOSED), frees the residents, ends the thread.
   Napi::Value stop(Napi::Env env);
   /// The same without a promise, for an engine that was forgotten.
   void abandon();

@@ -1,5 +1,4 @@
-// Low-rank adapters (LoRA; Hu et al. 2021, arXiv:2106.09685): y = x W^T + scale * (x A^T) B^T with a frozen
-// W.
+// Low-rank adapters (LoRA; Hu et al. 2021, arXiv:2106.09685): y = x W^T + scale * (x A^T) B^T, W frozen.
 #pragma once
 
 #include <array>
@@ -35,8 +34,7 @@ struct TargetShape {
 TargetShape target_shape(const ModelConfig& config, Target target);
 
 /// The adapter's parameters under PEFT's names in the order in which they are stored and written: by layer
-/// and target, A [rank, in] before B [out, rank]; with `value_head` at last `value_head.weight` and
-/// `value_head.bias`.
+/// and target, A [rank, in] before B [out, rank]; at last the weight and bias of a value head.
 std::vector<ParameterSpec> adapter_specs(const ModelConfig& config, const AdapterConfig& adapter,
                                          bool value_head);
 

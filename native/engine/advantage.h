@@ -1,5 +1,4 @@
-// Advantages over ragged arrays: generalised advantage estimation, its bi-level form for turns, and
-// whitening.
+// Advantages over ragged arrays: generalised advantage estimation, its bi-level form for turns, whitening.
 //
 // Arrays are packed: row i is [offsets[i], offsets[i + 1]). Masks are 0 or 1 per token. Inputs and outputs
 // are float32, sums run in double.

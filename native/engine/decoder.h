@@ -21,8 +21,7 @@
 
 namespace spa {
 
-/// What the backward pass of one layer needs from the forward pass; [T, ...] in the model's dtype unless
-/// noted.
+/// What a layer's backward pass needs from the forward pass; [T, ...] in the model's dtype unless noted.
 struct LayerActivations {
   at::Tensor input, input_inverse_rms, input_normed;  // residual stream before the layer
   at::Tensor query_key_raw, query_key_inverse_rms;    // before the q/k norm, when there is one
@@ -37,8 +36,7 @@ struct LayerActivations {
 struct DropoutSource {
   uint64_t seed = 0;
   uint64_t update = 0;
-  at::Tensor
-      rows;  // int64 [T] on the model's device: the tokens' numbers in the whole batch, however it is cut
+  at::Tensor rows;  // int64 [T] on the model's device: the tokens' numbers in the whole, uncut batch
 };
 
 /// How much of each layer a forward pass keeps for the backward pass. What is not kept is computed again from
@@ -88,8 +86,7 @@ class Decoder {
   /// Hidden states after the final norm, [T, hidden], causal within each row. With `saved` keeps what
   /// backward() needs.
   at::Tensor hidden(const PackedBatch& batch, Activations* saved = nullptr) const;
-  /// Adds the gradients of all weights that `gradients` (float32) has to it, given d loss / d hidden [T,
-  /// hidden].
+  /// Adds to `gradients` (float32) those of all weights that it has, given d loss / d hidden [T, hidden].
   void backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
                 const DecoderWeights& gradients) const;
   /// Hidden states of new tokens [T, hidden]; their keys and values are written to `cache`.

@@ -9,8 +9,7 @@
 
 namespace spa {
 
-/// Handed to every long call. Both members may be empty. `progress(done, total)` is called on the engine
-/// thread.
+/// Handed to every long call. Both members may be empty. `progress(done, total)` runs on the engine's thread.
 struct LongCall {
   const std::atomic<bool>* abort = nullptr;
   std::function<void(int64_t done, int64_t total)> progress;

@@ -54,8 +54,8 @@ struct ParameterSpec {
 /// (when not tied), and with `value_head` at last `value_head.weight` [1, hidden] and `value_head.bias` [1].
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config, bool value_head);
 
-/// Inverse frequencies of the rotary embedding, [head_dim / 2], llama3 scaling included (Hugging Face's
-/// `_compute_llama3_parameters`).
+/// Inverse frequencies of the rotary embedding, [head_dim / 2], scaled; llama3 as in Hugging Face's
+/// `_compute_llama3_parameters`.
 std::vector<double> rope_inverse_frequencies(const ModelConfig& config);
 
 }  // namespace spa

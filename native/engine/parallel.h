@@ -28,8 +28,7 @@ void parallel_parts(int64_t parts, const Body& body) {
   });
 }
 
-/// Tokens of a thread's chunk: their activations stay in a second-level cache between forward and backward
-/// pass.
+/// Tokens of a thread's chunk: from forward to backward pass their activations stay in a second-level cache.
 constexpr int64_t side_by_side_chunk_tokens = 256;
 
 /// Whether rows should run side by side: on the CPU, and only while a thread's share of the caches holds the

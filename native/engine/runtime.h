@@ -1,5 +1,4 @@
-// Process-wide settings of libtorch (threads, matmul precision, determinism): the only place that touches
-// them.
+// Process-wide settings of libtorch (threads, matmul precision, determinism); touched here alone.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -33,8 +32,7 @@ class RuntimeLease {
   bool is_limited_;
 };
 
-/// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED when "cuda" is asked for and there is
-/// none.
+/// "cpu", "cuda" or "auto" -> a device that exists. Throws UNSUPPORTED for "cuda" where there is none.
 at::Device resolve_device(const std::string& name);
 
 }  // namespace spa

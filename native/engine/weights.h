@@ -130,8 +130,7 @@ enum class Initialization {
 void initialize_weights(const ModelConfig& config, const ParameterLayout& layout,
                         Initialization initialization, uint64_t seed, const at::Tensor& flat);
 
-/// Whether all values are finite; looks at some at a time, for the test needs temporaries as large as what it
-/// tests.
+/// Whether all values are finite; looks at some at a time, for the test takes as much memory as its subject.
 bool all_finite(const at::Tensor& tensor);
 
 /// A flat buffer of a fresh adapter on the CPU in float32: A uniform in +-1 / sqrt(in) (PEFT's

@@ -72,8 +72,7 @@ at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const Hea
   return output;
 }
 
-/// Writes one new token a slot: k and v [slots, kv_heads, head_dim]; starts and tables as KvRows' on the
-/// device.
+/// Writes one new token a slot: k and v [slots, kv_heads, head_dim]; starts and tables on its device.
 void append_each(const at::Tensor& pool, const HeadShape& shape, const at::Tensor& starts,
                  const at::Tensor& tables, const at::Tensor& k, const at::Tensor& v) {
   using at::indexing::Slice;

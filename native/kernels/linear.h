@@ -40,8 +40,7 @@ void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& wei
 /// The same from a packed weight.
 void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& weight);
 
-/// x [rows, in] W^T in float32 (float64 for float64), dense: logits, whose differences must not be rounded
-/// away.
+/// x [rows, in] W^T in float32 (float64 for float64), dense: logits, whose small differences must stay.
 at::Tensor wide_linear(const at::Tensor& x, const at::Tensor& weight);
 
 /// d loss / d x [..., in] from grad [..., out].

@@ -14,8 +14,7 @@ using Map = std::array<float, 256>;
 // Elements that the ATen path widens at a time; whole blocks.
 constexpr int64_t piece_elements = moment_block << 14;
 
-/// As create_dynamic_map of bitsandbytes: for each decimal exponent twice as many fractions as for the one
-/// below.
+/// As create_dynamic_map of bitsandbytes: each decimal exponent has twice the fractions of the one below.
 Map make_map(bool is_signed) {
   std::vector<double> values = {0.0, 1.0};
   for (int exponent = 0; exponent < 7; ++exponent) {

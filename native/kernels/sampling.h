@@ -15,9 +15,9 @@ struct SamplingParameters {
 };
 
 struct SampledTokens {
-  at::Tensor tokens;     // int32 [rows]
-  at::Tensor log_probs;  // float32 [rows], log_softmax(logits / temperature), untruncated; temperature 0: of
-                         // the logits
+  at::Tensor tokens;  // int32 [rows]
+  // float32 [rows], log_softmax(logits / temperature), untruncated; temperature 0: of the logits
+  at::Tensor log_probs;
 };
 
 /// logits [rows, vocab]; streams int64 [rows] (the bits of the trajectory ids) and positions int64 [rows],

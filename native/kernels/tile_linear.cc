@@ -10,8 +10,7 @@ namespace {
 
 using amx::Bf16;
 
-// Depth of a product that is done at a time, in steps of 32: rows of both sides then fit the second-level
-// cache.
+// Depth of a product that is done at a time, in steps of 32: both sides' rows fit the second-level cache.
 constexpr int64_t depth_steps = 76;
 // Rows of a weight gradient for which the incoming gradient is transposed at a time.
 constexpr int64_t gradient_rows = 256;

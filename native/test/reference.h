@@ -1,5 +1,4 @@
-// What the kernel tests share: inputs, comparison, and a loop over the instruction sets that this machine can
-// run.
+// What the kernel tests share: inputs, comparison, and a loop over this machine's instruction sets.
 #pragma once
 
 #include <initializer_list>

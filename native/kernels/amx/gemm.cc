@@ -8,8 +8,7 @@ namespace {
 // Rows of A that stay in the second-level cache while the panels go by.
 constexpr int64_t resident_bytes = 1 << 20;
 
-/// Part of a target: its rows [row, row + 32) and columns [column, column + 32), cut off at `rows` and
-/// `columns`.
+/// Part of a target: rows [row, row + 32), columns [column, column + 32), cut off at `rows` and `columns`.
 struct Corner {
   int64_t row, column, rows, columns;
 };

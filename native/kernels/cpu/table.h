@@ -1,5 +1,4 @@
-// Row kernels on raw float32 pointers, compiled once per instruction set and picked at load time
-// (dispatch.h).
+// Row kernels on raw float32 pointers, compiled per instruction set and picked at load time (dispatch.h).
 //
 // They are serial, allocate nothing that lasts and know nothing of tensors: whoever calls them splits the
 // rows over threads and may run many of them one after the other on the same rows inside one parallel region
@@ -82,8 +81,7 @@ struct Table {
   void (*add_rows)(const float* x, int64_t ldx, int64_t rows, int64_t columns, float* sum);
 
   // --- norms, rotations, activations
-  /// y = x / rms(x) * weight with rms(x) = sqrt(mean(x^2) + epsilon). y may be x; inverse_rms [rows] may be
-  /// null.
+  /// y = x / rms(x) * weight, rms(x) = sqrt(mean(x^2) + epsilon). y may be x; inverse_rms [rows] may be null.
   void (*rms_norm)(const float* x, int64_t ldx, const float* weight, float epsilon, float* y, int64_t ldy,
                    float* inverse_rms, int64_t rows, int64_t width);
   /// Gradient of rms_norm. x is what was normalised. grad_x = d loss / d x (+ grad_sum, may be null, which
@@ -150,8 +148,7 @@ struct Table {
                             const float* log_sum_exp, const float* entropy, const float* grad_log_prob,
                             const float* grad_entropy, int64_t rows, int64_t vocab);
   /// One token per row of logits [rows, vocab] (left unchanged), and its log_softmax(logits / temperature),
-  /// untruncated (temperature 0: of the logits as they are). Draw r is uniform(seed, streams[r],
-  /// positions[r]).
+  /// untruncated (temperature 0: of the logits). Draw r is uniform(seed, streams[r], positions[r]).
   void (*sample)(const float* logits, int64_t ld, const SamplingScalars& options, const uint64_t* streams,
                  const int64_t* positions, int32_t* token, float* log_prob, int64_t rows, int64_t vocab);
 

@@ -75,8 +75,7 @@ SPA_INLINE void store_partial(float* p, Vec v, int64_t n) {
 #endif
 }
 
-// bfloat16 (as bits) is widened when it is loaded and rounded to nearest even when it is stored; NaN stays
-// NaN.
+// bfloat16 (as bits) is widened when loaded and rounded to nearest even when stored; NaN stays NaN.
 
 SPA_INLINE Vec widen(HalfVec x) { return (Vec)(__builtin_convertvector(x, WordVec) << 16); }
 
