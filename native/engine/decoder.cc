@@ -129,72 +129,72 @@ void Decoder::prepare(int64_t positions) {
 
 template <typename Attend>
 at::Tensor Decoder::layer_forward(size_t index, const at::Tensor& x, const at::Tensor& positions,
-                                  const Attend& attend, Keep keep, const Activations* pass,
-                                  LayerActivations& a) const {
+                                  const Attend& attend, Keep keep, const Activations* activations,
+                                  LayerActivations& kept) const {
   const LayerWeights& w = weights_.layers[index];
   const Layer& layer = backbone_->layers[index];
   const auto unless_kept = [keep](Keep least, at::Tensor& tensor) {
     if (keep < least) tensor.reset();
   };
-  a.input = x;
+  kept.input = x;
   auto input_norm = kernels::rms_norm(x, w.input_norm, config_.rms_eps);
-  a.input_normed = std::move(input_norm.output);
-  a.input_inverse_rms = std::move(input_norm.inverse_rms);
-  a.qkv = layer.qkv(a.input_normed);
+  kept.input_normed = std::move(input_norm.output);
+  kept.input_inverse_rms = std::move(input_norm.inverse_rms);
+  kept.qkv = layer.qkv(kept.input_normed);
   for (const Target target : {Target::q, Target::k, Target::v})
-    adapt(index, target, a.input_normed, a.qkv, a, pass);
-  unless_kept(Keep::everything, a.input_normed);
-  if (config_.qk_norm) normalise_heads(a.qkv, w, a);
-  kernels::rope_(a.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
-  a.attention = attend(a.qkv, static_cast<int64_t>(index));
-  unless_kept(Keep::products, a.qkv);
-  unless_kept(Keep::products, a.query_key_raw);
-  a.middle = layer.output(a.attention.output, x);
-  adapt(index, Target::o, a.attention.output, a.middle, a, pass);
-  unless_kept(Keep::products, a.attention.output);
-  auto post_norm = kernels::rms_norm(a.middle, w.post_norm, config_.rms_eps);
-  a.middle_normed = std::move(post_norm.output);
-  a.middle_inverse_rms = std::move(post_norm.inverse_rms);
-  a.gate_up = layer.gate_up(a.middle_normed);
+    adapt(index, target, kept.input_normed, kept.qkv, kept, activations);
+  unless_kept(Keep::everything, kept.input_normed);
+  if (config_.qk_norm) normalise_heads(kept.qkv, w, kept);
+  kernels::rope_(kept.qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_, positions);
+  kept.attention = attend(kept.qkv, static_cast<int64_t>(index));
+  unless_kept(Keep::products, kept.qkv);
+  unless_kept(Keep::products, kept.query_key_raw);
+  kept.middle = layer.output(kept.attention.output, x);
+  adapt(index, Target::o, kept.attention.output, kept.middle, kept, activations);
+  unless_kept(Keep::products, kept.attention.output);
+  auto post_norm = kernels::rms_norm(kept.middle, w.post_norm, config_.rms_eps);
+  kept.middle_normed = std::move(post_norm.output);
+  kept.middle_inverse_rms = std::move(post_norm.inverse_rms);
+  kept.gate_up = layer.gate_up(kept.middle_normed);
   for (const Target target : {Target::gate, Target::up})
-    adapt(index, target, a.middle_normed, a.gate_up, a, pass);
-  unless_kept(Keep::everything, a.middle_normed);
-  a.activated = kernels::swiglu(a.gate_up);
-  unless_kept(Keep::products, a.gate_up);
-  const at::Tensor output = layer.down(a.activated, a.middle);
-  adapt(index, Target::down, a.activated, output, a, pass);
-  unless_kept(Keep::everything, a.activated);
+    adapt(index, target, kept.middle_normed, kept.gate_up, kept, activations);
+  unless_kept(Keep::everything, kept.middle_normed);
+  kept.activated = kernels::swiglu(kept.gate_up);
+  unless_kept(Keep::products, kept.gate_up);
+  const at::Tensor output = layer.down(kept.activated, kept.middle);
+  adapt(index, Target::down, kept.activated, output, kept, activations);
+  unless_kept(Keep::everything, kept.activated);
   if (keep <= Keep::inputs) {
-    a = {};
-    a.input = x;
+    kept = {};
+    kept.input = x;
   }
   return output;
 }
 
 template <typename Attend>
 at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
-                            Activations* saved) const {
+                            Activations* activations) const {
   at::Tensor x = kernels::embedding(weights_.embedding, tokens);
-  if (saved != nullptr) saved->layers.resize(weights_.layers.size());
-  const Keep keep = saved == nullptr ? Keep::nothing : saved->keep;
+  if (activations != nullptr) activations->layers.resize(weights_.layers.size());
+  const Keep keep = activations == nullptr ? Keep::nothing : activations->keep;
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
-    LayerActivations a;
-    x = layer_forward(i, x, positions, attend, keep, saved, a);
-    if (saved != nullptr) saved->layers[i] = std::move(a);
+    LayerActivations kept;
+    x = layer_forward(i, x, positions, attend, keep, activations, kept);
+    if (activations != nullptr) activations->layers[i] = std::move(kept);
   }
   auto norm = kernels::rms_norm(x, weights_.final_norm, config_.rms_eps);
-  if (saved != nullptr) {
-    saved->final_input = x;
-    saved->final_inverse_rms = norm.inverse_rms;
+  if (activations != nullptr) {
+    activations->final_input = x;
+    activations->final_inverse_rms = norm.inverse_rms;
   }
   return norm.output;
 }
 
-at::Tensor Decoder::hidden(const PackedBatch& batch, Activations* saved) const {
+at::Tensor Decoder::hidden(const PackedBatch& batch, Activations* activations) const {
   const auto attend = [&](const at::Tensor& qkv, int64_t) {
     return kernels::attention(qkv, shape_, batch.offsets);
   };
-  return forward(batch.tokens, batch.positions, attend, saved);
+  return forward(batch.tokens, batch.positions, attend, activations);
 }
 
 at::Tensor Decoder::hidden(const CachedBatch& batch, const KvCache& cache) const {
@@ -211,25 +211,25 @@ at::Tensor Decoder::logits(const at::Tensor& hidden) const {
 }
 
 at::Tensor Decoder::adapter_dropout(size_t layer, Target target, const at::Tensor& x,
-                                    const Activations* pass) const {
-  if (!has_dropout() || pass == nullptr || !pass->dropout) return x;
-  const auto& [seed, update, rows] = *pass->dropout;
+                                    const Activations* activations) const {
+  if (!has_dropout() || activations == nullptr || !activations->dropout) return x;
+  const auto& [seed, update, rows] = *activations->dropout;
   return kernels::dropout(x, rows,
                           dropout_key(seed, update, static_cast<int64_t>(layer), target, adapter_->dropout));
 }
 
 void Decoder::adapt(size_t layer, Target target, const at::Tensor& x, const at::Tensor& y,
-                    LayerActivations& saved, const Activations* pass) const {
+                    LayerActivations& kept, const Activations* activations) const {
   const auto index = static_cast<size_t>(target);
   if (!adapter_ || !adapter_->targets[index]) return;
   const AdapterProjection& projection = adapters_[layer][index];
   const TargetShape shape = target_shape(config_, target);
-  saved.low_rank[index] = projection.a(adapter_dropout(layer, target, x, pass)).mul_(adapter_->scale);
-  projection.b.add_to(y.narrow(1, shape.first, shape.out), saved.low_rank[index]);
+  kept.low_rank[index] = projection.a(adapter_dropout(layer, target, x, activations)).mul_(adapter_->scale);
+  projection.b.add_to(y.narrow(1, shape.first, shape.out), kept.low_rank[index]);
 }
 
 void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
-                             const Activations& pass, LayerActivations& saved, const at::Tensor& grad_x,
+                             const Activations& activations, LayerActivations& kept, const at::Tensor& grad_x,
                              const LayerWeights& gradients) const {
   const auto index = static_cast<size_t>(target);
   if (!adapter_ || !adapter_->targets[index]) return;
@@ -237,23 +237,24 @@ void Decoder::adapt_backward(size_t layer, Target target, const at::Tensor& grad
   const LowRank& gradient = gradients.adapter[index];
   const TargetShape shape = target_shape(config_, target);
   const at::Tensor grad = grad_y.narrow(1, shape.first, shape.out);
-  kernels::accumulate_linear_gradient(grad, saved.low_rank[index], gradient.b);
-  saved.low_rank[index].reset();
+  kernels::accumulate_linear_gradient(grad, kept.low_rank[index], gradient.b);
+  kept.low_rank[index].reset();
   const at::Tensor grad_low_rank = kernels::linear_input_gradient(grad, b).mul_(adapter_->scale);
-  kernels::accumulate_linear_gradient(grad_low_rank, adapter_dropout(layer, target, x, &pass), gradient.a);
-  grad_x.add_(adapter_dropout(layer, target, kernels::linear_input_gradient(grad_low_rank, a), &pass));
+  kernels::accumulate_linear_gradient(grad_low_rank, adapter_dropout(layer, target, x, &activations),
+                                      gradient.a);
+  grad_x.add_(adapter_dropout(layer, target, kernels::linear_input_gradient(grad_low_rank, a), &activations));
 }
 
-void Decoder::normalise_heads(const at::Tensor& qkv, const LayerWeights& w, LayerActivations& saved) const {
+void Decoder::normalise_heads(const at::Tensor& qkv, const LayerWeights& w, LayerActivations& kept) const {
   const int64_t tokens = qkv.size(0), heads = config_.heads + config_.kv_heads;
   const at::Tensor part = qkv.narrow(1, 0, heads * config_.head_dim);
-  saved.query_key_raw = part.clone(at::MemoryFormat::Contiguous).view({tokens, heads, config_.head_dim});
-  saved.query_key_inverse_rms =
+  kept.query_key_raw = part.clone(at::MemoryFormat::Contiguous).view({tokens, heads, config_.head_dim});
+  kept.query_key_inverse_rms =
       kernels::head_norms_(qkv, config_.heads, config_.kv_heads, w.q_norm, w.k_norm, config_.rms_eps);
 }
 
 void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& w,
-                                       const LayerActivations& saved, const LayerWeights& gradients) const {
+                                       const LayerActivations& kept, const LayerWeights& gradients) const {
   const int64_t tokens = grad_qkv.size(0), heads = config_.heads + config_.kv_heads;
   const at::Tensor target =
       grad_qkv.narrow(1, 0, heads * config_.head_dim).unflatten(1, {heads, config_.head_dim});
@@ -261,76 +262,76 @@ void Decoder::normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWe
                             const at::Tensor& grad_weight) {
     const at::Tensor grad = target.narrow(1, first, count);
     grad.copy_(kernels::rms_norm_backward(
-        grad.contiguous(), saved.query_key_raw.narrow(1, first, count).contiguous(), weight,
-        saved.query_key_inverse_rms.narrow(1, first, count).reshape({tokens * count}), {}, grad_weight));
+        grad.contiguous(), kept.query_key_raw.narrow(1, first, count).contiguous(), weight,
+        kept.query_key_inverse_rms.narrow(1, first, count).reshape({tokens * count}), {}, grad_weight));
   };
   backward(0, config_.heads, w.q_norm, gradients.q_norm);
   backward(config_.heads, config_.kv_heads, w.k_norm, gradients.k_norm);
 }
 
-at::Tensor Decoder::layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
-                                   LayerActivations& a, const at::Tensor& grad_output,
+at::Tensor Decoder::layer_backward(const PackedBatch& batch, size_t layer, const Activations& activations,
+                                   LayerActivations& kept, const at::Tensor& grad_output,
                                    const LayerWeights& g) const {
   const LayerWeights& w = weights_.layers[layer];
   const auto normed_again = [&](const at::Tensor& x, const at::Tensor& weight) {
     return kernels::rms_norm(x, weight, config_.rms_eps).output;
   };
-  if (!a.activated.defined()) a.activated = kernels::swiglu(a.gate_up);
+  if (!kept.activated.defined()) kept.activated = kernels::swiglu(kept.gate_up);
   at::Tensor grad_activated = kernels::linear_input_gradient(grad_output, w.down);
-  kernels::accumulate_linear_gradient(grad_output, a.activated, g.down, g.down_bias);
-  adapt_backward(layer, Target::down, grad_output, a.activated, pass, a, grad_activated, g);
-  a.activated.reset();
-  at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, a.gate_up);
+  kernels::accumulate_linear_gradient(grad_output, kept.activated, g.down, g.down_bias);
+  adapt_backward(layer, Target::down, grad_output, kept.activated, activations, kept, grad_activated, g);
+  kept.activated.reset();
+  at::Tensor grad_gate_up = kernels::swiglu_backward(grad_activated, kept.gate_up);
   grad_activated.reset();
-  a.gate_up.reset();
-  if (!a.middle_normed.defined()) a.middle_normed = normed_again(a.middle, w.post_norm);
-  kernels::accumulate_linear_gradient(grad_gate_up, a.middle_normed, g.gate_up, g.gate_up_bias);
+  kept.gate_up.reset();
+  if (!kept.middle_normed.defined()) kept.middle_normed = normed_again(kept.middle, w.post_norm);
+  kernels::accumulate_linear_gradient(grad_gate_up, kept.middle_normed, g.gate_up, g.gate_up_bias);
   at::Tensor grad_middle_normed = kernels::linear_input_gradient(grad_gate_up, w.gate_up);
   for (const Target target : {Target::gate, Target::up})
-    adapt_backward(layer, target, grad_gate_up, a.middle_normed, pass, a, grad_middle_normed, g);
-  a.middle_normed.reset();
+    adapt_backward(layer, target, grad_gate_up, kept.middle_normed, activations, kept, grad_middle_normed, g);
+  kept.middle_normed.reset();
   grad_gate_up.reset();
-  const at::Tensor grad_middle = kernels::rms_norm_backward(grad_middle_normed, a.middle, w.post_norm,
-                                                            a.middle_inverse_rms, grad_output, g.post_norm);
+  const at::Tensor grad_middle = kernels::rms_norm_backward(
+      grad_middle_normed, kept.middle, w.post_norm, kept.middle_inverse_rms, grad_output, g.post_norm);
   grad_middle_normed.reset();
-  a.middle.reset();
+  kept.middle.reset();
 
   at::Tensor grad_attention = kernels::linear_input_gradient(grad_middle, w.output);
-  kernels::accumulate_linear_gradient(grad_middle, a.attention.output, g.output, g.output_bias);
-  adapt_backward(layer, Target::o, grad_middle, a.attention.output, pass, a, grad_attention, g);
+  kernels::accumulate_linear_gradient(grad_middle, kept.attention.output, g.output, g.output_bias);
+  adapt_backward(layer, Target::o, grad_middle, kept.attention.output, activations, kept, grad_attention, g);
   const at::Tensor grad_qkv =
-      kernels::attention_backward(grad_attention, a.qkv, a.attention, shape_, batch.offsets);
+      kernels::attention_backward(grad_attention, kept.qkv, kept.attention, shape_, batch.offsets);
   grad_attention.reset();
-  a.qkv.reset();
-  a.attention = {};
+  kept.qkv.reset();
+  kept.attention = {};
   kernels::rope_backward_(grad_qkv, config_.heads + config_.kv_heads, config_.head_dim, rope_,
                           batch.positions);
-  if (config_.qk_norm) normalise_heads_backward(grad_qkv, w, a, g);
-  if (!a.input_normed.defined()) a.input_normed = normed_again(a.input, w.input_norm);
-  kernels::accumulate_linear_gradient(grad_qkv, a.input_normed, g.qkv, g.qkv_bias);
+  if (config_.qk_norm) normalise_heads_backward(grad_qkv, w, kept, g);
+  if (!kept.input_normed.defined()) kept.input_normed = normed_again(kept.input, w.input_norm);
+  kernels::accumulate_linear_gradient(grad_qkv, kept.input_normed, g.qkv, g.qkv_bias);
   const at::Tensor grad_input_normed = kernels::linear_input_gradient(grad_qkv, w.qkv);
   for (const Target target : {Target::q, Target::k, Target::v})
-    adapt_backward(layer, target, grad_qkv, a.input_normed, pass, a, grad_input_normed, g);
-  a.input_normed.reset();
-  return kernels::rms_norm_backward(grad_input_normed, a.input, w.input_norm, a.input_inverse_rms,
+    adapt_backward(layer, target, grad_qkv, kept.input_normed, activations, kept, grad_input_normed, g);
+  kept.input_normed.reset();
+  return kernels::rms_norm_backward(grad_input_normed, kept.input, w.input_norm, kept.input_inverse_rms,
                                     grad_middle, g.input_norm);
 }
 
-void Decoder::backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
+void Decoder::backward(const PackedBatch& batch, Activations& activations, const at::Tensor& grad_hidden,
                        const DecoderWeights& gradients) const {
   const auto attend = [&](const at::Tensor& qkv, int64_t) {
     return kernels::attention(qkv, shape_, batch.offsets);
   };
-  at::Tensor grad = kernels::rms_norm_backward(grad_hidden, saved.final_input, weights_.final_norm,
-                                               saved.final_inverse_rms, {}, gradients.final_norm);
-  saved.final_input.reset();
+  at::Tensor grad = kernels::rms_norm_backward(grad_hidden, activations.final_input, weights_.final_norm,
+                                               activations.final_inverse_rms, {}, gradients.final_norm);
+  activations.final_input.reset();
   for (size_t i = weights_.layers.size(); i-- > 0;) {
-    LayerActivations a = std::move(saved.layers[i]);
-    if (saved.keep <= Keep::inputs) {
-      const at::Tensor input = std::move(a.input);
-      layer_forward(i, input, batch.positions, attend, Keep::products, &saved, a);
+    LayerActivations kept = std::move(activations.layers[i]);
+    if (activations.keep <= Keep::inputs) {
+      const at::Tensor input = std::move(kept.input);
+      layer_forward(i, input, batch.positions, attend, Keep::products, &activations, kept);
     }
-    grad = layer_backward(batch, i, saved, a, grad, gradients.layers[i]);
+    grad = layer_backward(batch, i, activations, kept, grad, gradients.layers[i]);
   }
   if (gradients.embedding.defined())
     kernels::accumulate_embedding_gradient(grad, batch.tokens, gradients.embedding);

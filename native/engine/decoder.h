@@ -83,11 +83,11 @@ class Decoder {
   /// The weights have changed: the next prepare() packs them again.
   void forget_packed();
 
-  /// Hidden states after the final norm, [T, hidden], causal within each row. With `saved` keeps what
+  /// Hidden states after the final norm, [T, hidden], causal within each row. With `activations` keeps what
   /// backward() needs.
-  at::Tensor hidden(const PackedBatch& batch, Activations* saved = nullptr) const;
+  at::Tensor hidden(const PackedBatch& batch, Activations* activations = nullptr) const;
   /// Adds to `gradients` (float32) those of all weights that it has, given d loss / d hidden [T, hidden].
-  void backward(const PackedBatch& batch, Activations& saved, const at::Tensor& grad_hidden,
+  void backward(const PackedBatch& batch, Activations& activations, const at::Tensor& grad_hidden,
                 const DecoderWeights& gradients) const;
   /// Hidden states of new tokens [T, hidden]; their keys and values are written to `cache`.
   at::Tensor hidden(const CachedBatch& batch, const KvCache& cache) const;
@@ -122,28 +122,30 @@ class Decoder {
     Projection a, b;  // undefined weights where the adapter has no such target
   };
 
-  /// One layer: `x` [T, hidden] -> [T, hidden]. Leaves in `a` what `keep` says; the rest is freed on the way.
+  /// One layer: `x` [T, hidden] -> [T, hidden]. Leaves in `kept` what `keep` says; the rest is freed on the
+  /// way.
   template <typename Attend>
   at::Tensor layer_forward(size_t index, const at::Tensor& x, const at::Tensor& positions,
-                           const Attend& attend, Keep keep, const Activations* pass,
-                           LayerActivations& a) const;
+                           const Attend& attend, Keep keep, const Activations* activations,
+                           LayerActivations& kept) const;
   template <typename Attend>
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, const Attend& attend,
-                     Activations* saved) const;
+                     Activations* activations) const;
   /// Adds the adapter's part to y, the output of the projection that holds `target`, whose input was x.
-  void adapt(size_t layer, Target target, const at::Tensor& x, const at::Tensor& y, LayerActivations& saved,
-             const Activations* pass) const;
+  void adapt(size_t layer, Target target, const at::Tensor& x, const at::Tensor& y, LayerActivations& kept,
+             const Activations* activations) const;
   /// Adds the gradients of A and B to `gradients` and what flows through them to grad_x.
   void adapt_backward(size_t layer, Target target, const at::Tensor& grad_y, const at::Tensor& x,
-                      const Activations& pass, LayerActivations& saved, const at::Tensor& grad_x,
+                      const Activations& activations, LayerActivations& kept, const at::Tensor& grad_x,
                       const LayerWeights& gradients) const;
-  at::Tensor adapter_dropout(size_t layer, Target target, const at::Tensor& x, const Activations* pass) const;
-  void normalise_heads(const at::Tensor& qkv, const LayerWeights& weights, LayerActivations& saved) const;
+  at::Tensor adapter_dropout(size_t layer, Target target, const at::Tensor& x,
+                             const Activations* activations) const;
+  void normalise_heads(const at::Tensor& qkv, const LayerWeights& weights, LayerActivations& kept) const;
   void normalise_heads_backward(const at::Tensor& grad_qkv, const LayerWeights& weights,
-                                const LayerActivations& saved, const LayerWeights& gradients) const;
-  /// Frees the parts of `saved` as the pass goes on.
-  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& pass,
-                            LayerActivations& saved, const at::Tensor& grad_output,
+                                const LayerActivations& kept, const LayerWeights& gradients) const;
+  /// Frees the parts of `kept` as the pass goes on.
+  at::Tensor layer_backward(const PackedBatch& batch, size_t layer, const Activations& activations,
+                            LayerActivations& kept, const at::Tensor& grad_output,
                             const LayerWeights& gradients) const;
 
   ModelConfig config_;

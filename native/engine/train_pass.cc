@@ -217,18 +217,18 @@ TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, co
                         at::Device device, const DecoderWeights& gradients) {
   TrainSums sums;
   const PackedBatch packed = pack_rows(pass.batch.rows, rows, pass.lengths, device);
-  Activations saved;
-  saved.keep = pass.keep;
+  Activations activations;
+  activations.keep = pass.keep;
   if (decoder.has_dropout()) {
     const at::Tensor tokens = at::tensor(at::ArrayRef<int64_t>(packed.predicted)).to(device);
-    saved.dropout = DropoutSource{pass.dropout_seed, pass.update, tokens};
+    activations.dropout = DropoutSource{pass.dropout_seed, pass.update, tokens};
   }
-  at::Tensor hidden = decoder.hidden(packed, pass.backbone ? &saved : nullptr);
+  at::Tensor hidden = decoder.hidden(packed, pass.backbone ? &activations : nullptr);
   at::Tensor grad_hidden;
   if (pass.policy) add_policy(pass, packed, hidden, decoder, gradients, grad_hidden, sums);
   if (pass.value) add_value(pass, packed, hidden, decoder, gradients, grad_hidden, sums);
   hidden.reset();
-  if (pass.backbone && grad_hidden.defined()) decoder.backward(packed, saved, grad_hidden, gradients);
+  if (pass.backbone && grad_hidden.defined()) decoder.backward(packed, activations, grad_hidden, gradients);
   return sums;
 }
 
