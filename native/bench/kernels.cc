@@ -57,12 +57,12 @@ void bench_linear() {
       const at::Tensor x = at::randn({rows, in}), weight = at::randn({out, in}),
                        grad = at::randn({rows, out});
       const at::Tensor grad_weight = at::zeros({out, in});
-      const kernels::PackedWeight packed(weight);
+      const kernels::PanelWeight panels(weight);
       const double flop = 2e-9 * static_cast<double>(rows * in * out);
       char name[64];
       std::snprintf(name, sizeof name, "%ld x %ld -> %ld", static_cast<long>(rows), static_cast<long>(in),
                     static_cast<long>(out));
-      report(name, flop, "GFLOP/s", [&] { kernels::linear(x, packed); });
+      report(name, flop, "GFLOP/s", [&] { kernels::linear(x, panels); });
       report("  ATen", flop, "GFLOP/s", [&] { at::linear(x, weight); });
       report("  input gradient", flop, "GFLOP/s", [&] { kernels::linear_input_gradient(grad, weight); });
       report("  weight gradient", flop, "GFLOP/s",

@@ -47,17 +47,17 @@ CachedBatch cached_batch(const KvCache& cache, std::span<const int32_t> slots,
   return batch;
 }
 
-void Decoder::Projection::pack() {
-  if (kernels::product_of(weight, weight) == kernels::Product::rows) packed = kernels::PackedWeight(weight);
+void Decoder::Projection::fill_panels() {
+  if (kernels::product_of(weight, weight) == kernels::Product::rows) panels = kernels::PanelWeight(weight);
 }
 
 at::Tensor Decoder::Projection::operator()(const at::Tensor& x, const at::Tensor& add) const {
-  return packed.defined() ? kernels::linear(x, packed, bias, add) : kernels::linear(x, weight, bias, add);
+  return panels.defined() ? kernels::linear(x, panels, bias, add) : kernels::linear(x, weight, bias, add);
 }
 
 void Decoder::Projection::add_to(const at::Tensor& y, const at::Tensor& x) const {
-  if (packed.defined()) {
-    kernels::add_linear_(y, x, packed);
+  if (panels.defined()) {
+    kernels::add_linear_(y, x, panels);
   } else {
     kernels::add_linear_(y, x, weight);
   }
@@ -97,7 +97,7 @@ Decoder::Decoder(const Decoder& backbone, const AdapterConfig& adapter, DecoderW
   weights_.value_bias = weights.value_bias;
 }
 
-void Decoder::forget_packed() { (adapter_ ? adapter_packed_ : backbone_->packed) = false; }
+void Decoder::forget_panels() { (adapter_ ? adapter_has_panels_ : backbone_->has_panels) = false; }
 
 void Decoder::prepare(int64_t positions) {
   if (!rope_.cosine.defined() || rope_.cosine.size(0) < positions) {
@@ -106,25 +106,25 @@ void Decoder::prepare(int64_t positions) {
         std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : 512);
     rope_ = kernels::rope_tables(at::tensor(frequencies, at::kDouble), size, weights_.embedding.device());
   }
-  if (!backbone_->packed) {
+  if (!backbone_->has_panels) {
     for (Layer& layer : backbone_->layers) {
-      layer.qkv.pack();
-      layer.output.pack();
-      layer.gate_up.pack();
-      layer.down.pack();
+      layer.qkv.fill_panels();
+      layer.output.fill_panels();
+      layer.gate_up.fill_panels();
+      layer.down.fill_panels();
     }
-    backbone_->head.pack();
-    backbone_->packed = true;
+    backbone_->head.fill_panels();
+    backbone_->has_panels = true;
   }
-  if (!adapter_ || adapter_packed_) return;
+  if (!adapter_ || adapter_has_panels_) return;
   for (auto& layer : adapters_) {
     for (AdapterProjection& projection : layer) {
       if (!projection.a.weight.defined()) continue;
-      projection.a.pack();
-      projection.b.pack();
+      projection.a.fill_panels();
+      projection.b.fill_panels();
     }
   }
-  adapter_packed_ = true;
+  adapter_has_panels_ = true;
 }
 
 template <typename Attend>
@@ -207,7 +207,7 @@ at::Tensor Decoder::hidden(const CachedBatch& batch, const KvCache& cache) const
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
   const auto& head = backbone_->head;
-  return head.packed.defined() ? head(hidden) : kernels::wide_linear(hidden, head.weight);
+  return head.panels.defined() ? head(hidden) : kernels::wide_linear(hidden, head.weight);
 }
 
 at::Tensor Decoder::adapter_dropout(size_t layer, Target target, const at::Tensor& x,

@@ -73,15 +73,15 @@ class Decoder {
  public:
   Decoder() = default;
   Decoder(const ModelConfig& config, DecoderWeights weights);
-  /// `backbone` with an adapter on it. The backbone's weights are shared, packed copies included; the value
+  /// `backbone` with an adapter on it. The backbone's weights are shared, panels included; the value
   /// head is the adapter's. `weights` are views by an adapter's layout.
   Decoder(const Decoder& backbone, const AdapterConfig& adapter, DecoderWeights weights);
 
   /// Makes ready for positions below `positions` and for the current numbers of the weights. Must be called
   /// before the other members, which are const and may run on several threads at once.
   void prepare(int64_t positions);
-  /// The weights have changed: the next prepare() packs them again.
-  void forget_packed();
+  /// The weights have changed: the next prepare() fills panels again.
+  void forget_panels();
 
   /// Hidden states after the final norm, [T, hidden], causal within each row. With `activations` keeps what
   /// backward() needs.
@@ -102,9 +102,9 @@ class Decoder {
   /// A linear layer, with its weight also in the layout of the CPU kernels when that is the faster one.
   struct Projection {
     at::Tensor weight, bias;
-    kernels::PackedWeight packed;
+    kernels::PanelWeight panels;
 
-    void pack();
+    void fill_panels();
     at::Tensor operator()(const at::Tensor& x, const at::Tensor& add = {}) const;
     /// y += x W^T
     void add_to(const at::Tensor& y, const at::Tensor& x) const;
@@ -116,7 +116,7 @@ class Decoder {
   struct Backbone {
     std::vector<Layer> layers;
     Projection head;
-    bool packed = false;
+    bool has_panels = false;
   };
   struct AdapterProjection {
     Projection a, b;  // undefined weights where the adapter has no such target
@@ -155,7 +155,7 @@ class Decoder {
   std::shared_ptr<Backbone> backbone_;
   std::optional<AdapterConfig> adapter_;
   std::vector<std::array<AdapterProjection, target_count>> adapters_;  // by layer; empty without an adapter
-  bool adapter_packed_ = false;
+  bool adapter_has_panels_ = false;
 };
 
 }  // namespace spa

@@ -42,8 +42,8 @@ double fastest_product_seconds(const ProductShape& shape, at::ScalarType dtype, 
   const at::Tensor weight = at::full({shape.columns, shape.inner}, 0.25, options);
   const double seconds = fastest_seconds([&] { return at::linear(x, weight); }, device, repeats);
   if (!device.is_cpu()) return seconds;
-  const kernels::PackedWeight packed(weight);
-  return std::min(seconds, fastest_seconds([&] { return kernels::linear(x, packed); }, device, repeats));
+  const kernels::PanelWeight panels(weight);
+  return std::min(seconds, fastest_seconds([&] { return kernels::linear(x, panels); }, device, repeats));
 }
 
 }  // namespace spa

@@ -133,7 +133,7 @@ const Decoder& Model::decoder(int64_t positions) {
 
 void Model::mark_changed() {
   ++own_version_;
-  decoder_.forget_packed();
+  decoder_.forget_panels();
 }
 
 Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, const LongCall& call) {

@@ -15,7 +15,7 @@ constexpr int64_t large_model_tokens = 2048, small_model_tokens = 8192;
 int64_t packed_bytes_of(const ModelConfig& c, at::ScalarType dtype, at::Device device) {
   const auto packed = [&](int64_t out, int64_t in) {
     const bool used = kernels::product_of(out, in, dtype, device) == kernels::Product::rows;
-    return used ? kernels::cpu::packed_size(in, out) * static_cast<int64_t>(sizeof(float)) : 0;
+    return used ? kernels::cpu::panel_elements(in, out) * static_cast<int64_t>(sizeof(float)) : 0;
   };
   const int64_t layer = packed(c.qkv_size(), c.hidden) + packed(c.hidden, c.query_size()) +
                         packed(2 * c.intermediate, c.hidden) + packed(c.hidden, c.intermediate);
@@ -33,7 +33,7 @@ WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device
   sizes.sampling_logits = int64_t{1} << 24;
   sizes.attention_scores = kernels::attention_scores;
   sizes.packed_bytes = packed_bytes_of(config, dtype, device);
-  sizes.packed_elements = kernels::packed_elements(dtype, device);
+  sizes.packed_elements = kernels::largest_panels(dtype, device);
   sizes.cache_block_tokens = KvCache::block_tokens;
   const auto tiled = [&](int64_t out, int64_t in) {
     return kernels::product_of(out, in, dtype, device) == kernels::Product::tiles;

@@ -115,7 +115,7 @@ bool use_tiles(bool on) {
   return before;
 }
 
-int64_t packed_elements(at::ScalarType dtype, at::Device device) {
+int64_t largest_panels(at::ScalarType dtype, at::Device device) {
   if (!device.is_cpu()) return 0;
   // Above that the panels leave the second-level cache and ATen's blocking wins; with bfloat16 oneDNN has
   // matrix instructions to offer.
@@ -123,7 +123,7 @@ int64_t packed_elements(at::ScalarType dtype, at::Device device) {
 }
 
 Product product_of(int64_t out_features, int64_t in_features, at::ScalarType dtype, at::Device device) {
-  if (out_features * in_features <= packed_elements(dtype, device)) return Product::rows;
+  if (out_features * in_features <= largest_panels(dtype, device)) return Product::rows;
   const bool fits = dtype == at::kBFloat16 && device.is_cpu() && out_features % amx::block == 0 &&
                     in_features % amx::block == 0;
   return has_amx && fits && tiles_on().load(std::memory_order_relaxed) ? Product::tiles : Product::aten;

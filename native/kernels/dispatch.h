@@ -29,7 +29,7 @@ Path path_of(const at::Tensor& tensor);
 
 /// How a product with a weight [out, in] is computed.
 enum class Product {
-  rows,   // row kernels on a packed copy: weights whose panels stay in a second-level cache, on the CPU
+  rows,   // row kernels on a copy in panels: weights whose panels stay in a second-level cache, on the CPU
   tiles,  // AMX (tile_linear.h): bfloat16, `in` and `out` multiples of 32, on a CPU that has them
   aten,   // MKL, oneDNN, cuBLAS
 };
@@ -40,7 +40,7 @@ Product product_of(int64_t out_features, int64_t in_features, at::ScalarType dty
 Product product_of(const at::Tensor& x, const at::Tensor& weight);
 
 /// Elements of the largest weight that Product::rows takes; 0: none.
-int64_t packed_elements(at::ScalarType dtype, at::Device device);
+int64_t largest_panels(at::ScalarType dtype, at::Device device);
 
 /// Whether this build has the kernels of kernels/amx.
 #if defined(SPA_AMX)

@@ -33,26 +33,26 @@ const float* data_or_null(const at::Tensor& x) { return x.defined() ? x.const_da
 
 }  // namespace
 
-PackedWeight::PackedWeight(const at::Tensor& weight)
+PanelWeight::PanelWeight(const at::Tensor& weight)
     : out_features_(weight.size(0)), in_features_(weight.size(1)) {
   const at::Tensor rows = float_rows(weight);
-  storage_ = empty_float({cpu::packed_size(in_features_, out_features_)});
-  cpu::table().pack_weight(rows.const_data_ptr<float>(), rows.stride(0), out_features_, in_features_,
+  storage_ = empty_float({cpu::panel_elements(in_features_, out_features_)});
+  cpu::table().fill_panels(rows.const_data_ptr<float>(), rows.stride(0), out_features_, in_features_,
                            storage_.mutable_data_ptr<float>());
 }
 
-cpu::PackedMatrix PackedWeight::view() const {
+cpu::PanelMatrix PanelWeight::view() const {
   return {storage_.const_data_ptr<float>(), in_features_, out_features_};
 }
 
-at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias,
+at::Tensor linear(const at::Tensor& x, const PanelWeight& weight, const at::Tensor& bias,
                   const at::Tensor& add) {
   const at::Tensor rows = float_rows(x);
   const at::Tensor offset = bias.defined() ? dense_float(bias) : bias;
   const at::Tensor added = add.defined() ? float_rows(add) : add;
   const int64_t out = weight.out_features();
   const at::Tensor y = empty_float({rows.size(0), out});
-  const cpu::PackedMatrix matrix = weight.view();
+  const cpu::PanelMatrix matrix = weight.view();
   const float* source = rows.const_data_ptr<float>();
   const float* bias_data = data_or_null(offset);
   const float* add_data = data_or_null(added);
@@ -69,7 +69,7 @@ at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Ten
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   const at::Tensor& add) {
   const Product product = product_of(x, weight);
-  if (product == Product::rows) return linear(x, PackedWeight(weight), bias, add);
+  if (product == Product::rows) return linear(x, PanelWeight(weight), bias, add);
   if (product == Product::tiles) {
     return shaped_like(
         tile_linear(rows_of(x), weight, bias, add.defined() ? rows_of(add) : add, at::kBFloat16), x);
@@ -78,13 +78,13 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   return add.defined() ? y.add_(add) : y;
 }
 
-void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& weight) {
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const PanelWeight& weight) {
   if (y.scalar_type() != at::kFloat || y.stride(1) != 1) {
     y.add_(linear(x, weight));
     return;
   }
   const at::Tensor rows = float_rows(x);
-  const cpu::PackedMatrix matrix = weight.view();
+  const cpu::PanelMatrix matrix = weight.view();
   const float* source = rows.const_data_ptr<float>();
   float* target = y.mutable_data_ptr<float>();
   const int64_t ldx = rows.stride(0), ldy = y.stride(0);
@@ -95,7 +95,7 @@ void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& w
 }
 
 void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight) {
-  if (product_of(x, weight) == Product::rows) return add_linear_(y, x, PackedWeight(weight));
+  if (product_of(x, weight) == Product::rows) return add_linear_(y, x, PanelWeight(weight));
   y.addmm_(x, weight.t());
 }
 

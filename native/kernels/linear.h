@@ -7,19 +7,19 @@
 
 namespace spa::kernels {
 
-/// A weight W [out, in] in the panels of the CPU micro-kernels (float32; bfloat16 weights are widened). Pack
+/// A weight W [out, in] in the panels of the CPU micro-kernels (float32; bfloat16 weights are widened). Made
 /// once per weight version.
-class PackedWeight {
+class PanelWeight {
  public:
-  PackedWeight() = default;
+  PanelWeight() = default;
   /// `weight` [out, in] on the CPU, float32 or bfloat16; later changes of it are not seen.
-  explicit PackedWeight(const at::Tensor& weight);
+  explicit PanelWeight(const at::Tensor& weight);
 
   bool defined() const { return storage_.defined(); }
   int64_t out_features() const { return out_features_; }
   int64_t in_features() const { return in_features_; }
   /// For Table::linear; valid as long as this object lives.
-  cpu::PackedMatrix view() const;
+  cpu::PanelMatrix view() const;
 
  private:
   at::Tensor storage_;
@@ -31,14 +31,14 @@ class PackedWeight {
 /// undefined tensors.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {},
                   const at::Tensor& add = {});
-/// The same from a packed weight; x float32 or bfloat16 on the CPU.
-at::Tensor linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias = {},
+/// The same from a weight in panels; x float32 or bfloat16 on the CPU.
+at::Tensor linear(const at::Tensor& x, const PanelWeight& weight, const at::Tensor& bias = {},
                   const at::Tensor& add = {});
 
 /// y [T, out] += x [T, in] W^T, where y may be columns of a wider matrix.
 void add_linear_(const at::Tensor& y, const at::Tensor& x, const at::Tensor& weight);
-/// The same from a packed weight.
-void add_linear_(const at::Tensor& y, const at::Tensor& x, const PackedWeight& weight);
+/// The same from a weight in panels.
+void add_linear_(const at::Tensor& y, const at::Tensor& x, const PanelWeight& weight);
 
 /// x [rows, in] W^T in float32 (float64 for float64), dense: logits, whose small differences must stay.
 at::Tensor wide_linear(const at::Tensor& x, const at::Tensor& weight);

@@ -16,10 +16,10 @@ using amx::Bf16;
 constexpr int64_t gradient_rows = 2048;
 constexpr int64_t gradient_tokens = 2048;
 
-/// Tokens [begin, begin + count) packed for the tiles, with their arrays filled up to whole panels.
+/// Tokens [begin, begin + count) in panels for the tiles, with their arrays filled up to whole panels.
 struct Tokens {
   int64_t begin, count;
-  Packed hidden;  // W h^T wants h^T
+  PanelStorage hidden;  // W h^T wants h^T
   std::vector<int32_t> targets;
   float inverse_temperature;
 
@@ -27,8 +27,8 @@ struct Tokens {
          int64_t last)
       : begin(first), count(last - first), inverse_temperature(static_cast<float>(1.0 / temperature)) {
     const at::Tensor rows = all.narrow(0, first, count);
-    hidden = pack_panels(rows.size(1), count, [&](int64_t from, int64_t to, Bf16* target) {
-      amx::pack_transposed(bf16_data(rows), rows.stride(0), rows.size(1), count, from, to, target);
+    hidden = make_panels(rows.size(1), count, [&](int64_t from, int64_t to, Bf16* target) {
+      amx::fill_panels_transposed(bf16_data(rows), rows.stride(0), rows.size(1), count, from, to, target);
     });
     targets.assign(panels() * amx::block, -1);
     const int64_t* source = all_targets.const_data_ptr<int64_t>() + first;
@@ -96,11 +96,11 @@ void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Ten
   if constexpr (has_amx) {
     const int64_t vocab = weight.size(0), width = weight.size(1), panels = tokens.panels();
     const int64_t columns = panels * amx::block;
-    Packed by_token;
+    PanelStorage by_token;
     if (grad_weight.defined()) {
-      by_token = pack_panels(tokens.count, width, [&](int64_t begin, int64_t end, Bf16* target) {
-        amx::pack(bf16_data(hidden) + tokens.begin * hidden.stride(0), hidden.stride(0), tokens.count, width,
-                  begin, end, target);
+      by_token = make_panels(tokens.count, width, [&](int64_t begin, int64_t end, Bf16* target) {
+        amx::fill_panels(bf16_data(hidden) + tokens.begin * hidden.stride(0), hidden.stride(0), tokens.count,
+                         width, begin, end, target);
       });
     }
     auto* by_row = mutable_bf16_data(buffers.by_row);

@@ -22,11 +22,11 @@ at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::
   const int64_t rows = x.size(0), in = weight.size(1), out = weight.size(0);
   const at::Tensor y = at::detail::empty_cpu({rows, out}, type);
   if constexpr (has_amx) {
-    // y^T = W x^T: the weight is read as it lies, and what has to be packed are the activations.
+    // y^T = W x^T: the weight is read as it lies, and what has to be put into panels are the activations.
     const at::Tensor input = dense_rows(x), added = add.defined() ? dense_rows(add) : add;
     const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
-    const Packed packed = pack_panels(in, rows, [&](int64_t begin, int64_t end, Bf16* target) {
-      amx::pack_transposed(bf16_data(input), input.stride(0), in, rows, begin, end, target);
+    const PanelStorage operand = make_panels(in, rows, [&](int64_t begin, int64_t end, Bf16* target) {
+      amx::fill_panels_transposed(bf16_data(input), input.stride(0), in, rows, begin, end, target);
     });
     const int64_t ld_add = added.defined() ? added.stride(0) : 0;
     parallel_blocks(out, in * rows, [&](int64_t first, int64_t count) {
@@ -35,11 +35,11 @@ at::Tensor tile_linear(const at::Tensor& x, const at::Tensor& weight, const at::
       const Bf16* own_add = added.defined() ? bf16_data(added) + first : nullptr;
       if (type == at::kFloat) {
         amx::multiply(
-            a, in, count, packed.panels(), packed.steps,
+            a, in, count, operand.panels(), operand.steps,
             amx::Transposed<float>{y.mutable_data_ptr<float>() + first, out, own_bias, own_add, ld_add});
       } else {
         auto* target = mutable_bf16_data(y) + first;
-        amx::multiply(a, in, count, packed.panels(), packed.steps,
+        amx::multiply(a, in, count, operand.panels(), operand.steps,
                       amx::Transposed<Bf16>{target, out, own_bias, own_add, ld_add});
       }
     });
@@ -58,18 +58,18 @@ at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight)
     for (int64_t step = 0; step < steps; step += depth_steps) {
       const int64_t first_out = step * amx::block,
                     depth = std::min(depth_steps * amx::block, out - first_out);
-      const Packed packed = pack_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* target) {
-        amx::pack(bf16_data(weight) + first_out * in, in, depth, in, begin, end, target);
+      const PanelStorage operand = make_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* target) {
+        amx::fill_panels(bf16_data(weight) + first_out * in, in, depth, in, begin, end, target);
       });
       parallel_blocks(rows, in * depth, [&](int64_t first, int64_t count) {
         const Bf16* a = bf16_data(g) + first * g.stride(0) + first_out;
         float* own_sums = sums.defined() ? sums.mutable_data_ptr<float>() + first * in : nullptr;
         if (step + depth_steps < steps) {
-          amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps,
+          amx::multiply(a, g.stride(0), count, operand.panels(), operand.steps,
                         amx::Sums{own_sums, in, step > 0});
         } else {
           auto* target = mutable_bf16_data(result) + first * in;
-          amx::multiply(a, g.stride(0), count, packed.panels(), packed.steps,
+          amx::multiply(a, g.stride(0), count, operand.panels(), operand.steps,
                         amx::Rounded{target, in, step > 0 ? own_sums : nullptr, in});
         }
       });
@@ -85,19 +85,19 @@ void tile_weight_gradient(const at::Tensor& grad, const at::Tensor& x, const at:
     float* target = grad_weight.mutable_data_ptr<float>();
     for (int64_t begin_row = 0; begin_row < rows; begin_row += depth_steps * amx::block) {
       const int64_t depth = std::min(depth_steps * amx::block, rows - begin_row);
-      const Packed packed = pack_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* panels) {
-        amx::pack(bf16_data(input) + begin_row * input.stride(0), input.stride(0), depth, in, begin, end,
-                  panels);
+      const PanelStorage operand = make_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* panels) {
+        amx::fill_panels(bf16_data(input) + begin_row * input.stride(0), input.stride(0), depth, in, begin,
+                         end, panels);
       });
       // One block more than the depth: rows a power of two apart would share their place in the caches.
-      const int64_t ld = (packed.steps + 1) * amx::block;
+      const int64_t ld = (operand.steps + 1) * amx::block;
       parallel_blocks(out, in * depth, [&](int64_t first, int64_t count) {
         const at::Tensor turned = empty_bf16({std::min(count, gradient_rows) * ld});
         auto* a = mutable_bf16_data(turned);
         for (int64_t i = first; i < first + count; i += gradient_rows) {
           const int64_t m = std::min(gradient_rows, first + count - i);
           amx::transpose(bf16_data(g) + begin_row * g.stride(0) + i, g.stride(0), depth, m, a, ld);
-          amx::multiply(a, ld, m, packed.panels(), packed.steps, amx::Sums{target + i * in, in, true});
+          amx::multiply(a, ld, m, operand.panels(), operand.steps, amx::Sums{target + i * in, in, true});
         }
       });
     }

@@ -17,8 +17,8 @@ constexpr int64_t tile_speed = 8;
 /// x [rows, columns] with unit stride along the columns.
 inline at::Tensor dense_rows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
-/// B of a product, packed by all threads.
-struct Packed {
+/// B of a product in panels, filled by all threads.
+struct PanelStorage {
   at::Tensor storage;
   int64_t steps = 0;
   int64_t columns = 0;
@@ -26,14 +26,14 @@ struct Packed {
   amx::Panels panels() const { return {bf16_data(storage), steps * amx::block * amx::block, columns}; }
 };
 
-/// pack(first panel, last panel, target) packs some panels.
-template <typename Pack>
-Packed pack_panels(int64_t depth, int64_t columns, const Pack& pack) {
-  Packed packed{empty_bf16({amx::packed_size(depth, columns)}), amx::blocks_of(depth), columns};
-  auto* target = mutable_bf16_data(packed.storage);
+/// fill(first panel, last panel, target) fills some panels.
+template <typename Fill>
+PanelStorage make_panels(int64_t depth, int64_t columns, const Fill& fill) {
+  PanelStorage result{empty_bf16({amx::panel_elements(depth, columns)}), amx::blocks_of(depth), columns};
+  auto* target = mutable_bf16_data(result.storage);
   parallel_rows(amx::blocks_of(columns), depth * amx::block,
-                [&](int64_t begin, int64_t end) { pack(begin, end, target); });
-  return packed;
+                [&](int64_t begin, int64_t end) { fill(begin, end, target); });
+  return result;
 }
 
 /// Splits `rows` rows of A, `work` multiply-adds each, over the threads in blocks: f(first row, rows).

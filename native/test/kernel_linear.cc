@@ -50,7 +50,7 @@ TEST_CASE("linear: large depth, strided rows, bfloat16 and float64") {
     const at::Tensor weight = test::random({30, 700}, 2);
     const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
     CHECK(error(kernels::linear(x, weight), expected) < 1e-5);
-    CHECK(error(kernels::linear(x, kernels::PackedWeight(weight)), expected) < 1e-5);
+    CHECK(error(kernels::linear(x, kernels::PanelWeight(weight)), expected) < 1e-5);
     const at::Tensor narrow = kernels::linear(x.to(at::kBFloat16), weight.to(at::kBFloat16));
     CHECK((narrow.scalar_type() == at::kBFloat16));
     CHECK(error(narrow, expected) < 2e-2);
@@ -66,7 +66,7 @@ TEST_CASE("linear: large depth, strided rows, bfloat16 and float64") {
 TEST_CASE("linear: a row's result does not depend on the rows beside it") {
   test::on_each_isa([] {
     const at::Tensor x = test::random({101, 64}, 1);
-    const kernels::PackedWeight weight(test::random({130, 64}, 2));
+    const kernels::PanelWeight weight(test::random({130, 64}, 2));
     const at::Tensor together = kernels::linear(x, weight);
     for (const int64_t rows : {1, 2, 3, 5, 11, 50}) {
       CHECK(at::equal(kernels::linear(x.narrow(0, 7, rows), weight), together.narrow(0, 7, rows)));

@@ -122,8 +122,8 @@ void multiply(const Bf16* a, int64_t ld, int64_t m, const Panels& b, int64_t ste
   multiply_rows(a, ld, m, b, steps, target);
 }
 
-void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
-                     int64_t last, Bf16* packed) {
+void fill_panels_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
+                            int64_t last, Bf16* panels) {
   const int64_t steps = blocks_of(depth);
   for (int64_t p = first; p < last; ++p) {
     for (int64_t s = 0; s < steps; ++s) {
@@ -137,7 +137,7 @@ void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t column
                                       : _mm512_setzero_si512();
         }
         transpose_words(r);
-        Bf16* tile = packed + (p * steps + s) * step_elements + t * step_elements / 2;
+        Bf16* tile = panels + (p * steps + s) * step_elements + t * step_elements / 2;
         for (int64_t i = 0; i < half; ++i) _mm512_storeu_si512(tile + i * block, r[i]);
       }
     }
@@ -157,15 +157,15 @@ inline __m512i row_pair(const Bf16* rows, int64_t ld, int64_t row, int64_t depth
 
 }  // namespace
 
-void pack(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
-          Bf16* packed) {
+void fill_panels(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
+                 Bf16* panels) {
   const int64_t steps = blocks_of(depth);
   // Row by row through the panels, as the rows lie in memory.
   for (int64_t s = 0; s < steps; ++s) {
     for (int64_t i = 0; i < half; ++i) {
       const int64_t row = s * block + 2 * i;
       for (int64_t p = first; p < last; ++p) {
-        Bf16* target = packed + (p * steps + s) * step_elements + i * block;
+        Bf16* target = panels + (p * steps + s) * step_elements + i * block;
         for (int64_t t = 0; t < 2; ++t) {
           const int64_t column = p * block + t * half;
           const __mmask16 mask = column < columns ? first_lanes(columns - column) : 0;

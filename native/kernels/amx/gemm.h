@@ -1,10 +1,10 @@
 // bfloat16 matrix products on the tile registers of AMX (Intel Sapphire Rapids and later), with float32 sums.
 //
-// C [m, n] = A [m, depth] B [depth, n]. A is read as it lies in memory, its rows along the depth; B is packed
+// C [m, n] = A [m, depth] B [depth, n]. A is read as it lies in memory, its rows along the depth; B is put
 // into panels of 32 columns in which pairs of the depth stand side by side, as the instruction wants them. An
 // element's sum runs over the depth in order, in steps of 32, whatever the sizes, splits and threads: a row's
 // result depends on that row alone. All functions are serial; A's and B's depth are multiples of 32 (zeros
-// fill up what is packed).
+// fill up the panels).
 #pragma once
 
 #include <cstdint>
@@ -21,25 +21,25 @@ constexpr int64_t blocks_of(int64_t n) { return (n + block - 1) / block; }
 /// Whether this build has the kernels, this CPU the instructions, and the system lets us use them.
 bool available();
 
-/// Elements of a packed B.
-constexpr int64_t packed_size(int64_t depth, int64_t columns) {
+/// Elements of B in panels.
+constexpr int64_t panel_elements(int64_t depth, int64_t columns) {
   return blocks_of(depth) * blocks_of(columns) * block * block;
 }
 
-/// A packed B. Only some steps of its depth: begin `data` later, and keep the stride.
+/// B in panels. Only some steps of its depth: begin `data` later, and keep the stride.
 struct Panels {
   const Bf16* data = nullptr;
   int64_t panel_stride = 0;  // elements from one panel to the next
   int64_t columns = 0;       // the last panel may be partly filled
 };
 
-/// Packs panels [first, last) of B [depth, columns] from its transpose, rows [columns, depth] `ld` apart (the
+/// Fills panels [first, last) of B [depth, columns] from its transpose, rows [columns, depth] `ld` apart (the
 /// layout of activations in y = W x^T).
-void pack_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
-                     int64_t last, Bf16* packed);
+void fill_panels_transposed(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first,
+                            int64_t last, Bf16* panels);
 /// The same from B itself, rows [depth, columns] `ld` apart.
-void pack(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
-          Bf16* packed);
+void fill_panels(const Bf16* rows, int64_t ld, int64_t depth, int64_t columns, int64_t first, int64_t last,
+                 Bf16* panels);
 
 /// target [columns, depth] (rows ld_target apart, zeros up to a multiple of 32) = the transpose of rows
 /// [depth, columns]; `columns` a multiple of 16. For an A that lies the wrong way round.

@@ -29,7 +29,7 @@ struct HeadRows {
 /// What belongs to the tokens of some panels, arrays of 32 * panels entries (what fills up the last panel has
 /// gradients of 0).
 struct HeadTokens {
-  const Bf16* panels;  // hidden states, packed by pack_transposed
+  const Bf16* panels;  // hidden states, from fill_panels_transposed
   int64_t count;       // of panels
   const int32_t* targets;
   float inverse_temperature;
@@ -47,7 +47,7 @@ struct HeadGradients {
 };
 
 /// d loss / d logits of the rows, twice: `by_row` [rows, 32 * count] (rows ld apart), and as panels of 32
-/// tokens, packed along the rows (`panel_stride` elements apart).
+/// tokens, in panels along the rows (`panel_stride` elements apart).
 void head_gradient(const HeadRows& head, const HeadTokens& tokens, const HeadGradients& gradients,
                    Bf16* by_row, int64_t ld, Bf16* by_panel, int64_t panel_stride);
 

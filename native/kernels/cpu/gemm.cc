@@ -154,7 +154,7 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_
   }
 }
 
-void linear(const float* x, int64_t ldx, const PackedMatrix& b, const float* bias, const float* add,
+void linear(const float* x, int64_t ldx, const PanelMatrix& b, const float* bias, const float* add,
             int64_t ld_add, float* y, int64_t ldy, int64_t rows) {
   // Rows in blocks, so that they are still in the cache when the next panel wants them.
   constexpr int64_t row_block = 240;
@@ -170,18 +170,18 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& b, const float* bia
   }
 }
 
-void pack_weight(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* packed) {
+void fill_panels(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* panels) {
   for (int64_t j = 0; j < columns; j += panel_columns) {
     const int64_t used = columns - j < panel_columns ? columns - j : panel_columns;
     const int64_t width = (used + 15) / 16 * 16;
     for (int64_t c = 0; c < width; ++c) {
       if (c < used) {
-        for (int64_t p = 0; p < depth; ++p) packed[p * width + c] = w[(j + c) * ldw + p];
+        for (int64_t p = 0; p < depth; ++p) panels[p * width + c] = w[(j + c) * ldw + p];
       } else {
-        for (int64_t p = 0; p < depth; ++p) packed[p * width + c] = 0;
+        for (int64_t p = 0; p < depth; ++p) panels[p * width + c] = 0;
       }
     }
-    packed += width * depth;
+    panels += width * depth;
   }
 }
 

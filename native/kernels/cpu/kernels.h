@@ -12,7 +12,7 @@ namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
 template <typename Pointer>
 using Kernel = std::remove_pointer_t<Pointer>;
 
-Kernel<decltype(Table::pack_weight)> pack_weight;
+Kernel<decltype(Table::fill_panels)> fill_panels;
 Kernel<decltype(Table::linear)> linear;
 Kernel<decltype(Table::gemm)> gemm;
 Kernel<decltype(Table::add_rows)> add_rows;

@@ -10,7 +10,7 @@ namespace spa::kernels::cpu::SPA_ISA_NAMESPACE {
 extern const Table table;
 const Table table = {
     .name = SPA_NAME(SPA_ISA_NAMESPACE),
-    .pack_weight = pack_weight,
+    .fill_panels = fill_panels,
     .linear = linear,
     .gemm = gemm,
     .add_rows = add_rows,

@@ -18,14 +18,16 @@ using Bf16 = uint16_t;
 
 /// A matrix B [depth, columns] of y = x B, in panels of 64 columns (the last one rounded up to 16,
 /// zero-filled): panel p starts at data + p * 64 * depth and holds depth rows of its width. 64-byte aligned.
-struct PackedMatrix {
+struct PanelMatrix {
   const float* data = nullptr;
   int64_t depth = 0;    // in_features of a weight
   int64_t columns = 0;  // out_features of a weight
 };
 
-/// Elements that a packed matrix takes.
-constexpr int64_t packed_size(int64_t depth, int64_t columns) { return depth * ((columns + 15) / 16 * 16); }
+/// Elements that a matrix takes in panels.
+constexpr int64_t panel_elements(int64_t depth, int64_t columns) {
+  return depth * ((columns + 15) / 16 * 16);
+}
 
 struct HeadShape {
   int64_t heads = 0;
@@ -67,11 +69,11 @@ struct Table {
   const char* name;  // "baseline", "avx2" or "avx512"
 
   // --- matrices
-  /// Packs a weight W [columns, depth] (row-major, rows `ldw` apart) for y = x W^T.
-  void (*pack_weight)(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* packed);
+  /// Fills panels with a weight W [columns, depth] (row-major, rows `ldw` apart) for y = x W^T.
+  void (*fill_panels)(const float* w, int64_t ldw, int64_t columns, int64_t depth, float* panels);
   /// y [rows, columns] = x [rows, depth] B (+ bias [columns]) (+ add [rows, columns]); bias and add may be
   /// null, add may be y.
-  void (*linear)(const float* x, int64_t ldx, const PackedMatrix& b, const float* bias, const float* add,
+  void (*linear)(const float* x, int64_t ldx, const PanelMatrix& b, const float* bias, const float* add,
                  int64_t ld_add, float* y, int64_t ldy, int64_t rows);
   /// c [m, n] (+)= a [m, k] b [k, n] with a's element (i, p) at a[i * a_row + p * a_column]; b and c are
   /// row-major. Sums run over p in order. `accumulate` adds to c.
