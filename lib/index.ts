@@ -10,8 +10,8 @@ export {
   whiten,
 } from "./addon/advantage.ts";
 export type { RaggedBatch } from "./addon/arguments.ts";
-export type { Aggregation, KlEstimator } from "./addon/arrays.ts";
 export { addonInfo, type LibtorchLocation } from "./addon/loader.ts";
+export type { Aggregation, KlEstimator } from "./addon/loss-fields.ts";
 // Configuration, runs and stages: what the command line does.
 export { loadConfig, overrideConfig } from "./config/load.ts";
 export { presetNames } from "./config/presets.ts";
@@ -48,7 +48,6 @@ export {
   createTrainer,
   type OptimizerOptions,
   type ScheduleOptions,
-  type StepMetrics,
   Trainer,
   type TrainerOptions,
 } from "./engine/trainer.ts";
@@ -70,6 +69,7 @@ export type {
 } from "./formats/model-config.ts";
 export type { DownloadProgress } from "./hub/download-snapshot.ts";
 export { type ResolvedModel, type ResolveOptions, resolveModel } from "./hub/resolve-model.ts";
+export type { StepMetrics } from "./metrics/step-metrics.ts";
 export {
   environmentFactory,
   type NewRunOptions,

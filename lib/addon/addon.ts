@@ -1,5 +1,5 @@
 import type { SpaError } from "../errors.ts";
-import type { Aggregation, ArrayFunctions, KlEstimator } from "./arrays.ts";
+import type { ArrayFunctions, NativeLoss } from "./arrays.ts";
 
 /**
  * The typed mirror of everything that the native addon (native/addon.cc) exports.
@@ -266,8 +266,8 @@ export interface NativeOptimizerOptions {
 export interface NativeTrainerOptions {
   optimizer: NativeOptimizerOptions;
   criticOptimizer: NativeOptimizerOptions;
-  /** Largest global norm of the gradient; 0: no clipping. */
-  gradientClip: number;
+  /** Largest global norm of the gradient; null: no clipping. */
+  gradientClip: number | null;
   schedule: {
     kind: "constant" | "linear" | "cosine";
     warmupSteps: number;
@@ -279,22 +279,6 @@ export interface NativeTrainerOptions {
   seed: number;
   activationCheckpointing: boolean;
   moments: Moments;
-}
-
-export interface NativePpoLossOptions {
-  clipLow: number;
-  clipHigh: number;
-  /** 0: no dual clip. */
-  dualClip: number;
-  entropyCoefficient: number;
-  klCoefficient: number;
-  klEstimator: KlEstimator;
-  temperature: number;
-  aggregation: Aggregation;
-  /** 0: no clipping of values. */
-  valueClip: number;
-  valueCoefficient: number;
-  supervisedCoefficient: number;
 }
 
 export interface NativeTrainBatch {
@@ -310,31 +294,9 @@ export interface NativeTrainBatch {
   returns?: Float32Array;
 }
 
-export type NativeLoss =
-  | { kind: "sft"; aggregation: Aggregation }
-  | ({ kind: "ppo" | "value" } & NativePpoLossOptions);
-
-/** Every figure of one update; those that the loss says nothing about are NaN. */
-export interface NativeStepMetrics {
-  loss: number;
-  gradientNorm: number;
-  learningRate: number;
-  tokens: number;
-  maskedTokens: number;
-  policyLoss: number;
-  approxKl: number;
-  clipFraction: number;
-  dualClipFraction: number;
-  entropy: number;
-  kl: number;
-  ratioMean: number;
-  ratioMax: number;
-  supervisedLoss: number;
-  valueLoss: number;
-  valueClipFraction: number;
-  explainedVariance: number;
-  criticGradientNorm: number;
-  microBatchTokens: number;
+export interface NativeStep {
+  /** Of the update, by the names of lib/metrics/step-metrics.ts; those that the loss says nothing about are absent or NaN. */
+  figures: Readonly<Record<string, number>>;
   /** After the update. */
   stepCount: number;
   nextLearningRate: number;
@@ -345,7 +307,7 @@ export interface NativeStepMetrics {
 export interface NativeTrainer {
   /** Learning rate of the first update. */
   readonly initialLearningRate: number;
-  step(batch: NativeTrainBatch, loss: NativeLoss, progress: NativeProgress): NativeCall<NativeStepMetrics>;
+  step(batch: NativeTrainBatch, loss: NativeLoss, progress: NativeProgress): NativeCall<NativeStep>;
   /** The tensors of the optimisers' states in file order; `critic` is empty without a critic of its own. */
   describe(): NativeCall<{ actor: NativeTensorInfo[]; critic: NativeTensorInfo[] }>;
   /** Writes the optimisers as they are between two updates, and syncs the files; resolves to the number of updates. */

@@ -1,5 +1,7 @@
-export type Aggregation = "token-mean" | "seq-mean-token-mean" | "seq-mean-token-sum";
-export type KlEstimator = "k1" | "abs" | "k2" | "k3";
+import type { Aggregation, KlEstimator, LossKind, LossTerms } from "./loss-fields.ts";
+
+/** spa::LossOptions: every field, whatever the kind reads. */
+export type NativeLoss = { kind: LossKind } & LossTerms;
 
 /** What the addon computes on plain arrays, without an engine. */
 export interface ArrayFunctions {
@@ -13,8 +15,8 @@ export interface ArrayFunctions {
   whiten(values: Float32Array, mask: Uint8Array): Float32Array;
 
   /** The losses of the trainer on plain arrays, with gradients; for tests against reference values. */
-  policyLoss(batch: NativePolicyLossBatch, loss: NativePolicyLossOptions): NativePolicyLoss;
-  valueLoss(batch: NativeValueLossBatch, loss: NativeValueLossOptions): NativeValueLoss;
+  policyLoss(batch: NativePolicyLossBatch, loss: NativeLoss): NativeArrayLoss;
+  valueLoss(batch: NativeValueLossBatch, loss: NativeLoss): NativeArrayLoss;
   aggregate(values: Float32Array, mask: Uint8Array, offsets: Uint32Array, mode: Aggregation): number;
   klPenalty(
     logProbs: Float32Array,
@@ -43,21 +45,6 @@ export interface NativePolicyLossBatch {
   offsets: Uint32Array;
 }
 
-export interface NativePolicyLossOptions {
-  clipLow: number;
-  clipHigh: number;
-  dualClip: number;
-  aggregation: Aggregation;
-}
-
-export interface NativePolicyLoss {
-  loss: number;
-  clipFraction: number;
-  dualClipFraction: number;
-  approxKl: number;
-  gradient: Float32Array;
-}
-
 export interface NativeValueLossBatch {
   values: Float32Array;
   oldValues: Float32Array;
@@ -66,13 +53,8 @@ export interface NativeValueLossBatch {
   offsets: Uint32Array;
 }
 
-export interface NativeValueLossOptions {
-  valueClip: number;
-  aggregation: Aggregation;
-}
-
-export interface NativeValueLoss {
-  loss: number;
-  clipFraction: number;
+/** A loss of plain arrays: what a trainer's step would say of it, and its gradient by token. */
+export interface NativeArrayLoss {
+  figures: Readonly<Record<string, number>>;
   gradient: Float32Array;
 }

@@ -1,4 +1,4 @@
-import type { NativeLoss, NativePpoLossOptions, NativeTrainBatch } from "../addon/addon.ts";
+import type { NativeTrainBatch } from "../addon/addon.ts";
 import {
   badArgument,
   checkBatch,
@@ -10,7 +10,17 @@ import {
   toFloat32,
   toMask,
 } from "../addon/arguments.ts";
-import type { Aggregation, KlEstimator } from "../addon/arrays.ts";
+import type { NativeLoss } from "../addon/arrays.ts";
+import {
+  type FieldsOf,
+  fieldNeeding,
+  type LossField,
+  type LossKind,
+  type LossTerms,
+  lossFieldEntries,
+  lossKinds,
+  type TermArray,
+} from "../addon/loss-fields.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 
 /** A batch for the loss `"sft"`. */
@@ -45,104 +55,55 @@ export interface PpoBatch extends RaggedBatch {
 export type TrainBatch = SftBatch | PpoBatch;
 
 /** Mean negative log-prob of the masked tokens. */
-export interface SftLoss {
+export interface SftLoss extends Partial<Pick<LossTerms, FieldsOf<"sft">>> {
   kind: "sft";
-  /** `"token-mean"` by default. */
-  aggregation?: Aggregation;
 }
 
-/** PPO's clipped surrogate with dual clip, entropy, KL and value terms; semantics of verl's core_algos. */
-export interface PpoLoss {
+/**
+ * PPO's clipped surrogate with dual clip, entropy, KL and value terms; semantics of verl's core_algos. docs/configuration.md
+ * says of each field what it is (`ppo.loss`). Without bonus and penalties by default: their coefficients are 0.
+ */
+export interface PpoLoss extends Partial<LossTerms> {
   kind: "ppo";
-  /** 0.2 and 0.28 by default: the ratio is clipped to [1 - clipLow, 1 + clipHigh]. */
-  clipLow?: number;
-  clipHigh?: number;
-  /** Bound of the ratio for negative advantages (Ye et al. 2020); null: none. 3 by default. */
-  dualClip?: number | null;
-  /** 0 by default. */
-  entropyCoefficient?: number;
-  klCoefficient?: number;
-  /** `"k3"` by default. */
-  klEstimator?: KlEstimator;
-  /** The one that was sampled with; 1 by default. */
-  temperature?: number;
-  /** `"token-mean"` by default. */
-  aggregation?: Aggregation;
-  /** How far a value may move from the old one; null: any distance. 0.5 by default. */
-  valueClip?: number | null;
-  /** 0.5 by default. */
-  valueCoefficient?: number;
-  /** Weight of the auxiliary cross-entropy; 0 by default. */
-  supervisedCoefficient?: number;
 }
 
 /** The critic's part alone. */
-export interface ValueLoss {
+export interface ValueLoss extends Partial<Pick<LossTerms, FieldsOf<"value">>> {
   kind: "value";
-  valueClip?: number | null;
-  valueCoefficient?: number;
 }
 
 export type Loss = SftLoss | PpoLoss | ValueLoss;
 
-const aggregations = ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"] as const;
-const estimators = ["k1", "abs", "k2", "k3"] as const;
-const ppoKeys = [
-  "kind",
-  "clipLow",
-  "clipHigh",
-  "dualClip",
-  "entropyCoefficient",
-  "klCoefficient",
-  "klEstimator",
-  "temperature",
-  "aggregation",
-  "valueClip",
-  "valueCoefficient",
-  "supervisedCoefficient",
-] as const;
-
 /** Fills in a loss's defaults and checks it. @throws SpaError `BAD_ARGUMENT`. @internal */
 export function checkLoss(loss: Loss, critic: boolean): NativeLoss {
   checkObject(loss, "loss");
-  const kind = checkOneOf(loss.kind, "loss.kind", ["sft", "ppo", "value"]);
-  if (loss.kind === "sft") {
-    checkObject(loss, "loss", ["kind", "aggregation"]);
-    return {
-      kind: "sft",
-      aggregation: checkOneOf(loss.aggregation ?? "token-mean", "loss.aggregation", aggregations),
-    };
-  }
-  checkObject(loss, "loss", loss.kind === "ppo" ? ppoKeys : ["kind", "valueClip", "valueCoefficient"]);
+  const kind = checkOneOf(loss.kind, "loss.kind", lossKinds);
+  checkObject(loss, "loss", ["kind", ...fieldsOf(kind)]);
   if (kind === "value" && !critic) {
     throw badArgument(
       'loss.kind is "value", but the trainer has no critic',
       "create the trainer with a critic",
     );
   }
-  return { kind: loss.kind, ...checkPpoLoss(loss as PpoLoss) };
+  const given: Partial<LossTerms> = loss;
+  const terms = lossFieldEntries.map(([name, field]) => [name, checkField(name, field, given[name])]);
+  return { kind, ...(Object.fromEntries(terms) as LossTerms) };
 }
 
-function checkPpoLoss(loss: PpoLoss): NativePpoLossOptions {
-  const atLeast0 = { atLeast: 0 };
-  const number = (
-    name: keyof PpoLoss,
-    standard: number,
-    interval: { atLeast?: number; above?: number; below?: number },
-  ) => checkNumber(loss[name] ?? standard, `loss.${name}`, interval);
-  return {
-    clipLow: number("clipLow", 0.2, { atLeast: 0, below: 1 }),
-    clipHigh: number("clipHigh", 0.28, atLeast0),
-    dualClip: loss.dualClip === null ? 0 : number("dualClip", 3, { above: 1 }),
-    entropyCoefficient: number("entropyCoefficient", 0, {}),
-    klCoefficient: number("klCoefficient", 0, atLeast0),
-    klEstimator: checkOneOf(loss.klEstimator ?? "k3", "loss.klEstimator", estimators),
-    temperature: number("temperature", 1, { above: 0 }),
-    aggregation: checkOneOf(loss.aggregation ?? "token-mean", "loss.aggregation", aggregations),
-    valueClip: loss.valueClip === null ? 0 : number("valueClip", 0.5, { above: 0 }),
-    valueCoefficient: number("valueCoefficient", 0.5, atLeast0),
-    supervisedCoefficient: number("supervisedCoefficient", 0, atLeast0),
-  };
+function fieldsOf(kind: LossKind): string[] {
+  const own = lossFieldEntries.filter(([, { also }]) => kind === "ppo" || also === kind);
+  return own.map(([name]) => name);
+}
+
+function checkField(
+  name: string,
+  { range, choices, nullable, default: standard }: LossField,
+  value: unknown,
+) {
+  if (nullable && value === null) return null;
+  return choices
+    ? checkOneOf(value ?? standard, `loss.${name}`, choices)
+    : checkNumber(value ?? standard, `loss.${name}`, range);
 }
 
 const sftKeys = ["tokens", "offsets", "mask"] as const;
@@ -175,13 +136,8 @@ export function checkTrainBatch(
     throw badArgument("batch.values is given, but the trainer has no critic");
   if (loss.kind === "value") return { ...rows, mask: new Uint8Array(length), ...values };
 
-  const reference = optional(ppo.referenceLogProbs, loss.klCoefficient, "referenceLogProbs", "klCoefficient");
-  const supervised = optional(
-    ppo.supervisedMask,
-    loss.supervisedCoefficient,
-    "supervisedMask",
-    "supervisedCoefficient",
-  );
+  const reference = termArray(ppo, loss, "referenceLogProbs");
+  const supervised = termArray(ppo, loss, "supervisedMask");
   return {
     ...rows,
     mask: mask(ppo.mask, "batch.mask"),
@@ -195,17 +151,12 @@ export function checkTrainBatch(
   };
 }
 
-/** An array that a coefficient needs. */
-function optional<T>(
-  value: T | undefined,
-  coefficient: number,
-  name: string,
-  coefficientName: string,
-): T | undefined {
-  if (coefficient !== 0 && value === undefined) {
-    throw badArgument(`loss.${coefficientName} is ${coefficient}, but batch.${name} is missing`);
-  }
-  return value;
+/** An array that a term of the loss may need. */
+function termArray(batch: PpoBatch, loss: NativeLoss, array: TermArray): ArrayLike<number> | undefined {
+  const field = fieldNeeding(loss, array);
+  if (field !== undefined && batch[array] === undefined)
+    throw badArgument(`loss.${field} is ${loss[field]}, but batch.${array} is missing`);
+  return batch[array];
 }
 
 function checkValues(

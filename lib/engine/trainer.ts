@@ -1,7 +1,7 @@
 import type {
   Moments,
-  NativeLoss,
   NativeOptimizerOptions,
+  NativeStep,
   NativeTrainBatch,
   NativeTrainer,
   NativeTrainerOptions,
@@ -17,6 +17,7 @@ import {
   show,
 } from "../addon/arguments.ts";
 import { readTrainerState, type StateTensors, writeTrainerState } from "../formats/trainer-state.ts";
+import { type StepMetrics, stepMetricEntries } from "../metrics/step-metrics.ts";
 import { type LongCall, locate, longCallKeys } from "./call.ts";
 import { Handle } from "./handle.ts";
 import { checkSameEngine, Model } from "./model.ts";
@@ -68,37 +69,6 @@ export interface TrainerOptions {
    * arXiv 2110.02861). `"float32"` by default.
    */
   moments?: Moments;
-}
-
-/** Figures of one update, as of before it. Those that the loss says nothing about are absent. */
-export interface StepMetrics {
-  loss: number;
-  /** Global norm before clipping. */
-  gradientNorm: number;
-  learningRate: number;
-  /** Tokens that went through the model. */
-  tokens: number;
-  /** Tokens with loss. */
-  maskedTokens: number;
-  policyLoss?: number;
-  /** Mean of old minus new log-probs. */
-  approxKl?: number;
-  clipFraction?: number;
-  dualClipFraction?: number;
-  entropy?: number;
-  /** Mean KL penalty against the reference. */
-  kl?: number;
-  ratioMean?: number;
-  ratioMax?: number;
-  /** Mean negative log-prob over the supervised mask. */
-  supervisedLoss?: number;
-  valueLoss?: number;
-  valueClipFraction?: number;
-  /** 1 - Var(returns - values) / Var(returns). */
-  explainedVariance?: number;
-  criticGradientNorm?: number;
-  /** Once a step has run out of memory: what micro-batches have been lowered to since. */
-  microBatchTokens?: number;
 }
 
 /** A trainer of `model`, see {@link Trainer}. @throws SpaError `BAD_ARGUMENT`, `DISPOSED`. */
@@ -154,7 +124,7 @@ export class Trainer extends Handle<NativeTrainer> {
    */
   async step(batch: TrainBatch, loss: Loss, options: LongCall = {}): Promise<StepMetrics> {
     checkObject(options, "options", longCallKeys);
-    const checkedLoss: NativeLoss = checkLoss(loss, this.critic !== null);
+    const checkedLoss = checkLoss(loss, this.critic !== null);
     const checkedBatch: NativeTrainBatch = checkTrainBatch(
       batch,
       checkedLoss,
@@ -165,13 +135,12 @@ export class Trainer extends Handle<NativeTrainer> {
       (native, progress) => native.step(checkedBatch, checkedLoss, progress),
       options,
     );
-    const { stepCount, nextLearningRate, modelVersion, criticVersion, ...metrics } = result;
+    const { figures, stepCount, nextLearningRate, modelVersion, criticVersion } = result;
     this.#stepCount = stepCount;
     this.#learningRate = nextLearningRate;
     this.model.setVersion(modelVersion);
     if (this.critic instanceof Model) this.critic.setVersion(criticVersion);
-    const known = Object.entries(metrics).filter(([name, value]) => name in always || !Number.isNaN(value));
-    return Object.fromEntries(known) as unknown as StepMetrics;
+    return namedFigures(figures);
   }
 
   /**
@@ -218,8 +187,14 @@ export class Trainer extends Handle<NativeTrainer> {
   }
 }
 
-/** Metrics that every loss has. */
-const always = { loss: true, gradientNorm: true, learningRate: true, tokens: true, maskedTokens: true };
+/** The engine's figures under the names of {@link StepMetrics}, without those that do not apply. */
+function namedFigures(figures: NativeStep["figures"]): StepMetrics {
+  const known = stepMetricEntries.flatMap(([key, { name }]) => {
+    const value = figures[name] ?? Number.NaN;
+    return Number.isNaN(value) ? [] : [[key, value] as const];
+  });
+  return Object.fromEntries(known) as StepMetrics;
+}
 
 function checkCritic(model: Model, critic: unknown): Model | "shared" | null {
   if (critic === null) return null;
@@ -258,7 +233,7 @@ function checkOptions(options: TrainerOptions, defaultSeed: number): NativeTrain
   return {
     optimizer,
     criticOptimizer: checkOptimizer(options.criticOptimizer ?? options.optimizer ?? {}, "criticOptimizer"),
-    gradientClip: clip === null ? 0 : checkNumber(clip, "gradientClip", { above: 0 }),
+    gradientClip: clip === null ? null : checkNumber(clip, "gradientClip", { above: 0 }),
     schedule: checkSchedule(options.schedule ?? { kind: "constant" }),
     microBatchTokens: checkInteger(options.microBatchTokens ?? 8192, "microBatchTokens", 1, 2 ** 31 - 1),
     seed: checkInteger(options.seed ?? defaultSeed, "seed", 0),

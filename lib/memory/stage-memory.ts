@@ -1,3 +1,4 @@
+import { fieldNeeding } from "../addon/loss-fields.ts";
 import type { Config } from "../config/schema.ts";
 import {
   cacheBytes,
@@ -128,11 +129,11 @@ function ppoWork(
   slots: (plays: number) => number,
 ): StageWork {
   const own = ppo.critic === "model" ? 1 : 0;
-  const reference = ppo.loss.klCoefficient > 0 ? 1 : 0;
+  const reference = fieldNeeding(ppo.loss, "referenceLogProbs") ? 1 : 0;
   const trajectories = ppo.groups * ppo.groupSize;
   const validated = ppo.validateEvery > 0 ? ppo.validationLevels * ppo.validationSamples : 0;
   // Of world-model prompts an update may also hold the rollouts with the true states written in.
-  const copies = ppo.loss.supervisedCoefficient > 0 && arms.some((arm) => arm !== "control") ? 2 : 1;
+  const copies = fieldNeeding(ppo.loss, "supervisedMask") && arms.some((arm) => arm !== "control") ? 2 : 1;
   const updated = Math.min(trajectories, Math.ceil(1.5 * ppo.minibatch));
   return {
     stage: "ppo",

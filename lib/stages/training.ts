@@ -1,6 +1,7 @@
 import type { Config } from "../config/schema.ts";
-import type { ScheduleOptions, StepMetrics, TrainerOptions } from "../engine/trainer.ts";
+import type { ScheduleOptions, TrainerOptions } from "../engine/trainer.ts";
 import type { ResolvedConfig } from "../memory/resolve.ts";
+import type { StepMetrics } from "../metrics/step-metrics.ts";
 import type { Progress } from "../run/progress.ts";
 
 /** Updates between two lines of metrics in stages of many small updates. */

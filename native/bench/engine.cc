@@ -82,6 +82,9 @@ int main(int count, char** arguments) {
       old = model->score({rows.tokens, rows.offsets}, {}).log_probs;
   LossOptions loss;
   loss.kind = LossKind::ppo;
+  loss.clip_low = loss.clip_high = 0.2;
+  loss.value_clip = loss.value_coefficient = 0.5;
+  loss.temperature = 1;
   report("ppo + critic 64 x 110", tokens, 10, [&] {
     ppo.step({{rows.tokens, rows.offsets}, rows.mask, old, numbers, {}, {}, rows.mask, numbers, numbers},
              loss);

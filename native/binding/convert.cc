@@ -1,7 +1,7 @@
 #include "binding/convert.h"
 
 #include <cstring>
-#include <optional>
+#include <utility>
 
 #include "engine/error.h"
 
@@ -15,12 +15,45 @@ Napi::Value copied(Napi::Env env, const std::vector<T>& values) {
   return array;
 }
 
-/// 0 stands for "none" at the border.
-std::optional<double> unless_zero(double value) { return value == 0 ? std::nullopt : std::optional(value); }
-
 Error unknown(const std::string& what, const std::string& name) {
   return Error("INTERNAL", "unknown " + what + " \"" + name + "\"");
 }
+
+template <class Enum>
+using EnumNames = std::initializer_list<std::pair<const char*, Enum>>;
+
+/// The entry that a text names.
+template <class Enum>
+Enum named(const Napi::Value& value, const char* what, EnumNames<Enum> names) {
+  const std::string text = value.As<Napi::String>().Utf8Value();
+  for (const auto& [name, entry] : names) {
+    if (text == name) return entry;
+  }
+  throw unknown(what, text);
+}
+
+/// Reads the fields of a loss, each by its type, and counts them.
+struct LossReader {
+  const Napi::Object& object;
+  uint32_t& fields;
+
+  template <class T>
+  void operator()(const char* name, T& field) const {
+    ++fields;
+    if (!object.Has(name)) throw Error("INTERNAL", std::string("a loss without ") + name);
+    read(name, field);
+  }
+
+ private:
+  void read(const char* name, double& field) const { field = number(object, name); }
+  void read(const char* name, std::optional<double>& field) const { field = optional_number(object, name); }
+  void read(const char* name, Aggregation& field) const { field = aggregation_of(object.Get(name)); }
+  void read(const char* name, KlEstimator& field) const { field = kl_estimator_of(object.Get(name)); }
+  void read(const char* name, LossKind& field) const {
+    field = named<LossKind>(object.Get(name), "loss",
+                            {{"sft", LossKind::sft}, {"ppo", LossKind::ppo}, {"value", LossKind::value}});
+  }
+};
 
 std::vector<int64_t> shape_of(const Napi::Object& object) {
   const auto array = object.Get("shape").As<Napi::Array>();
@@ -70,6 +103,9 @@ Napi::Value typed_array(Napi::Env env, const std::vector<uint8_t>& values) {
 double number(const Napi::Object& object, const char* key) {
   return object.Get(key).As<Napi::Number>().DoubleValue();
 }
+std::optional<double> optional_number(const Napi::Object& object, const char* key) {
+  return object.Get(key).IsNull() ? std::nullopt : std::optional(number(object, key));
+}
 int64_t integer(const Napi::Object& object, const char* key) {
   return object.Get(key).As<Napi::Number>().Int64Value();
 }
@@ -87,19 +123,17 @@ at::ScalarType dtype_of(const std::string& name) {
   throw unknown("dtype", name);
 }
 
-Aggregation aggregation_of(const std::string& name) {
-  if (name == "token-mean") return Aggregation::token_mean;
-  if (name == "seq-mean-token-mean") return Aggregation::seq_mean_token_mean;
-  if (name == "seq-mean-token-sum") return Aggregation::seq_mean_token_sum;
-  throw unknown("aggregation", name);
+Aggregation aggregation_of(const Napi::Value& name) {
+  return named<Aggregation>(name, "aggregation",
+                            {{"token-mean", Aggregation::token_mean},
+                             {"seq-mean-token-mean", Aggregation::seq_mean_token_mean},
+                             {"seq-mean-token-sum", Aggregation::seq_mean_token_sum}});
 }
 
-KlEstimator kl_estimator_of(const std::string& name) {
-  if (name == "k1") return KlEstimator::k1;
-  if (name == "abs") return KlEstimator::abs;
-  if (name == "k2") return KlEstimator::k2;
-  if (name == "k3") return KlEstimator::k3;
-  throw unknown("KL estimator", name);
+KlEstimator kl_estimator_of(const Napi::Value& name) {
+  return named<KlEstimator>(
+      name, "KL estimator",
+      {{"k1", KlEstimator::k1}, {"abs", KlEstimator::abs}, {"k2", KlEstimator::k2}, {"k3", KlEstimator::k3}});
 }
 
 ModelConfig model_config(const Napi::Object& object) {
@@ -147,7 +181,7 @@ TrainerOptions trainer_options(const Napi::Object& object) {
   TrainerOptions options;
   options.optimizer = optimizer_options(object_at(object, "optimizer"));
   options.critic_optimizer = optimizer_options(object_at(object, "criticOptimizer"));
-  options.gradient_clip = unless_zero(number(object, "gradientClip"));
+  options.gradient_clip = optional_number(object, "gradientClip");
   options.schedule = schedule_of(object_at(object, "schedule"));
   options.micro_batch_tokens = integer(object, "microBatchTokens");
   options.dropout_seed = static_cast<uint64_t>(integer(object, "seed"));
@@ -156,29 +190,19 @@ TrainerOptions trainer_options(const Napi::Object& object) {
   return options;
 }
 
-PolicyLossOptions policy_loss_options(const Napi::Object& object) {
-  PolicyLossOptions options;
-  options.clip_low = number(object, "clipLow");
-  options.clip_high = number(object, "clipHigh");
-  options.dual_clip = unless_zero(number(object, "dualClip"));
+LossOptions loss_options(const Napi::Object& object) {
+  LossOptions options;
+  uint32_t fields = 0;
+  options.visit_fields(LossReader{object, fields});
+  if (object.GetPropertyNames().Length() != fields)
+    throw Error("INTERNAL", "a loss has a field that the engine does not know");
   return options;
 }
 
-LossOptions loss_options(const Napi::Object& object) {
-  LossOptions options;
-  options.aggregation = aggregation_of(text(object, "aggregation"));
-  const std::string kind = text(object, "kind");
-  if (kind == "sft") return options;
-  options.kind = kind == "value" ? LossKind::value : LossKind::ppo;
-  options.policy = policy_loss_options(object);
-  options.entropy_coefficient = number(object, "entropyCoefficient");
-  options.kl_coefficient = number(object, "klCoefficient");
-  options.kl_estimator = kl_estimator_of(text(object, "klEstimator"));
-  options.temperature = number(object, "temperature");
-  options.value_clip = unless_zero(number(object, "valueClip"));
-  options.value_coefficient = number(object, "valueCoefficient");
-  options.supervised_coefficient = number(object, "supervisedCoefficient");
-  return options;
+Napi::Object figures(Napi::Env env, const StepMetrics& metrics) {
+  auto object = Napi::Object::New(env);
+  for (const auto& [name, value] : metrics) object.Set(name, value);
+  return object;
 }
 
 std::vector<TensorEntry> tensor_entries(const Napi::Value& value) {

@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +43,8 @@ Napi::Value typed_array(Napi::Env env, const std::vector<uint32_t>& values);
 Napi::Value typed_array(Napi::Env env, const std::vector<uint8_t>& values);
 
 double number(const Napi::Object& object, const char* key);
+/// Empty for null, which says "off".
+std::optional<double> optional_number(const Napi::Object& object, const char* key);
 int64_t integer(const Napi::Object& object, const char* key);
 bool flag(const Napi::Object& object, const char* key);
 std::string text(const Napi::Object& object, const char* key);
@@ -49,16 +52,17 @@ Napi::Object object_at(const Napi::Object& object, const char* key);
 
 /// "float32" or "bfloat16".
 at::ScalarType dtype_of(const std::string& name);
-Aggregation aggregation_of(const std::string& name);
-KlEstimator kl_estimator_of(const std::string& name);
+Aggregation aggregation_of(const Napi::Value& name);
+KlEstimator kl_estimator_of(const Napi::Value& name);
 
 ModelConfig model_config(const Napi::Object& object);
 /// NativeAdapter.
 AdapterConfig adapter_config(const Napi::Object& object);
 AdamWOptions optimizer_options(const Napi::Object& object);
 TrainerOptions trainer_options(const Napi::Object& object);
+/// NativeLoss. Throws INTERNAL unless it has exactly the fields of LossOptions.
 LossOptions loss_options(const Napi::Object& object);
-PolicyLossOptions policy_loss_options(const Napi::Object& object);
+Napi::Object figures(Napi::Env env, const StepMetrics& metrics);
 /// NativeTensorSource[].
 std::vector<TensorEntry> tensor_entries(const Napi::Value& array);
 

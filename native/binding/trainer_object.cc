@@ -1,6 +1,5 @@
 #include "binding/trainer_object.h"
 
-#include <array>
 #include <exception>
 #include <utility>
 
@@ -10,28 +9,6 @@
 
 namespace spa::binding {
 namespace {
-
-constexpr std::array<std::pair<const char*, double StepMetrics::*>, 19> metric_names{{
-    {"loss", &StepMetrics::loss},
-    {"gradientNorm", &StepMetrics::gradient_norm},
-    {"learningRate", &StepMetrics::learning_rate},
-    {"tokens", &StepMetrics::tokens},
-    {"maskedTokens", &StepMetrics::masked_tokens},
-    {"policyLoss", &StepMetrics::policy_loss},
-    {"approxKl", &StepMetrics::approx_kl},
-    {"clipFraction", &StepMetrics::clip_fraction},
-    {"dualClipFraction", &StepMetrics::dual_clip_fraction},
-    {"entropy", &StepMetrics::entropy},
-    {"kl", &StepMetrics::kl},
-    {"ratioMean", &StepMetrics::ratio_mean},
-    {"ratioMax", &StepMetrics::ratio_max},
-    {"supervisedLoss", &StepMetrics::supervised_loss},
-    {"valueLoss", &StepMetrics::value_loss},
-    {"valueClipFraction", &StepMetrics::value_clip_fraction},
-    {"explainedVariance", &StepMetrics::explained_variance},
-    {"criticGradientNorm", &StepMetrics::critic_gradient_norm},
-    {"microBatchTokens", &StepMetrics::micro_batch_tokens},
-}};
 
 /// A safetensors file to write: NativeFile.
 struct StateFile {
@@ -69,8 +46,6 @@ Napi::Value TrainerObject::create(Napi::Env env, const EngineHandle& engine,
                                   const std::shared_ptr<Resident<Model>>& model,
                                   const std::shared_ptr<Resident<Model>>& critic,
                                   const TrainerOptions& options) {
-  options.optimizer.validate();
-  options.schedule.validate();
   const double learning_rate = options.optimizer.learning_rate * options.schedule.factor(0);
   Contents contents{engine, model, critic, std::make_shared<Resident<Trainer>>("trainer"), learning_rate};
   engine.thread->adopt(contents.trainer);
@@ -105,7 +80,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
       const double next_rate = trainer.learning_rate();
       return [metrics, steps, next_rate, model_version, critic_version](Napi::Env env) -> Napi::Value {
         auto result = Napi::Object::New(env);
-        for (const auto& [name, member] : metric_names) result.Set(name, metrics.*member);
+        result.Set("figures", figures(env, metrics));
         result.Set("stepCount", steps);
         result.Set("nextLearningRate", next_rate);
         result.Set("modelVersion", model_version);

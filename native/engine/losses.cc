@@ -23,9 +23,7 @@ std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<
     tokens += row_tokens[row];
     rows_with_tokens += row_tokens[row] > 0;
   }
-  if (tokens == 0) {
-    throw Error("BAD_ARGUMENT", "the mask selects no token, so there is nothing to train on");
-  }
+  if (tokens == 0) throw Error("INTERNAL", "the mask selects no token");
   std::vector<float> weights(mask.size(), 0.0f);
   for (size_t row = 0; row < rows; ++row) {
     double weight = 0;
@@ -67,9 +65,18 @@ void PolicyLossSums::add(const PolicyLossSums& other) {
   ratio_max = std::max(ratio_max, other.ratio_max);
 }
 
+void PolicyLossSums::report(StepMetrics& metrics) const {
+  metrics["policy_loss"] = loss;
+  metrics["approx_kl"] = approx_kl / tokens;
+  metrics["clip_fraction"] = clipped / tokens;
+  metrics["dual_clip_fraction"] = dual_clipped / tokens;
+  metrics["ratio_mean"] = ratio / tokens;
+  metrics["ratio_max"] = ratio_max;
+}
+
 PolicyLossSums policy_loss(std::span<const float> log_probs, std::span<const float> old_log_probs,
                            std::span<const float> advantages, std::span<const uint8_t> mask,
-                           std::span<const float> weights, const PolicyLossOptions& options,
+                           std::span<const float> weights, const LossOptions& options,
                            std::span<float> gradient) {
   PolicyLossSums sums;
   const auto low = static_cast<float>(1.0 - options.clip_low),
@@ -138,6 +145,12 @@ double ValueLossSums::explained_variance() const {
   const double variance = returns_squared - returns * returns / tokens;
   if (!(variance > 1e-12 * std::max(1.0, returns_squared))) return std::numeric_limits<double>::quiet_NaN();
   return 1.0 - (residual_squared - residual * residual / tokens) / variance;
+}
+
+void ValueLossSums::report(StepMetrics& metrics) const {
+  metrics["value_loss"] = loss;
+  metrics["value_clip_fraction"] = clipped / tokens;
+  metrics["explained_variance"] = explained_variance();
 }
 
 ValueLossSums value_loss(std::span<const float> values, std::span<const float> old_values,

@@ -5,30 +5,28 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
+
+#include "engine/loss_options.h"
 
 namespace spa {
 
-/// How per-token losses become one number (verl's loss_agg_mode).
-enum class Aggregation { token_mean, seq_mean_token_mean, seq_mean_token_sum };
+/// Figures of one update, before it, under their names in metrics.jsonl (lib/metrics/step-metrics.ts explains
+/// each). What does not apply is absent or NaN.
+using StepMetrics = std::map<std::string, double>;
 
 /// Weight of every token such that the aggregated loss is sum_k weight[k] * loss[k]; 0 where mask is 0. Rows
-/// without a masked token count in no mean. Throws BAD_ARGUMENT when the mask is empty.
+/// without a masked token count in no mean. The mask must not be empty.
 std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
                                        Aggregation aggregation);
 
 /// Aggregated loss of a plain per-token array (the reference for all the others).
 double aggregate(std::span<const float> losses, std::span<const uint8_t> mask,
                  std::span<const uint32_t> offsets, Aggregation aggregation);
-
-struct PolicyLossOptions {
-  double clip_low = 0.2;
-  double clip_high = 0.28;
-  std::optional<double> dual_clip =
-      3.0;  // > 1; binds only for advantages < 0 (Ye et al. 2020, arXiv:1912.09729)
-};
 
 /// Sums over masked tokens; divide by `tokens` for means.
 struct PolicyLossSums {
@@ -41,6 +39,7 @@ struct PolicyLossSums {
   double ratio_max = 0;
 
   void add(const PolicyLossSums& other);
+  void report(StepMetrics& metrics) const;
 };
 
 /// Clipped surrogate with separate lower and upper range and dual clip; log ratios are clamped to +-20.
@@ -48,10 +47,8 @@ struct PolicyLossSums {
 /// length).
 PolicyLossSums policy_loss(std::span<const float> log_probs, std::span<const float> old_log_probs,
                            std::span<const float> advantages, std::span<const uint8_t> mask,
-                           std::span<const float> weights, const PolicyLossOptions& options,
+                           std::span<const float> weights, const LossOptions& options,
                            std::span<float> gradient);
-
-enum class KlEstimator { k1, abs, k2, k3 };
 
 /// KL penalty of one token and its derivative by log_prob. k3 is Schulman's low-variance estimator with
 /// verl's clamps (log ratio to
@@ -71,6 +68,7 @@ struct ValueLossSums {
   double returns = 0, returns_squared = 0, residual = 0, residual_squared = 0;
 
   void add(const ValueLossSums& other);
+  void report(StepMetrics& metrics) const;
   double explained_variance() const;
 };
 

@@ -114,7 +114,7 @@ void ppo_loss(const TrainPass& pass, const Selection& selection, std::span<const
   const auto mask = selection.gather(pass.batch.mask);
   const auto weights = selection.gather(std::span<const float>(pass.policy_weights));
   sums.policy.add(policy_loss(log_probs, selection.gather(pass.batch.old_log_probs),
-                              selection.gather(pass.batch.advantages), mask, weights, options.policy,
+                              selection.gather(pass.batch.advantages), mask, weights, options,
                               grad_log_probs));
   const auto reference = selection.gather(pass.batch.reference_log_probs);
   const bool with_kl = !pass.batch.reference_log_probs.empty();
@@ -211,6 +211,28 @@ void TrainSums::add(const TrainSums& other) {
   kl_loss += other.kl_loss;
   supervised_loss += other.supervised_loss;
   value.add(other.value);
+}
+
+double TrainSums::total(const LossOptions& loss) const {
+  return sft_loss + policy.loss - loss.entropy_coefficient * entropy_loss + loss.kl_coefficient * kl_loss +
+         loss.supervised_coefficient * supervised_loss + loss.value_coefficient * value.loss;
+}
+
+StepMetrics TrainSums::metrics(const TrainBatch& batch, const LossOptions& loss) const {
+  StepMetrics metrics;
+  metrics["loss"] = total(loss);
+  metrics["tokens_trained"] = static_cast<double>(batch.rows.tokens.size());
+  metrics["masked_tokens"] = loss.kind == LossKind::sft   ? sft_tokens
+                             : loss.kind == LossKind::ppo ? policy.tokens
+                                                          : value.tokens;
+  if (loss.kind == LossKind::ppo) {
+    policy.report(metrics);
+    metrics["entropy"] = entropy / policy.tokens;
+    if (!batch.reference_log_probs.empty()) metrics["kl"] = kl / policy.tokens;
+    if (loss.supervised_coefficient != 0) metrics["supervised_loss"] = supervised_loss;
+  }
+  if (value.tokens > 0) value.report(metrics);
+  return metrics;
 }
 
 TrainSums add_gradients(const TrainPass& pass, std::span<const int64_t> rows, const Decoder& decoder,

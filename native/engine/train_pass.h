@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,24 +25,6 @@ struct TrainBatch {
   std::span<const uint8_t> value_mask;
   std::span<const float> old_values;
   std::span<const float> returns;
-};
-
-enum class LossKind { sft, ppo, value };
-
-/// sft: mean NLL. ppo: policy loss - entropy_coefficient * entropy + kl_coefficient * KL +
-/// supervised_coefficient * NLL of the supervised tokens, each aggregated alike (the last by token-mean), +
-/// value_coefficient * value loss (token-mean). value: the value loss alone.
-struct LossOptions {
-  LossKind kind = LossKind::sft;
-  Aggregation aggregation = Aggregation::token_mean;
-  PolicyLossOptions policy;
-  double entropy_coefficient = 0.0;
-  double kl_coefficient = 0.0;
-  KlEstimator kl_estimator = KlEstimator::k3;
-  double temperature = 1.0;  // of the policy's log-probs (ppo)
-  std::optional<double> value_clip = 0.5;
-  double value_coefficient = 0.5;
-  double supervised_coefficient = 0.0;
 };
 
 /// What one pass over a batch with one model computes. Weights are those of the whole batch, so that rows can
@@ -78,6 +59,10 @@ struct TrainSums {
   ValueLossSums value;
 
   void add(const TrainSums& other);
+  /// The loss that all of the gradients are of.
+  double total(const LossOptions& loss) const;
+  /// Everything that `loss` says something about.
+  StepMetrics metrics(const TrainBatch& batch, const LossOptions& loss) const;
 };
 
 /// Runs `rows` of the batch, adds the gradients of their share of the loss to `gradients` and returns its

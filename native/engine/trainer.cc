@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <string>
 
@@ -14,14 +13,8 @@
 namespace spa {
 namespace {
 
-constexpr double not_applicable = std::numeric_limits<double>::quiet_NaN();
-
 // Parameter groups of a side's optimiser.
 constexpr size_t backbone_group = 0, value_group = 1;
-
-[[noreturn]] void bad(const std::string& message, const std::string& hint = {}) {
-  throw Error("BAD_ARGUMENT", "step: " + message, hint);
-}
 
 void require_finite(double value, const char* what) {
   if (std::isfinite(value)) return;
@@ -85,13 +78,7 @@ struct Trainer::Side {
 Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options)
     : shared_critic_(critic && critic == actor), options_(options) {
   options_.schedule.validate();
-  if (options_.gradient_clip && !(*options_.gradient_clip > 0))
-    throw Error("BAD_ARGUMENT", "gradientClip must be above 0");
-  if (options_.micro_batch_tokens < 1) throw Error("BAD_ARGUMENT", "microBatchTokens must be at least 1");
-  if (critic && !critic->has_value_head()) {
-    throw Error("BAD_ARGUMENT", "the critic has no value head",
-                "make it with createModel or clone({ valueHead: true })");
-  }
+  if (critic && !critic->has_value_head()) throw Error("INTERNAL", "the critic has no value head");
   const auto value_range = [](const Model& model) {
     return ParameterRange{model.layout().backbone_size(), model.layout().size()};
   };
@@ -106,44 +93,28 @@ Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, co
   }
 }
 
-void Trainer::validate(const TrainBatch& batch, const LossOptions& loss) const {
+void Trainer::check(const TrainBatch& batch, const LossOptions& loss) const {
   batch.rows.validate(actor_->model->config().vocab);
   if (critic_) batch.rows.validate(critic_->model->config().vocab);
-  const auto check_length = [&](auto array, const char* name) {
-    if (array.size() != batch.rows.tokens.size()) {
-      bad(std::string(name) + " has " + std::to_string(array.size()) + " entries, there are " +
-          std::to_string(batch.rows.tokens.size()) + " tokens");
-    }
+  const bool ppo = loss.kind == LossKind::ppo, value = !batch.value_mask.empty();
+  const auto fits = [&](auto array, bool needed) {
+    return array.size() == batch.rows.tokens.size() || (array.empty() && !needed);
   };
-  const auto check_mask = [&](std::span<const uint8_t> mask, const char* name) {
-    check_length(mask, name);
-    for (int64_t row = 0; row < batch.rows.rows(); ++row) {
-      if (batch.rows.length(row) > 0 && mask[batch.rows.offsets[row]] != 0) {
-        bad(std::string(name) + " selects the first token of row " + std::to_string(row) +
-            ", which nothing predicts");
-      }
+  const auto spares_first_tokens = [&](std::span<const uint8_t> mask) {
+    for (int64_t row = 0; !mask.empty() && row < batch.rows.rows(); ++row) {
+      if (batch.rows.length(row) > 0 && mask[batch.rows.offsets[row]] != 0) return false;
     }
+    return true;
   };
-  if (loss.kind != LossKind::value) check_mask(batch.mask, "mask");
-  if (loss.kind == LossKind::ppo) {
-    check_length(batch.old_log_probs, "oldLogProbs");
-    check_length(batch.advantages, "advantages");
-    if (!batch.reference_log_probs.empty()) check_length(batch.reference_log_probs, "referenceLogProbs");
-    if (!batch.supervised_mask.empty()) check_mask(batch.supervised_mask, "supervisedMask");
-    if (loss.kl_coefficient != 0 && batch.reference_log_probs.empty())
-      bad("klCoefficient needs referenceLogProbs");
-    if (loss.supervised_coefficient != 0 && batch.supervised_mask.empty())
-      bad("supervisedCoefficient needs supervisedMask");
-    if (loss.policy.dual_clip && !(*loss.policy.dual_clip > 1)) bad("dualClip must be above 1");
-    if (!(loss.temperature > 0)) bad("temperature must be above 0");
-  }
-  if (loss.kind == LossKind::value && batch.value_mask.empty()) bad("a value loss needs values");
-  if (loss.kind != LossKind::sft && !batch.value_mask.empty()) {
-    if (!critic_ && !shared_critic_) bad("values were given, but the trainer has no critic");
-    check_mask(batch.value_mask, "values.mask");
-    check_length(batch.old_values, "values.oldValues");
-    check_length(batch.returns, "values.returns");
-  }
+  const bool valid = fits(batch.mask, loss.kind != LossKind::value) && fits(batch.old_log_probs, ppo) &&
+                     fits(batch.advantages, ppo) &&
+                     fits(batch.reference_log_probs, ppo && loss.kl_coefficient != 0) &&
+                     fits(batch.supervised_mask, ppo && loss.supervised_coefficient != 0) &&
+                     fits(batch.value_mask, loss.kind == LossKind::value) && fits(batch.old_values, value) &&
+                     fits(batch.returns, value) && (!value || critic_ || shared_critic_) &&
+                     spares_first_tokens(batch.mask) && spares_first_tokens(batch.supervised_mask) &&
+                     spares_first_tokens(batch.value_mask);
+  if (!valid) throw Error("INTERNAL", "a training batch does not fit its loss");
 }
 
 TrainSums Trainer::run(Side& side, const TrainPass& planned, const LongCall& call, int64_t& done,
@@ -242,18 +213,18 @@ StepMetrics Trainer::accumulate(const Passes& passes, const LongCall& call) {
   TrainSums sums;
   if (passes.run_actor) sums.add(run(*actor_, passes.actor, call, done, total));
   if (passes.run_critic) sums.add(run(*critic_, passes.critic, call, done, total));
-  StepMetrics result = metrics(passes.batch, passes.loss, sums);
-  require_finite(result.loss, "loss");
+  StepMetrics result = sums.metrics(passes.batch, passes.loss);
+  require_finite(result["loss"], "loss");
   if (passes.run_actor) {
     actor_->groups.clear();
     if (passes.actor.policy) actor_->groups.push_back(backbone_group);
     if (passes.actor.value) actor_->groups.push_back(value_group);
-    result.gradient_norm = actor_->gradient_norm();
+    result["grad_norm"] = actor_->gradient_norm();
   }
   if (passes.run_critic) {
     critic_->groups = {backbone_group, value_group};
-    result.critic_gradient_norm = critic_->gradient_norm();
-    if (!passes.run_actor) result.gradient_norm = result.critic_gradient_norm;
+    result["critic_grad_norm"] = critic_->gradient_norm();
+    if (!passes.run_actor) result["grad_norm"] = result["critic_grad_norm"];
   }
   return result;
 }
@@ -289,7 +260,7 @@ void Trainer::release_gradients() {
 }
 
 StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call) {
-  validate(batch, loss);
+  check(batch, loss);
   Passes passes(batch, loss, shared_critic_, critic_ != nullptr);
   passes.actor.dropout_seed = options_.dropout_seed;
   passes.critic.dropout_seed = options_.dropout_seed + 1;
@@ -301,50 +272,24 @@ StepMetrics Trainer::step(const TrainBatch& batch, const LossOptions& loss, cons
     if (!is_out_of_memory(std::current_exception())) throw;
   }
   StepMetrics result = accumulated ? *accumulated : accumulate_again(passes, call);
-  if (halved_) result.micro_batch_tokens = static_cast<double>(options_.micro_batch_tokens);
+  if (halved_) result["micro_batch_tokens"] = static_cast<double>(options_.micro_batch_tokens);
   call.check();
 
   const double factor = options_.schedule.factor(step_count_);
   if (passes.run_actor) {
-    result.learning_rate = options_.optimizer.learning_rate * factor;
-    actor_->update(result.learning_rate, result.gradient_norm, options_.gradient_clip);
+    const double rate = options_.optimizer.learning_rate * factor;
+    result["learning_rate"] = rate;
+    actor_->update(rate, result["grad_norm"], options_.gradient_clip);
   }
   if (passes.run_critic) {
     const double rate = critic_->optimizer.options().learning_rate * factor;
-    if (!passes.run_actor) result.learning_rate = rate;
-    critic_->update(rate, result.critic_gradient_norm, options_.gradient_clip);
+    if (!passes.run_actor) result["learning_rate"] = rate;
+    critic_->update(rate, result["critic_grad_norm"], options_.gradient_clip);
   }
   ++step_count_;
   // Sampling between the steps has better use for the memory of large gradients; small ones are needed soon.
   if (!runs_side_by_side(actor_->model->config(), actor_->model->device())) release_gradients();
   return result;
-}
-
-StepMetrics Trainer::metrics(const TrainBatch& batch, const LossOptions& loss, const TrainSums& sums) const {
-  const bool ppo = loss.kind == LossKind::ppo, value = sums.value.tokens > 0;
-  const auto only_if = [](bool applies, double number) { return applies ? number : not_applicable; };
-  const double tokens = sums.policy.tokens;
-  StepMetrics m{};
-  m.tokens = static_cast<double>(batch.rows.tokens.size());
-  m.masked_tokens = loss.kind == LossKind::value ? sums.value.tokens : ppo ? tokens : sums.sft_tokens;
-  m.loss = sums.sft_loss + sums.policy.loss - loss.entropy_coefficient * sums.entropy_loss +
-           loss.kl_coefficient * sums.kl_loss + loss.supervised_coefficient * sums.supervised_loss +
-           loss.value_coefficient * sums.value.loss;
-  m.policy_loss = only_if(ppo, sums.policy.loss);
-  m.approx_kl = only_if(ppo, sums.policy.approx_kl / tokens);
-  m.clip_fraction = only_if(ppo, sums.policy.clipped / tokens);
-  m.dual_clip_fraction = only_if(ppo, sums.policy.dual_clipped / tokens);
-  m.entropy = only_if(ppo, sums.entropy / tokens);
-  m.kl = only_if(ppo && !batch.reference_log_probs.empty(), sums.kl / tokens);
-  m.ratio_mean = only_if(ppo, sums.policy.ratio / tokens);
-  m.ratio_max = only_if(ppo, sums.policy.ratio_max);
-  m.supervised_loss = only_if(ppo && loss.supervised_coefficient != 0, sums.supervised_loss);
-  m.value_loss = only_if(value, sums.value.loss);
-  m.value_clip_fraction = only_if(value, sums.value.clipped / sums.value.tokens);
-  m.explained_variance = only_if(value, sums.value.explained_variance());
-  m.critic_gradient_norm = not_applicable;
-  m.micro_batch_tokens = not_applicable;
-  return m;
 }
 
 TrainerState Trainer::export_state() const {

@@ -26,17 +26,6 @@ struct TrainerOptions {
   MomentFormat moments = MomentFormat::float32;
 };
 
-/// Numbers of one update, before it. What does not apply is NaN (and left out of the result in JavaScript).
-struct StepMetrics {
-  double loss, gradient_norm, learning_rate;
-  double tokens;         // all tokens of the batch
-  double masked_tokens;  // tokens with loss
-  double policy_loss, approx_kl, clip_fraction, dual_clip_fraction, entropy, kl, ratio_mean, ratio_max;
-  double supervised_loss;
-  double value_loss, value_clip_fraction, explained_variance, critic_gradient_norm;
-  double micro_batch_tokens;  // once memory has run out: what they have been lowered to
-};
-
 /// Optimiser state for files (see AdamW::export_state); `critic` is empty without a
 /// critic of its own. The tensors are views: write them before the next step.
 struct TrainerState {
@@ -48,10 +37,10 @@ struct TrainerState {
 class Trainer {
  public:
   /// `critic`: null for none, `actor` itself for a shared backbone, or another model; critics need a value
-  /// head (BAD_ARGUMENT).
+  /// head.
   Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options);
 
-  /// Throws BAD_ARGUMENT, CAPACITY, NOT_FINITE, ABORTED, OUT_OF_MEMORY; nothing is changed then. When memory
+  /// Throws CAPACITY, NOT_FINITE, ABORTED, OUT_OF_MEMORY; nothing is changed then. When memory
   /// runs out the first time in a step, the gradients so far are dropped, micro-batches are halved for good
   /// and the step begins again: the update is the same up to rounding. Progress counts tokens.
   StepMetrics step(const TrainBatch& batch, const LossOptions& loss, const LongCall& call = {});
@@ -70,7 +59,8 @@ class Trainer {
  private:
   struct Side;  // a model that is trained, its gradients and its optimiser
 
-  void validate(const TrainBatch& batch, const LossOptions& loss) const;
+  /// Throws INTERNAL when a batch is not as lib/engine/train-batch.ts makes them.
+  void check(const TrainBatch& batch, const LossOptions& loss) const;
   /// The passes of one step: with a critic of its own there are two; a shared one rides along with the
   /// actor's.
   struct Passes;
@@ -80,7 +70,6 @@ class Trainer {
   /// The same in smaller micro-batches, after memory has run out. Throws OUT_OF_MEMORY when it does again.
   StepMetrics accumulate_again(const Passes& passes, const LongCall& call);
   void release_gradients();
-  StepMetrics metrics(const TrainBatch& batch, const LossOptions& loss, const TrainSums& sums) const;
 
   std::shared_ptr<Side> actor_;
   std::shared_ptr<Side> critic_;  // only a critic of its own

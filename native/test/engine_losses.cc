@@ -25,7 +25,15 @@ std::vector<uint8_t> some_mask() {
   return mask;  // row 2 (tokens 6 to 10) has none
 }
 
-double policy_reference(double log_prob, double old, double advantage, const PolicyLossOptions& o) {
+LossOptions with_clips(double low, double high, std::optional<double> dual) {
+  LossOptions options;
+  options.clip_low = low;
+  options.clip_high = high;
+  options.dual_clip = dual;
+  return options;
+}
+
+double policy_reference(double log_prob, double old, double advantage, const LossOptions& o) {
   const double ratio = std::exp(std::clamp(log_prob - old, -20.0, 20.0));
   const double loss =
       std::max(-advantage * ratio, -advantage * std::clamp(ratio, 1 - o.clip_low, 1 + o.clip_high));
@@ -53,8 +61,8 @@ TEST_CASE("policy loss and its gradient") {
   const auto noise = random_floats(20, 3, -0.8f, 1.6f);
   for (size_t k = 0; k < 20; ++k) log_probs[k] += noise[k];
   log_probs[12] = old[12] + 30;  // beyond the clamp of the log ratio
-  for (const PolicyLossOptions& options :
-       {PolicyLossOptions{}, PolicyLossOptions{0.2, 0.2, std::nullopt}, PolicyLossOptions{0.1, 0.3, 2.0}}) {
+  for (const LossOptions& options :
+       {with_clips(0.2, 0.28, 3.0), with_clips(0.2, 0.2, std::nullopt), with_clips(0.1, 0.3, 2.0)}) {
     const auto weights = aggregation_weights(mask, offsets, Aggregation::seq_mean_token_mean);
     std::vector<float> gradient(20, 0.0f);
     const auto sums = policy_loss(log_probs, old, advantages, mask, weights, options, gradient);

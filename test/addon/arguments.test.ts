@@ -1,5 +1,6 @@
 // What each call refuses before native code sees it: one error that names the argument, and nothing changes.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { lossFields } from "../../lib/addon/loss-fields.ts";
 import {
   biLevelGae,
   createTrainer,
@@ -211,23 +212,7 @@ test("values of other types, for every option of every call, are one error or no
       ["mask", "oldValues", "returns"],
       (change) => own.step({ ...batch, values: { ...values, ...change } }, loss as Wrong),
     ],
-    [
-      [
-        "kind",
-        "clipLow",
-        "clipHigh",
-        "dualClip",
-        "entropyCoefficient",
-        "klCoefficient",
-        "klEstimator",
-        "temperature",
-        "aggregation",
-        "valueClip",
-        "valueCoefficient",
-        "supervisedCoefficient",
-      ],
-      (change) => own.step(batch, { ...loss, ...change }),
-    ],
+    [["kind", ...Object.keys(lossFields)], (change) => own.step(batch, { ...loss, ...change })],
     [Object.keys(gaeInput), (change) => gae({ ...gaeInput, ...change })],
     [
       ["turnEnds", "highLevelGamma"],

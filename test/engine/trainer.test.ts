@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadAddon } from "../../lib/addon/loader.ts";
+import { checkLoss, checkTrainBatch } from "../../lib/engine/train-batch.ts";
 import {
   createTrainer,
   type Engine,
@@ -7,6 +8,7 @@ import {
   type PpoBatch,
   type TrainerOptions,
 } from "../../lib/index.ts";
+import { stepMetrics } from "../../lib/metrics/step-metrics.ts";
 import { expectClose, failure, fingerprint, makeEngine, pack, smallShape, someRows } from "./fixtures.ts";
 
 let engine: Engine;
@@ -116,20 +118,20 @@ describe("ppo", () => {
     const advantages = Float32Array.from(batch.advantages!);
     const policy = loadAddon().policyLoss(
       { logProbs, oldLogProbs, advantages, mask, offsets: rows.offsets },
-      { clipLow: 0.2, clipHigh: 0.28, dualClip: 3, aggregation: "token-mean" },
-    );
-    expect(metrics.policyLoss).toBeCloseTo(policy.loss, 5);
-    expect(metrics.clipFraction).toBeCloseTo(policy.clipFraction, 6);
+      checkLoss({ kind: "ppo", clipLow: 0.2, clipHigh: 0.28, dualClip: 3 }, false),
+    ).figures;
+    expect(metrics.policyLoss).toBeCloseTo(policy.policy_loss, 5);
+    expect(metrics.clipFraction).toBeCloseTo(policy.clip_fraction, 6);
     expect(metrics.clipFraction).toBeGreaterThan(0);
-    expect(metrics.dualClipFraction).toBeCloseTo(policy.dualClipFraction, 6);
-    expect(metrics.approxKl).toBeCloseTo(policy.approxKl, 5);
+    expect(metrics.dualClipFraction).toBeCloseTo(policy.dual_clip_fraction, 6);
+    expect(metrics.approxKl).toBeCloseTo(policy.approx_kl, 5);
     expect(metrics.entropy).toBeCloseTo(mean(masked(entropy)), 4);
     const kl = mean(masked(loadAddon().klPenalty(logProbs, referenceLogProbs, "k3").kl));
     expect(metrics.kl).toBeCloseTo(kl, 5);
     const ratios = masked(logProbs.map((x, k) => Math.exp(x - oldLogProbs[k])));
     expect(metrics.ratioMean).toBeCloseTo(mean(ratios), 4);
     expect(metrics.ratioMax).toBeCloseTo(Math.max(...ratios), 4);
-    expect(metrics.loss).toBeCloseTo(policy.loss + 0.1 * kl - 0.02 * mean(masked(entropy)), 4);
+    expect(metrics.loss).toBeCloseTo(policy.policy_loss + 0.1 * kl - 0.02 * mean(masked(entropy)), 4);
     expect(metrics.valueLoss).toBeUndefined();
   });
 
@@ -199,9 +201,9 @@ describe("critic", () => {
     expect(await fingerprint(model)).toEqual(await fingerprint(alone));
     const expected = loadAddon().valueLoss(
       { values: oldValues, oldValues, returns, mask: valueMask, offsets: rows.offsets },
-      { valueClip: 0, aggregation: "token-mean" },
+      checkLoss({ kind: "value", valueClip: null }, true),
     );
-    expect(metrics.valueLoss).toBeCloseTo(expected.loss, 5);
+    expect(metrics.valueLoss).toBeCloseTo(expected.figures.value_loss, 5);
     expect(metrics.criticGradientNorm).toBeGreaterThan(0);
     expect(metrics.explainedVariance).toBeCloseTo(0, 4);
     expect(critic.version).toBeGreaterThan(1);
@@ -238,6 +240,29 @@ describe("critic", () => {
     expect(last.valueLoss!).toBeLessThan(first.valueLoss! / 4);
     expect(last.explainedVariance!).toBeGreaterThan(0.5);
   });
+});
+
+test("every figure that the engine gives is in the table of step metrics, and the other way round", async () => {
+  const model = await make({ valueHead: true });
+  const critic = await model.clone({ valueHead: true });
+  const trainer = createTrainer(model, { critic });
+  const oldLogProbs = Float32Array.from(await model.logProbs(rows));
+  const returns = Float32Array.from({ length }, (_, k) => Math.cos(k));
+  const values = { mask, oldValues: await critic.values(rows), returns };
+  const change = { referenceLogProbs: oldLogProbs, supervisedMask: mask, values };
+  const batch = await ppoBatch(model, change);
+  const loss = { kind: "ppo", klCoefficient: 0.1, supervisedCoefficient: 0.1 } as const;
+  const checked = checkLoss(loss, true);
+  const { figures } = await trainer.native.step(
+    checkTrainBatch(batch, checked, model.config, true),
+    checked,
+    undefined,
+  ).promise;
+  const always = new Set(Object.values(stepMetrics).map(({ name }) => name));
+  always.delete("micro_batch_tokens");
+  expect(new Set(Object.keys(figures))).toEqual(always);
+  const keys = Object.keys(stepMetrics).filter((key) => key !== "microBatchTokens");
+  expect(Object.keys(await trainer.step(batch, loss)).sort()).toEqual(keys.sort());
 });
 
 test("schedules", async () => {

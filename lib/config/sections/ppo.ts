@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { fraction, gradientClip, optimizer, positive, schedule } from "./fields.ts";
+import { type LossSettings, lossSetting, runLossFields } from "./loss-fields.ts";
 
-const aggregations = ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"] as const;
 const rewardNormalizations = ["none", "mean", "mean-std", "asymmetric-clip"] as const;
 const rewardGroupings = ["state", "batch", "tag"] as const;
 
@@ -51,52 +51,7 @@ const advantage = z
   .prefault({});
 
 const policyLoss = z
-  .strictObject({
-    clipLow: z
-      .number()
-      .positive()
-      .default(0.2)
-      .describe("the probability ratio is clipped below at 1 minus this"),
-    clipHigh: z.number().positive().default(0.28).describe("and above at 1 plus this"),
-    dualClip: z
-      .number()
-      .gt(1)
-      .nullable()
-      .default(3)
-      .describe("lower bound of the ratio's effect for negative advantages"),
-    valueClip: z
-      .number()
-      .positive()
-      .nullable()
-      .default(0.5)
-      .describe("most that a value may move from its old one in the value loss; null: any"),
-    valueCoefficient: z
-      .number()
-      .positive()
-      .default(0.5)
-      .describe("weight of the value loss, which is half the squared error"),
-    entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
-    klCoefficient: z
-      .number()
-      .min(0)
-      .default(0)
-      .describe("weight of the KL penalty to the model at PPO's start"),
-    klEstimator: z
-      .enum(["k1", "abs", "k2", "k3"])
-      .default("k3")
-      .describe("how the KL penalty is estimated from sampled tokens (Schulman 2020)"),
-    aggregation: z
-      .enum(aggregations)
-      .default("token-mean")
-      .describe(
-        "how token losses become one: mean over all tokens, or over sequences of each one's mean or sum",
-      ),
-    supervisedCoefficient: z
-      .number()
-      .min(0)
-      .default(0)
-      .describe("weight of a cross-entropy on the true states of the same rollouts (not in the paper)"),
-  })
+  .strictObject(Object.fromEntries(runLossFields.map((name) => [name, lossSetting(name)])) as LossSettings)
   .prefault({});
 
 export const ppoSchema = z
@@ -142,7 +97,7 @@ export const control = z
     optimizer: optimizer(3e-4, [0.9, 0.99], 0),
     criticOptimizer: optimizer(1e-3, [0.9, 0.99], 0),
     mask: z.enum(["answer", "response"]).default("response").describe("tokens that carry the policy loss"),
-    entropyCoefficient: z.number().min(0).default(0.001).describe("weight of the entropy bonus"),
+    entropyCoefficient: lossSetting("entropyCoefficient"),
   })
   .prefault({})
   .describe("the control's own tuned PPO settings; everything else is the same as SPA's");

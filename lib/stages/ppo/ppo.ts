@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { fieldNeeding } from "../../addon/loss-fields.ts";
 import type { PpoConfig } from "../../config/schema.ts";
 import type { Model } from "../../engine/model.ts";
-import { createTrainer, type StepMetrics, type Trainer } from "../../engine/trainer.ts";
+import { createTrainer, type Trainer } from "../../engine/trainer.ts";
+import type { StepMetrics } from "../../metrics/step-metrics.ts";
 import { collect } from "../../rollout/collector.ts";
 import type { LevelStream } from "../../rollout/levels.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
@@ -25,7 +27,7 @@ import {
   trainBatch,
 } from "./batch.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
-import { updateMeans } from "./metrics.ts";
+import { updateMetrics } from "./metrics.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 
 /** Reinforcement learning of one arm. */
@@ -124,7 +126,9 @@ async function loadModels(context: StageContext, run: StageRun, task: PpoTask): 
       ? await loadBeside(context, actor, criticFolder)
       : await actor.clone({ valueHead: true });
   }
-  const reference = settings.loss.klCoefficient > 0 ? await loadBeside(context, actor, source) : null;
+  const reference = fieldNeeding(settings.loss, "referenceLogProbs")
+    ? await loadBeside(context, actor, source)
+    : null;
   return { actor, critic, reference };
 }
 
@@ -157,7 +161,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     const updates = await update(stage, step, data);
     run.cost.tokensTrained += updates.reduce((sum, { tokens }) => sum + tokens, 0);
     for (const metrics of updates) stage.microBatches.see(step, metrics);
-    Object.assign(figures, updateMeans(updates), {
+    Object.assign(figures, updateMetrics(updates), {
       logprob_difference_mean: difference.mean,
       logprob_difference_max: difference.max,
     });
@@ -213,8 +217,10 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
   const { context, task, trainer, protocol } = stage;
   const { settings, id } = task;
   const { targetKl, criticWarmup, loss, temperature } = settings;
-  const { supervisedCoefficient, valueClip, valueCoefficient, ...policy } = loss;
-  const supervision = supervisedCoefficient > 0 ? supervisedRows(data.trajectories, protocol) : undefined;
+  const { valueClip, valueCoefficient } = loss;
+  const supervision = fieldNeeding(loss, "supervisedMask")
+    ? supervisedRows(data.trajectories, protocol)
+    : undefined;
   const metrics: StepMetrics[] = [];
   for (let epoch = 0; epoch < settings.epochs; epoch++) {
     const generator = new SeededGenerator(context.config.seed, id, "minibatches", step, epoch);
@@ -227,9 +233,8 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
         continue;
       }
       const rows = supervision ? withSupervision(batch, supervision, indices) : batch;
-      const terms = { ...policy, valueClip, valueCoefficient, temperature };
-      const coefficient = supervision ? supervisedCoefficient : 0;
-      metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, supervisedCoefficient: coefficient }));
+      const terms = supervision ? loss : { ...loss, supervisedCoefficient: 0 };
+      metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, temperature }));
       if (targetKl !== null && (metrics[metrics.length - 1].approxKl ?? 0) > targetKl) return metrics;
     }
   }
