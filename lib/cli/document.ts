@@ -1,4 +1,5 @@
-// Writes docs/configuration.md from the schema, the presets and the exit codes: `node dist/lib/cli/document.js`.
+// Writes docs/configuration.md from the schema, the presets and the exit codes, and the tables of docs/metrics.md from
+// the catalogue of metrics: `node dist/lib/cli/document.js`.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,9 +22,10 @@ import {
 import { configSchema } from "../config/schema.ts";
 import { packageRoot } from "../package.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { withMetricTables } from "./metric-tables.ts";
 
-/** The documentation's path in the package. */
-export const documentFile = () => join(packageRoot(), "docs", "configuration.md");
+/** A document's path in the package. */
+export const documentFile = (name: "configuration.md" | "metrics.md") => join(packageRoot(), "docs", name);
 
 const introduction = `# Configuration
 
@@ -133,5 +135,7 @@ export function configurationDocument(): string {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  writeFileSync(documentFile(), configurationDocument());
+  writeFileSync(documentFile("configuration.md"), configurationDocument());
+  const metrics = documentFile("metrics.md");
+  writeFileSync(metrics, withMetricTables(readFileSync(metrics, "utf8")));
 }

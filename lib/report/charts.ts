@@ -1,6 +1,7 @@
 import type { MetricsRow } from "../run/metrics.ts";
+import { type ChartDefinition, chartGroups } from "./chart-groups.ts";
 import { figure, percent } from "./format.ts";
-import { type ChartDefinition, chartGroups } from "./metric-catalog.ts";
+
 import { armTitle, stageColors } from "./names.ts";
 
 /** One line of a chart. */

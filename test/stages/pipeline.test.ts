@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../../lib/engine/engine.ts";
+import { catalogue } from "../../lib/metrics/catalogue.ts";
+import type { Metric } from "../../lib/metrics/metric.ts";
 import { estimate, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import type { Results } from "../../lib/run/results.ts";
@@ -107,6 +109,18 @@ describe("a whole run", () => {
     }
     expect(cost.get("base")?.[0]).toBe(0);
     expect(cost.get("spa/self-play")?.[1]).toBe(0);
+  });
+
+  it("logs no metric that the catalogue does not explain", () => {
+    const metrics: readonly Metric[] = Object.values(catalogue).flat();
+    const known = metrics.map(({ name }) => name);
+    const logged = run.metrics.read().flatMap(({ stage, step, ...figures }) => Object.keys(figures));
+    const explained = (name: string) =>
+      known.includes(name) || known.includes(name.replace(/^pass_at_\d+$/, "pass_at_{k}"));
+    expect(logged.length).toBeGreaterThan(100);
+    expect(logged.filter((name) => !explained(name) && !explained(name.replace(/^validation_/, "")))).toEqual(
+      [],
+    );
   });
 
   it("gives every arm's PPO the same levels, in the same order", () => {

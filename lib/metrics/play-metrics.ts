@@ -1,0 +1,186 @@
+import type { Metric } from "./metric.ts";
+
+/** Of a set of episodes. */
+export const playMetrics: readonly Metric[] = [
+  {
+    name: "reward_mean",
+    meaning:
+      "mean over episodes of the sum of their turns' rewards, format penalties included, before `ppo.rewards` scales or normalises",
+    healthy: "rises; on FrozenLake it is the success rate less penalties",
+    charts: {
+      ppo: {
+        chart: "reward",
+        title: "Reward",
+        about: "Mean total reward of the episodes collected in a step, format penalties included.",
+      },
+    },
+  },
+  {
+    name: "reward_std",
+    meaning: "standard deviation of the same over episodes",
+    healthy: "above 0; at 0 all episodes end alike and nothing can be learnt",
+  },
+  {
+    name: "success_rate",
+    meaning: "share of episodes that solved their level",
+    healthy: "rises; training levels are played at `ppo.temperature`",
+    charts: {
+      ppo: {
+        chart: "success",
+        title: "Success while training",
+        about:
+          "Share of the collected episodes that solved their level; training levels, sampling at temperature.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "turns_mean",
+    meaning: "turns in an episode",
+    healthy: "falls as the agent gets to the point; stuck at `protocol.maxTurns`: it dawdles",
+  },
+  {
+    name: "response_length",
+    meaning: "sampled tokens in a turn",
+    healthy: "steady; creeping up to `protocol.maxNewTokens` means replies are cut off",
+    charts: {
+      ppo: { chart: "response-length", title: "Response length", about: "Sampled tokens in a turn." },
+    },
+  },
+  {
+    name: "format_rate",
+    meaning: "share of turns that are well-formed and name a known action",
+    healthy: "above 0.95 after `base`; a fall is the first sign of collapse",
+    charts: {
+      ppo: {
+        chart: "format",
+        title: "Valid turns",
+        about: "Share of turns whose reply was well-formed and named a known action.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "cut_rate",
+    meaning:
+      "share of turns whose reply was cut by `protocol.maxNewTokens` instead of ending with an end token",
+    healthy: "near 0; a rise means that the agent repeats itself (PPO warns above a quarter)",
+    charts: {
+      ppo: {
+        chart: "cut",
+        title: "Replies cut off",
+        about: "Share of turns that ran to the token limit without an end.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "observation_accuracy",
+    meaning:
+      "share of turns whose `<observation>` is the true state before them, letter by letter but for white space at the ends. World-model format only",
+    healthy: "near 0 before SFT, above 0.95 after",
+    charts: {
+      ppo: {
+        chart: "observation",
+        title: "Observations right",
+        about: "Share of turns that describe the true state before them.",
+        share: true,
+      },
+      supervised: {
+        validation: true,
+        chart: "observation",
+        title: "Observations right",
+        about: "In play on tuning levels: share of turns that describe the true state before them.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "prediction_accuracy",
+    meaning: "share of turns whose `<prediction>` is the true state after them; a turn without one is wrong",
+    healthy:
+      "near 0 before SFT, above 0.5 after; PPO may wear it down (`ppo.loss.supervisedCoefficient` holds it)",
+    charts: {
+      ppo: {
+        chart: "prediction",
+        title: "Predictions right",
+        about:
+          "Share of turns that foretell the true state after them; dashed: over turns that changed the state.",
+        share: true,
+      },
+      supervised: {
+        validation: true,
+        chart: "prediction",
+        title: "Predictions right",
+        about:
+          "In play on tuning levels: share of turns that foretell the true state; dashed: where the state changed.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "prediction_accuracy_changed",
+    meaning: "the same over the turns whose state changed",
+    healthy: "below the one above: a turn that runs into a wall is easy to foretell",
+    charts: {
+      ppo: { chart: "prediction", line: "changed turns" },
+      supervised: { validation: true, chart: "prediction", line: "changed turns" },
+    },
+  },
+];
+
+/** Of several episodes on each level. */
+export const passMetrics: readonly Metric[] = [
+  {
+    name: "pass_at_1",
+    meaning: "mean over levels of $c / n$: $c$ of the $n$ attempts solved the level",
+    healthy: "rises. Validation plays tuning levels, evaluation test levels",
+    charts: {
+      ppo: {
+        validation: true,
+        chart: "pass-at-1",
+        title: "Pass@1 on tuning levels",
+        about: "Probability that one attempt at a held-out tuning level succeeds.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "pass_at_{k}",
+    meaning: String.raw`mean over levels of $1 - \binom{n-c}{k} / \binom{n}{k}$ with $k = \min(8, n)$, by which it is named: ${"`pass_at_4`"} with four samples (Chen et al. 2021, equation 1)`,
+    healthy: "does not fall while Pass@1 rises; if it does, the policy loses its variety",
+    charts: {
+      ppo: {
+        validation: true,
+        chart: "pass-at-{k}",
+        title: "Pass@{k} on tuning levels",
+        about: "Probability that one of {k} attempts succeeds. It falls when a policy loses its variety.",
+        share: true,
+      },
+    },
+  },
+];
+
+/** Of the groups that a step of PPO compares. */
+export const groupMetrics: readonly Metric[] = [
+  {
+    name: "group_std",
+    meaning:
+      "standard deviation of reward within a group (same level), mean over all groups of the step; exactly 0 where rewards are equal, none where groups have one member",
+    healthy:
+      "above 0.05; near 0 every level is either always solved or never, and there is nothing to tell good from bad",
+    charts: {
+      ppo: {
+        chart: "group-std",
+        title: "Reward deviation within groups",
+        about:
+          "Standard deviation of reward among episodes of a level, mean over levels. At zero there is nothing to learn.",
+      },
+    },
+  },
+  {
+    name: "groups_kept",
+    meaning: "groups that the filter (`ppo.filter`) leaves to train on",
+    healthy: "at the filter's share; fewer where groups without deviation are dropped",
+  },
+];
