@@ -3,6 +3,7 @@ import { loadConfig } from "../lib/config/load.ts";
 import { collect } from "../lib/rollout/collector.ts";
 import { EnvironmentPool } from "../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../lib/rollout/levels.ts";
+import { playsOf } from "../lib/rollout/player.ts";
 import { sampledTokens } from "../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../lib/rollout/turn-protocol.ts";
 import { nanoTokenizer } from "../lib/text/nano-tokenizer.ts";
@@ -21,9 +22,7 @@ export async function benchRollout(context: BenchContext): Promise<Measurement[]
   const create = () => createEnvironment(name, options);
   const protocol = new TurnProtocol(nanoTokenizer(), config.protocol, "world-model");
   const levels = await new LevelStream(create(), config.levels.trainSeed).take(quick ? 4 : 32);
-  const plays = levels.flatMap((level, group) =>
-    Array.from({ length: 8 }, (_, member) => ({ id: 8 * group + member, group, level })),
-  );
+  const plays = playsOf(levels, 8);
   const environments = new EnvironmentPool(create);
   let sampled = 0;
   const run = async () => {

@@ -81,9 +81,10 @@ export {
   withRun,
 } from "./pipeline.ts";
 // Rollouts.
-export { type CollectOptions, collect, type Play } from "./rollout/collector.ts";
+export { type CollectOptions, collect } from "./rollout/collector.ts";
 export { EnvironmentPool } from "./rollout/environment-pool.ts";
 export { drawLevel, type Level, LevelStream } from "./rollout/levels.ts";
+export type { Play } from "./rollout/player.ts";
 export type { Trajectory, Turn } from "./rollout/trajectory.ts";
 export { TurnProtocol } from "./rollout/turn-protocol.ts";
 export { bestCheckpoint, type Checkpoint, latestCheckpoint } from "./run/checkpoint.ts";

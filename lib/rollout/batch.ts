@@ -14,10 +14,12 @@ export interface TrajectoryBatch {
   segmentOffsets: Uint32Array;
 }
 
+/** What is packed of a trajectory; without log-probs they are 0. */
+type Packed = Pick<Trajectory, "tokens" | "roles" | "sampled" | "segments"> &
+  Partial<Pick<Trajectory, "logProbs">>;
+
 /** Packs trajectories in their order. */
-export function packTrajectories(
-  trajectories: readonly Pick<Trajectory, "tokens" | "roles" | "sampled" | "logProbs" | "segments">[],
-): TrajectoryBatch {
+export function packTrajectories(trajectories: readonly Packed[]): TrajectoryBatch {
   const total = trajectories.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const batch = {
     tokens: new Int32Array(total),
@@ -33,7 +35,7 @@ export function packTrajectories(
     batch.tokens.set(trajectory.tokens, begin);
     batch.roles.set(trajectory.roles, begin);
     batch.sampled.set(trajectory.sampled, begin);
-    batch.logProbs.set(trajectory.logProbs, begin);
+    if (trajectory.logProbs) batch.logProbs.set(trajectory.logProbs, begin);
     for (const segment of trajectory.segments) offsets.push(begin + segment);
     begin += trajectory.tokens.length;
     trajectoryOffsets.push(begin);

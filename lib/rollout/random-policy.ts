@@ -1,7 +1,13 @@
 import type { Environment } from "../../envs/environment.ts";
 import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
+import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
+import type { Episode } from "./episode.ts";
+import type { Script } from "./scripted.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
+import type { TurnProtocol } from "./turn-protocol.ts";
+
+type PolicyConfig = Pick<Config, "base" | "protocol">;
 
 /** Tries at a free-text action that the environment reads before it is called unreadable. */
 const MAX_TRIES = 200;
@@ -23,6 +29,25 @@ export function randomActions(
   const count = Math.min(generator.weighted(countWeights) + 1, atMost);
   const guarded = guard(environment);
   return Array.from({ length: count }, () => randomAction(guarded, generator));
+}
+
+/** A turn's actions by the random policy: the actions of the traces, and the baseline of the evaluation. */
+export function randomPolicyActions(
+  { base, protocol }: PolicyConfig,
+  episode: Episode,
+  generator: SeededGenerator,
+): string[] {
+  const atMost = Math.min(protocol.maxActionsPerTurn, episode.actionsLeft);
+  return randomActions(episode.environment, generator, base.actionCounts, atMost);
+}
+
+/** The random policy in replies of full length: the state before the turn stands for both. */
+export function randomStatesScript(config: PolicyConfig, protocol: TurnProtocol): Script {
+  return (episode, generator) => {
+    const state = protocol.traceState(episode.state);
+    const actions = randomPolicyActions(config, episode, generator);
+    return { observation: state, reasoning: "", prediction: state, actions };
+  };
 }
 
 function randomAction(environment: GuardedEnvironment, generator: SeededGenerator): string {

@@ -1,4 +1,4 @@
-import type { Role } from "../text/roles.ts";
+import type { TokenPiece } from "../text/conversation.ts";
 
 /** A state in both renderings. */
 export interface StateText {
@@ -63,66 +63,41 @@ export interface Trajectory {
   distance: number | null;
 }
 
-/** The growing arrays of a trajectory that is being collected. */
+/** A trajectory that is being put together from pieces. */
 export class TrajectoryTokens {
   length = 0;
   readonly segments: number[] = [];
-  #tokens = new Int32Array(256);
-  #roles = new Uint8Array(256);
-  #sampled = new Uint8Array(256);
-  #logProbs = new Float32Array(256);
+  readonly #pieces: (TokenPiece & { logProbs?: Float32Array })[] = [];
 
   /** The next token starts a forward segment. */
   beginSegment(): void {
     this.segments.push(this.length);
   }
 
-  /** Appends text that the model did not sample. */
-  appendText(tokens: ArrayLike<number>, role: Role | ArrayLike<number>): void {
-    const begin = this.#reserve(tokens.length);
-    this.#tokens.set(tokens, begin);
-    if (typeof role === "number") this.#roles.fill(role, begin, this.length);
-    else this.#roles.set(role, begin);
+  /** Appends text, or, with their log-probs, tokens that the model sampled. The arrays must stay as they are until {@link finish}. */
+  append(piece: TokenPiece & { logProbs?: Float32Array }): void {
+    this.#pieces.push(piece);
+    this.length += piece.tokens.length;
   }
 
-  /** Appends sampled tokens with their log-probs. */
-  appendSampled(tokens: Int32Array, roles: Uint8Array, logProbs: Float32Array): void {
-    const begin = this.#reserve(tokens.length);
-    this.#tokens.set(tokens, begin);
-    this.#roles.set(roles, begin);
-    this.#logProbs.set(logProbs, begin);
-    this.#sampled.fill(1, begin, this.length);
-  }
-
-  /** The arrays, cut to size. */
   finish(): Pick<Trajectory, "tokens" | "roles" | "sampled" | "logProbs" | "segments"> {
-    return {
-      tokens: this.#tokens.slice(0, this.length),
-      roles: this.#roles.slice(0, this.length),
-      sampled: this.#sampled.slice(0, this.length),
-      logProbs: this.#logProbs.slice(0, this.length),
-      segments: this.segments,
-    };
-  }
-
-  /** Makes room for `count` more tokens; returns where they start. */
-  #reserve(count: number): number {
-    const begin = this.length;
-    this.length += count;
-    if (this.length > this.#tokens.length) {
-      const capacity = Math.max(this.length, 2 * this.#tokens.length);
-      this.#tokens = grown(this.#tokens, new Int32Array(capacity));
-      this.#roles = grown(this.#roles, new Uint8Array(capacity));
-      this.#sampled = grown(this.#sampled, new Uint8Array(capacity));
-      this.#logProbs = grown(this.#logProbs, new Float32Array(capacity));
+    const tokens = new Int32Array(this.length);
+    const roles = new Uint8Array(this.length);
+    const sampled = new Uint8Array(this.length);
+    const logProbs = new Float32Array(this.length);
+    let begin = 0;
+    for (const piece of this.#pieces) {
+      const end = begin + piece.tokens.length;
+      tokens.set(piece.tokens, begin);
+      roles.set(piece.roles, begin);
+      if (piece.logProbs) {
+        logProbs.set(piece.logProbs, begin);
+        sampled.fill(1, begin, end);
+      }
+      begin = end;
     }
-    return begin;
+    return { tokens, roles, sampled, logProbs, segments: this.segments };
   }
-}
-
-function grown<T extends Int32Array | Uint8Array | Float32Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }
 
 /** Number of tokens that the model sampled. */

@@ -95,6 +95,7 @@ export class TurnProtocol {
 
   /** The user message before the agent's next turn when it goes on with a sequence. */
   nextMessage(episode: Episode, reward: number): string {
+    this.checkActions(episode.environment);
     return renderNextPrompt(this.#prompt, { ...this.#turnPrompt(episode), reward });
   }
 

@@ -5,8 +5,9 @@ import { heedSignal, SpaError } from "../errors.ts";
 import { checkContract, type Finding, finding } from "../rollout/contract.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { LevelStream } from "../rollout/levels.ts";
-import { randomActions } from "../rollout/random-policy.ts";
-import { playScripted, type Script } from "../rollout/scripted.ts";
+import { playsOf } from "../rollout/player.ts";
+import { randomActions, randomStatesScript } from "../rollout/random-policy.ts";
+import { playScripted } from "../rollout/scripted.ts";
 import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
@@ -86,29 +87,21 @@ type Outcome = Omit<Finding, "check">;
 
 /** Episodes of the random policy on the test levels, each turn with the true states as far as they are known. */
 async function playRandomly(
-  { base, levels, protocol: settings }: Config,
+  config: Config,
   protocol: TurnProtocol,
   environments: EnvironmentPool,
 ): Promise<Episodes> {
-  const script: Script = (episode, generator) => {
-    const atMost = Math.min(settings.maxActionsPerTurn, episode.actionsLeft);
-    const actions = randomActions(episode.environment, generator, base.actionCounts, atMost);
-    const state = protocol.traceState(episode.state);
-    return { observation: state, reasoning: "", prediction: state, actions };
-  };
   const drawing = environments.acquire();
-  const drawn = await new LevelStream(drawing, levels.testSeed).take(EPISODES);
+  const drawn = await new LevelStream(drawing, config.levels.testSeed).take(EPISODES);
   environments.release(drawing);
-  const trajectories: Trajectory[] = [];
-  while (trajectories.length < drawn.length) {
-    const first = trajectories.length;
-    const plays = drawn.slice(first, first + EPISODES_AT_ONCE).map((level, index) => {
-      const id = first + index;
-      const generator = new SeededGenerator("environment check", "episode", id);
-      return playScripted(protocol, environments, { id, group: id, level }, script, generator);
-    });
-    trajectories.push(...(await Promise.all(plays)));
-  }
+  const trajectories = await playScripted({
+    protocol,
+    environments,
+    plays: playsOf(drawn),
+    script: randomStatesScript(config, protocol),
+    generatorOf: ({ id }) => new SeededGenerator("environment check", "episode", id),
+    slots: EPISODES_AT_ONCE,
+  });
   return { grids: drawn.map(({ grid }) => grid), trajectories };
 }
 

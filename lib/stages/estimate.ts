@@ -4,6 +4,7 @@ import { parameterCount } from "../memory/model-memory.ts";
 import { type MemoryPlan, planMemory } from "../memory/plan.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { LevelStream } from "../rollout/levels.ts";
+import { playsOf } from "../rollout/player.ts";
 import { randomActions } from "../rollout/random-policy.ts";
 import { playScripted, type Script } from "../rollout/scripted.ts";
 import { SeededGenerator } from "../rollout/seeded-generator.ts";
@@ -89,9 +90,9 @@ async function episodeLength(
   };
   let total = 0;
   let sampled = 0;
-  const levels = await stream.take(PROBED_EPISODES);
-  for (const [id, level] of levels.entries()) {
-    const { tokens, turns } = await playScripted(protocol, pool, { id, group: id, level }, script, generator);
+  const plays = playsOf(await stream.take(PROBED_EPISODES));
+  const options = { protocol, environments: pool, plays, script, generatorOf: () => generator };
+  for (const { tokens, turns } of await playScripted(options)) {
     const replies = turns.reduce((sum, turn) => sum + turn.end - turn.begin, 0);
     const said = config.model.kind === "nano" ? replies : turns.length * config.protocol.maxNewTokens;
     total += tokens.length - replies + said;

@@ -4,7 +4,8 @@ import { heedSignal, SpaError } from "../errors.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { Episode } from "../rollout/episode.ts";
 import { type Level, type LevelSplit, splitLevels } from "../rollout/levels.ts";
-import { randomActions } from "../rollout/random-policy.ts";
+import { type Play, playsOf } from "../rollout/player.ts";
+import { randomStatesScript } from "../rollout/random-policy.ts";
 import { encodeReply, playScripted, type Script } from "../rollout/scripted.ts";
 import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
@@ -142,20 +143,17 @@ async function measure(
 ): Promise<Measured> {
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
   const measured: Measured = { replies: [], cut: 0 };
+  const write = randomStatesScript(config, protocol);
   const script: Script = (episode, generator) => {
-    const state = protocol.traceState(episode.state);
-    const most = Math.min(config.protocol.maxActionsPerTurn, episode.actionsLeft);
-    const actions = randomActions(episode.environment, generator, config.base.actionCounts, most);
-    const states = format === "world-model" ? { observation: state, prediction: state } : {};
-    const reply = { reasoning: "", actions, ...states };
+    const reply = write(episode, generator);
     measured.replies.push(encodeReply(protocol, reply).tokens.length);
     return reply;
   };
-  for (const [id, level] of levels.entries()) {
-    await heedSignal(signal);
+  const generatorOf = ({ id }: Play) => new SeededGenerator("preflight", format, id);
+  for (const play of playsOf(levels)) {
     try {
-      const generator = new SeededGenerator("preflight", format, id);
-      const played = await playScripted(protocol, environments, { id, group: id, level }, script, generator);
+      const options = { protocol, environments, plays: [play], script, generatorOf, signal };
+      const [played] = await playScripted(options);
       if (outgrows(played, protocol)) measured.cut++;
     } catch (error) {
       // The first reply alone is too long; its length is known.

@@ -39,8 +39,10 @@ async function playEpisode(id: number): Promise<Trajectory> {
   const protocol = new TurnProtocol(tokenizer, config.protocol, "world-model");
   const environments = new EnvironmentPool(() => createEnvironment("frozen-lake", { slippery: false }));
   const level = { seed: 7 + id, grid: "P__\n___\n__G", distance: 4 };
-  const generator = new SeededGenerator("example", id);
-  return playScripted(protocol, environments, { id, group: id, level }, script, generator);
+  const generatorOf = () => new SeededGenerator("example", id);
+  const plays = [{ id, group: id, level }];
+  const [trajectory] = await playScripted({ protocol, environments, plays, script, generatorOf });
+  return trajectory;
 }
 
 /** The same with sampled replies, as a collector would hand it over. */

@@ -16,13 +16,10 @@ function build(segments: number[][]) {
   const tokens = new TrajectoryTokens();
   for (const segment of segments) {
     tokens.beginSegment();
-    tokens.appendText(segment.slice(0, 1), 1);
+    tokens.append({ tokens: Int32Array.from(segment.slice(0, 1)), roles: Uint8Array.of(1) });
     const rest = Int32Array.from(segment.slice(1));
-    tokens.appendSampled(
-      rest,
-      new Uint8Array(rest.length).fill(7),
-      Float32Array.from(rest, (id) => -id),
-    );
+    const roles = new Uint8Array(rest.length).fill(7);
+    tokens.append({ tokens: rest, roles, logProbs: Float32Array.from(rest, (id) => -id) });
   }
   return tokens.finish();
 }

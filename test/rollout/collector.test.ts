@@ -6,9 +6,10 @@ import { Engine } from "../../lib/engine/engine.ts";
 import type { Model } from "../../lib/engine/model.ts";
 import { createTrainer } from "../../lib/engine/trainer.ts";
 import { packTrajectories } from "../../lib/rollout/batch.ts";
-import { type CollectOptions, collect, type Play } from "../../lib/rollout/collector.ts";
+import { type CollectOptions, collect } from "../../lib/rollout/collector.ts";
 import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";
+import { type Play, playsOf } from "../../lib/rollout/player.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { lossMask } from "../../lib/text/masks.ts";
@@ -39,10 +40,7 @@ function protocolWith(settings: Partial<Config["protocol"]>): TurnProtocol {
 }
 
 async function playsOn(levels: number, groupSize: number): Promise<Play[]> {
-  const drawn = await new LevelStream(lake(), 10_000).take(levels);
-  return drawn.flatMap((level, group) =>
-    Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
-  );
+  return playsOf(await new LevelStream(lake(), 10_000).take(levels), groupSize);
 }
 
 async function collectWith(

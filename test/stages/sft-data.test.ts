@@ -7,6 +7,7 @@ import { createEnvironment } from "../../envs/index.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import { EnvironmentPool } from "../../lib/rollout/environment-pool.ts";
 import { LevelStream } from "../../lib/rollout/levels.ts";
+import { playsOf } from "../../lib/rollout/player.ts";
 import { playScripted, type Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
@@ -51,11 +52,13 @@ async function trajectories(protocol: TurnProtocol, count = 6): Promise<Trajecto
   const levels = await new LevelStream(lake(), 10_000).take(count);
   const pool = new EnvironmentPool(lake);
   const generator = new SeededGenerator("blind");
-  const played: Trajectory[] = [];
-  for (const [id, level] of levels.entries()) {
-    played.push(await playScripted(protocol, pool, { id, group: id, level }, blind, generator));
-  }
-  return played;
+  return playScripted({
+    protocol,
+    environments: pool,
+    plays: playsOf(levels),
+    script: blind,
+    generatorOf: () => generator,
+  });
 }
 
 const textOf = (tokens: Int32Array, roles: Uint8Array, role: Role) =>

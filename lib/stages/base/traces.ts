@@ -1,9 +1,9 @@
-import { heedSignal } from "../../errors.ts";
 import type { Level } from "../../rollout/levels.ts";
-import { randomActions } from "../../rollout/random-policy.ts";
+import { playsOf } from "../../rollout/player.ts";
+import { randomPolicyActions } from "../../rollout/random-policy.ts";
 import { playScripted, type Script } from "../../rollout/scripted.ts";
 import { SeededGenerator } from "../../rollout/seeded-generator.ts";
-import type { StateText, Trajectory } from "../../rollout/trajectory.ts";
+import type { Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { isAssistantRole } from "../../text/roles.ts";
 import { protocolOf, type StageContext } from "../context.ts";
@@ -56,14 +56,14 @@ export class TraceSource {
     const worldModel = generator.chance(base.worldModelShare);
     const weights = Array.from({ length: protocol.maxTurns }, (_, turn) => base.turnDecay ** turn);
     const turns = generator.weighted(weights) + 1;
-    const trace = await playScripted(
-      worldModel ? this.#worldModel : this.#plain,
-      this.#context.environments,
-      { id, group: id, level: generator.choice(this.#levels) },
-      worldModel ? this.#worldModelReply : this.#plainReply,
-      generator,
+    const [trace] = await playScripted({
+      protocol: worldModel ? this.#worldModel : this.#plain,
+      environments: this.#context.environments,
+      plays: [{ id, group: id, level: generator.choice(this.#levels) }],
+      script: worldModel ? this.#worldModelReply : this.#plainReply,
+      generatorOf: () => generator,
       turns,
-    );
+    });
     return generator.chance(base.tokenDropProbability) ? withoutOneToken(trace, generator) : trace;
   }
 
@@ -78,7 +78,7 @@ export class TraceSource {
       observation: describe(false),
       reasoning: "",
       prediction: describe(true),
-      actions: randomPolicyActions(this.#context, episode, generator),
+      actions: randomPolicyActions(this.#context.config, episode, generator),
     };
   };
 
@@ -87,42 +87,25 @@ export class TraceSource {
     const places = this.#noise.coordinates(episode.state, generator, corruptionProbability);
     return {
       reasoning: places + generator.choice(conclusions),
-      actions: randomPolicyActions(this.#context, episode, generator),
+      actions: randomPolicyActions(this.#context.config, episode, generator),
     };
   };
 }
 
-/** A turn's actions by the random policy: the actions of the traces, and the baseline of the evaluation. */
-export function randomPolicyActions(
-  { config }: StageContext,
-  episode: Parameters<Script>[0],
-  generator: SeededGenerator,
-): string[] {
-  const atMost = Math.min(config.protocol.maxActionsPerTurn, episode.actionsLeft);
-  return randomActions(episode.environment, generator, config.base.actionCounts, atMost);
-}
-
 /** Plays some levels at random and keeps every state that occurs. */
 export async function learnNoise(context: StageContext, levels: readonly Level[]): Promise<StateNoise> {
-  const states: StateText[] = [];
-  const generator = new SeededGenerator(context.config.seed, "base", "states");
-  const protocol = protocolOf(context, "plain");
-  const script: Script = (episode) => ({
-    reasoning: "",
-    actions: randomPolicyActions(context, episode, generator),
+  const { config, environments, signal } = context;
+  const generator = new SeededGenerator(config.seed, "base", "states");
+  const trajectories = await playScripted({
+    protocol: protocolOf(context, "plain"),
+    environments,
+    plays: playsOf(levels.slice(0, EXPLORED_LEVELS)),
+    script: (episode, random) => ({ reasoning: "", actions: randomPolicyActions(config, episode, random) }),
+    generatorOf: () => generator,
+    signal,
   });
-  for (const [id, level] of levels.slice(0, EXPLORED_LEVELS).entries()) {
-    await heedSignal(context.signal);
-    const { turns } = await playScripted(
-      protocol,
-      context.environments,
-      { id, group: id, level },
-      script,
-      generator,
-    );
-    for (const turn of turns) states.push(turn.stateBefore, turn.stateAfter);
-  }
-  return new StateNoise(states);
+  const turns = trajectories.flatMap((trajectory) => trajectory.turns);
+  return new StateNoise(turns.flatMap(({ stateBefore, stateAfter }) => [stateBefore, stateAfter]));
 }
 
 /** A trace that lacks one token of the agent's. */

@@ -1,8 +1,9 @@
 import type { Json } from "../../../envs/environment.ts";
 import type { Model } from "../../engine/model.ts";
-import { heedSignal } from "../../errors.ts";
-import { collect, type Play } from "../../rollout/collector.ts";
+import { collect } from "../../rollout/collector.ts";
 import type { Level } from "../../rollout/levels.ts";
+import { playsOf } from "../../rollout/player.ts";
+import { randomPolicyActions } from "../../rollout/random-policy.ts";
 import { playScripted } from "../../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
@@ -10,7 +11,6 @@ import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type Evaluation, kOf, nameRates, type PassRates } from "../../run/evaluation.ts";
 import type { EvaluationResult } from "../../run/results.ts";
 import type { TurnFormat } from "../../text/tags.ts";
-import { randomPolicyActions } from "../base/traces.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
 import { type PlayStatistics, playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
@@ -19,14 +19,8 @@ import { bootstrapIntervals, passAtK } from "./pass-rates.ts";
 /** Trajectories of an evaluation that are logged. */
 const LOGGED_TRAJECTORIES = 32;
 
-/** Who plays: a model in one of the formats, or the random policy. */
-export interface Policy {
-  model: Model | "random";
-  format: TurnFormat;
-}
-
 /** What is played, and the seed of it. */
-export interface PlaySettings {
+interface PlaySettings {
   levels: readonly Level[];
   samples: number;
   temperature: number;
@@ -35,34 +29,25 @@ export interface PlaySettings {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Plays every level `samples` times. The trajectories of a level stand next to each other. */
+/** Lets a model or the random policy play every level `samples` times. The trajectories of a level stand next to each other. */
 export async function playLevels(
-  context: StageContext,
-  policy: Policy,
+  { config, environments, signal }: Pick<StageContext, "config" | "environments" | "signal">,
+  policy: Model | "random",
   protocol: TurnProtocol,
-  settings: PlaySettings,
+  { levels, samples, temperature, seed, onProgress }: PlaySettings,
 ): Promise<Trajectory[]> {
-  const { levels, samples, seed, temperature, onProgress } = settings;
-  const plays = levels.flatMap((level, group) =>
-    Array.from({ length: samples }, (_, sample): Play => ({ id: group * samples + sample, group, level })),
-  );
-  const { environments, config, signal } = context;
-  if (policy.model !== "random") {
-    const slots = config.engine.rolloutSlots;
-    const { model } = policy;
-    return collect({ model, protocol, environments, plays, temperature, slots, seed, signal, onProgress });
+  const options = { protocol, environments, plays: playsOf(levels, samples), signal, onProgress };
+  if (policy !== "random") {
+    return collect({ ...options, model: policy, temperature, slots: config.engine.rolloutSlots, seed });
   }
-  const trajectories: Trajectory[] = [];
-  for (const play of plays) {
-    await heedSignal(signal);
-    const generator = new SeededGenerator(seed, "random", play.id);
-    const script = (...[episode, random]: Parameters<Parameters<typeof playScripted>[3]>) => ({
+  return playScripted({
+    ...options,
+    script: (episode, generator) => ({
       reasoning: "",
-      actions: randomPolicyActions(context, episode, random),
-    });
-    trajectories.push(await playScripted(protocol, environments, play, script, generator));
-  }
-  return trajectories;
+      actions: randomPolicyActions(config, episode, generator),
+    }),
+    generatorOf: ({ id }) => new SeededGenerator(seed, "random", id),
+  });
 }
 
 /** Pass rates over levels, and of each level. */
@@ -167,7 +152,7 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
   const protocol = protocolOf(context, task.format);
   const model = task.source === "random" ? "random" : await loadModel(context, task.source);
   try {
-    const trajectories = await playLevels(context, { model, format: task.format }, protocol, {
+    const trajectories = await playLevels(context, model, protocol, {
       levels,
       samples,
       temperature,

@@ -6,17 +6,19 @@ import { createTrainer, type Trainer } from "../../engine/trainer.ts";
 import type { StepMetrics } from "../../metrics/step-metrics.ts";
 import { collect } from "../../rollout/collector.ts";
 import type { LevelStream } from "../../rollout/levels.ts";
+import { playsOf } from "../../rollout/player.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../../text/tags.ts";
 import { loadBeside, loadTrained } from "../adapters.ts";
 import { protocolOf, type StageContext } from "../context.ts";
-import { passMetrics, passRates, playLevels } from "../evaluate/evaluate.ts";
+import { passMetrics, passRates } from "../evaluate/evaluate.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
 import { MicroBatchWatch, memorySettings, trainerSchedule } from "../training.ts";
 import { trainingLevels } from "../training-levels.ts";
+import { validate, validationFigures } from "../validation.ts";
 import {
   chooseTrajectories,
   logProbDifference,
@@ -86,11 +88,11 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
     const collapse = new CollapseWatch();
     const microBatches = new MicroBatchWatch(context.progress, task.id);
     const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse, microBatches };
-    if (run.step === 0 && settings.validateEvery > 0) await validate(stage, 0);
+    if (run.step === 0 && settings.validateEvery > 0) await validateStep(stage, 0);
     for (let step = run.step + 1; step <= settings.steps; step++) {
       await trainStep(stage, step);
       const validates = settings.validateEvery > 0 && step % settings.validateEvery === 0;
-      const validation = validates ? await validate(stage, step) : undefined;
+      const validation = validates ? await validateStep(stage, step) : undefined;
       const due = step === settings.steps || step % config.checkpoints.every === 0;
       await run.endStep(step, due, {
         model: models.actor,
@@ -186,29 +188,19 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   });
 }
 
-function collectStep(
+async function collectStep(
   { context, task, protocol, levels, models }: PpoStage,
   step: number,
 ): Promise<Trajectory[]> {
-  const { settings, id } = task;
-  const { groups, groupSize, temperature } = settings;
-  const firstGroup = (step - 1) * groups;
-  return levels.take(groups).then((drawn) => {
-    const plays = drawn.flatMap((level, index) =>
-      Array.from({ length: groupSize }, (_, member) => {
-        const group = firstGroup + index;
-        return { id: group * groupSize + member, group, level };
-      }),
-    );
-    return collect({
-      model: models.actor,
-      protocol,
-      environments: context.environments,
-      plays,
-      temperature,
-      slots: context.config.engine.rolloutSlots,
-      seed: seedOf(context.config.seed, id, "sampling"),
-    });
+  const { groups, groupSize, temperature } = task.settings;
+  return collect({
+    model: models.actor,
+    protocol,
+    environments: context.environments,
+    plays: playsOf(await levels.take(groups), groupSize, (step - 1) * groups),
+    temperature,
+    slots: context.config.engine.rolloutSlots,
+    seed: seedOf(context.config.seed, task.id, "sampling"),
   });
 }
 
@@ -241,22 +233,11 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
   return metrics;
 }
 
-/** Plays tuning levels. @returns Pass@1 */
-async function validate(stage: PpoStage, step: number): Promise<number> {
-  const { context, run, task, protocol, models } = stage;
-  const { validationLevels, validationSamples: samples } = task.settings;
-  // A validation belongs to its step: a user who wants to stop waits for it.
-  const quiet = { ...context, signal: undefined };
-  const trajectories = await playLevels(quiet, { model: models.actor, format: task.format }, protocol, {
-    levels: context.split.tuning.slice(0, validationLevels),
-    samples,
-    temperature: 1,
-    seed: seedOf(context.config.seed, "validate"),
-  });
-  run.cost.tokensSampled += sampledTokens(trajectories);
+/** @returns Pass@1 */
+async function validateStep({ run, task, protocol, models }: PpoStage, step: number): Promise<number> {
+  const { validationLevels: levels, validationSamples: samples } = task.settings;
+  const { trajectories, figures } = await validate(run, models.actor, protocol, { levels, samples });
   const rates = passRates(trajectories, samples);
-  const figures = { ...passMetrics(rates), ...playMetrics(playStatistics(trajectories, protocol)) };
-  const named = Object.entries(figures).map(([name, value]) => [`validation_${name}`, value]);
-  run.log(step, Object.fromEntries(named));
+  run.log(step, { ...validationFigures(passMetrics(rates)), ...figures });
   return rates.passAt1;
 }

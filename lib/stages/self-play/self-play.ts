@@ -1,13 +1,15 @@
 import type { Config } from "../../config/schema.ts";
 import type { Model } from "../../engine/model.ts";
-import { heedSignal, SpaError } from "../../errors.ts";
-import { collect, type Play } from "../../rollout/collector.ts";
+import { SpaError } from "../../errors.ts";
+import { collect } from "../../rollout/collector.ts";
+import { type Play, playsOf } from "../../rollout/player.ts";
+import { randomPolicyActions } from "../../rollout/random-policy.ts";
 import { playScripted, type Script } from "../../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../../run/run-folder.ts";
-import { learnNoise, randomPolicyActions } from "../base/traces.ts";
+import { learnNoise } from "../base/traces.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
 import {
@@ -97,12 +99,9 @@ export function levelsPerRound({
 }
 
 async function selfPlayPlays(context: StageContext, { round }: SelfPlayTask): Promise<Play[]> {
-  const { groupSize } = context.config.selfPlay;
+  const { config, signal } = context;
   const stream = trainingLevels(context, { kind: "self-play", round });
-  const levels = await stream.take(levelsPerRound(context.config), context.signal);
-  return levels.flatMap((level, group) =>
-    Array.from({ length: groupSize }, (_, member) => ({ id: group * groupSize + member, group, level })),
-  );
+  return playsOf(await stream.take(levelsPerRound(config), signal), config.selfPlay.groupSize);
 }
 
 /** The id of a round's stage. */
@@ -139,45 +138,26 @@ async function play(
 ): Promise<Trajectory[]> {
   const { config, environments, signal, progress } = context;
   const seed = seedOf(config.seed, task.id, "sampling");
-  if (config.selfPlay.policy === "random") return playRandomly(context, protocol, plays, seed);
-  await using model: Model = await loadModel(context, task.source);
-  const { temperature } = config.selfPlay;
-  const slots = config.engine.rolloutSlots;
-  const onProgress = (done: number) => progress.tick(done);
-  return await collect({
-    model,
+  const options = {
     protocol,
     environments,
     plays,
-    temperature,
-    slots,
-    seed,
     signal,
-    onProgress,
-  });
-}
-
-/** The ablation: well-formed turns with random actions in place of the model's. */
-async function playRandomly(
-  context: StageContext,
-  protocol: TurnProtocol,
-  plays: readonly Play[],
-  seed: number,
-): Promise<Trajectory[]> {
-  const trajectories: Trajectory[] = [];
-  const script: Script = (episode, generator) => ({
-    observation: protocol.traceState(episode.state),
-    reasoning: "",
-    prediction: "",
-    actions: randomPolicyActions(context, episode, generator),
-  });
-  for (const one of plays) {
-    await heedSignal(context.signal);
-    const generator = new SeededGenerator(seed, one.id);
-    trajectories.push(await playScripted(protocol, context.environments, one, script, generator));
-    context.progress.tick(trajectories.length);
+    onProgress: (done: number) => progress.tick(done),
+  };
+  if (config.selfPlay.policy === "random") {
+    // The ablation: well-formed turns with random actions in place of the model's.
+    const script: Script = (episode, generator) => ({
+      observation: protocol.traceState(episode.state),
+      reasoning: "",
+      prediction: "",
+      actions: randomPolicyActions(config, episode, generator),
+    });
+    return playScripted({ ...options, script, generatorOf: ({ id }) => new SeededGenerator(seed, id) });
   }
-  return trajectories;
+  await using model: Model = await loadModel(context, task.source);
+  const { temperature } = config.selfPlay;
+  return await collect({ ...options, model, temperature, slots: config.engine.rolloutSlots, seed });
 }
 
 async function rewriteAll(

@@ -59,26 +59,28 @@ export function rewriteTrajectory(
   const last = trajectory.turns.findLastIndex((turn) => turn.valid);
   if (last < 0) return undefined;
   const tokens = new TrajectoryTokens();
-  const trainable: Uint8Array[] = [];
+  const written: { begin: number; end: number }[] = [];
   const turns: RewrittenTurn[] = [];
   let copied = 0;
   const copy = (end: number): void => {
     for (const segment of trajectory.segments) {
       if (segment >= copied && segment < end) tokens.segments.push(tokens.length + segment - copied);
     }
-    tokens.appendText(trajectory.tokens.subarray(copied, end), trajectory.roles.subarray(copied, end));
-    trainable.push(new Uint8Array(end - copied));
+    tokens.append({
+      tokens: trajectory.tokens.subarray(copied, end),
+      roles: trajectory.roles.subarray(copied, end),
+    });
     copied = end;
   };
   for (const turn of trajectory.turns.slice(0, last + 1)) {
     copy(turn.begin);
     const spans = replySpans(trajectory, turn, protocol);
     if (turn.valid) {
-      const written = targetSpans(spans, turn, protocol, targets);
-      turns.push({ turn, response: protocol.forced + textOf(written), trained: true });
-      const piece = protocol.encodeReply(written);
-      tokens.appendText(piece.tokens, piece.roles);
-      trainable.push(new Uint8Array(piece.tokens.length).fill(1));
+      const target = targetSpans(spans, turn, protocol, targets);
+      turns.push({ turn, response: protocol.forced + textOf(target), trained: true });
+      const begin = tokens.length;
+      tokens.append(protocol.encodeReply(target));
+      written.push({ begin, end: tokens.length });
       copied = turn.end;
     } else {
       turns.push({ turn, response: protocol.forced + textOf(spans), trained: false });
@@ -86,14 +88,9 @@ export function rewriteTrajectory(
     }
   }
   const { tokens: ids, roles, segments } = tokens.finish();
-  const example = {
-    trajectory: trajectory.id,
-    split,
-    tokens: ids,
-    roles,
-    trainable: joined(trainable),
-    segments,
-  };
+  const trainable = new Uint8Array(ids.length);
+  for (const { begin, end } of written) trainable.fill(1, begin, end);
+  const example = { trajectory: trajectory.id, split, tokens: ids, roles, trainable, segments };
   return { example, seed: trajectory.seed, turns };
 }
 
@@ -124,16 +121,6 @@ function textOf(spans: readonly Span[]): string {
   return spans.map((span) => span.text).join("");
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let begin = 0;
-  for (const part of parts) {
-    result.set(part, begin);
-    begin += part.length;
-  }
-  return result;
-}
-
 /** Examples laid end to end; `sampled` says what is trainable, for `lossMask`. */
 export function packExamples(examples: readonly SftExample[]): TrajectoryBatch {
   return packTrajectories(
@@ -141,7 +128,6 @@ export function packExamples(examples: readonly SftExample[]): TrajectoryBatch {
       tokens,
       roles,
       sampled: trainable,
-      logProbs: new Float32Array(tokens.length),
       segments,
     })),
   );

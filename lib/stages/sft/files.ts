@@ -287,9 +287,9 @@ function encodeRow(
   const turn = written(response);
   const tokens = new TrajectoryTokens();
   tokens.beginSegment();
-  tokens.appendText(before.tokens, before.roles);
+  tokens.append(before);
   const begin = tokens.length;
-  tokens.appendText(turn.tokens, turn.roles);
+  tokens.append(turn);
   const { tokens: ids, roles, segments } = tokens.finish();
   return { tokens: ids, roles, trainable: new Uint8Array(ids.length).fill(1, begin), segments };
 }

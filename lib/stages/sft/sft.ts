@@ -1,14 +1,12 @@
 import type { Model } from "../../engine/model.ts";
 import { createTrainer } from "../../engine/trainer.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
-import { sampledTokens } from "../../rollout/trajectory.ts";
 import { lossMask } from "../../text/masks.ts";
 import { loadTrained } from "../adapters.ts";
 import { protocolOf, type StageContext } from "../context.ts";
-import { playLevels } from "../evaluate/evaluate.ts";
-import { playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
 import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSchedule } from "../training.ts";
+import { validate } from "../validation.ts";
 import { packExamples, type SftExample } from "./examples.ts";
 import { carriesLoss, checkTrainable } from "./trainable.ts";
 
@@ -76,7 +74,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
         tokens: tokens.length,
         micro_batch_tokens: metrics.microBatchTokens,
         tokens_per_second: tokensPerSecond(tokens.length, begin),
-        ...(endOfEpoch && (await validate(context, run, model, validation))),
+        ...(endOfEpoch && (await validateEpoch(run, model, validation))),
       });
     }
     context.progress.tick(step, { loss: metrics.loss });
@@ -100,36 +98,19 @@ function epochOrders(seed: number, id: string, length: number): (epoch: number) 
 }
 
 /** Loss on validation trajectories, and right states in play on tuning levels. */
-async function validate(
-  context: StageContext,
+async function validateEpoch(
   run: StageRun,
   model: Model,
   examples: readonly SftExample[],
 ): Promise<Record<string, number | undefined>> {
-  const { config } = context;
-  const loss = await validationLoss(model, examples, config.sft.mask);
-  const levels = context.split.tuning.slice(0, config.sft.validationLevels);
-  if (levels.length === 0) return { validation_loss: loss };
+  const { context } = run;
+  const { mask, validationLevels } = context.config.sft;
+  const loss = await validationLoss(model, examples, mask);
+  const levels = Math.min(validationLevels, context.split.tuning.length);
+  if (levels === 0) return { validation_loss: loss };
   const protocol = protocolOf(context, "world-model");
-  // A validation belongs to its step: a user who wants to stop waits for it.
-  const trajectories = await playLevels(
-    { ...context, signal: undefined },
-    { model, format: "world-model" },
-    protocol,
-    {
-      levels,
-      samples: 1,
-      temperature: 1,
-      seed: seedOf(config.seed, "validate"),
-    },
-  );
-  const statistics = playStatistics(trajectories, protocol);
-  run.cost.tokensSampled += sampledTokens(trajectories);
-  const played = Object.entries(playMetrics(statistics)).map(([name, value]) => [
-    `validation_${name}`,
-    value,
-  ]);
-  return { validation_loss: loss, ...Object.fromEntries(played) };
+  const { figures } = await validate(run, model, protocol, { levels, samples: 1 });
+  return { validation_loss: loss, ...figures };
 }
 
 /** Mean negative log-prob of the masked tokens; undefined without any. */
