@@ -1,4 +1,12 @@
-import { badArgument, checkNumber, checkObject, toFloat32, toInt32, toMask, toOffsets } from "./arguments.ts";
+import {
+  badArgument,
+  checkNumber,
+  checkObject,
+  toFloat32,
+  toMask,
+  toOffsets,
+  toUint32,
+} from "./arguments.ts";
 import { loadAddon } from "./loader.ts";
 
 /** Ragged per-token arrays: row i is entries `offsets[i]` up to but not including `offsets[i + 1]`. */
@@ -55,7 +63,7 @@ export function gae(input: GaeInput): Advantages {
 export function biLevelGae(input: BiLevelGaeInput): Advantages {
   checkObject(input, "input", [...gaeKeys, "turnEnds", "highLevelGamma"]);
   const rows = checkRows(input);
-  const turnEnds = Uint32Array.from(toInt32(input.turnEnds, "turnEnds", 0, rows.mask.length - 1));
+  const turnEnds = toUint32(input.turnEnds, "turnEnds", rows.mask.length - 1);
   for (const [i, position] of turnEnds.entries()) {
     if (i > 0 && position <= turnEnds[i - 1]) {
       throw badArgument(

@@ -5,7 +5,10 @@ import { SpaError } from "../errors.ts";
  * `BAD_ARGUMENT` with what is wrong and where.
  */
 
-/** Rows of tokens laid end to end: row i is `tokens[offsets[i]]` up to but not including `tokens[offsets[i + 1]]`. */
+/**
+ * Rows of tokens laid end to end: row i is `tokens[offsets[i]]` up to but not including `tokens[offsets[i + 1]]`. The arrays may be
+ * changed once a call has begun.
+ */
 export interface RaggedBatch {
   /** Token ids. */
   tokens: ArrayLike<number>;
@@ -128,10 +131,40 @@ function isWhole(value: unknown): value is number {
   return Number.isInteger(value);
 }
 
-/** A fresh Int32Array with the same whole numbers, each from `minimum` to `maximum`. */
+type Numbers = Int32Array | Uint32Array | Float32Array | Uint8Array;
+
+/**
+ * The array that native code gets in place of `source`: `source` itself where it has the type already, for native code copies
+ * arrays before a call returns (native/binding/convert.h), and only another thread could change one between check and copy.
+ */
+function targetOf<T extends Numbers>(
+  source: ArrayLike<unknown>,
+  kind: { new (length: number): T; readonly prototype: T },
+): T {
+  const isTarget = Object.getPrototypeOf(source) === kind.prototype;
+  if (isTarget && !((source as T).buffer instanceof SharedArrayBuffer)) return source as T;
+  return new kind(source.length);
+}
+
+/** The same whole numbers, each from `minimum` to `maximum`; not a copy where `value` is an Int32Array. */
 export function toInt32(value: unknown, name: string, minimum: number, maximum: number): Int32Array {
   const source = checkArray(value, name, "Int32Array");
-  const result = new Int32Array(source.length);
+  return checkWhole(source, targetOf(source, Int32Array), name, minimum, maximum);
+}
+
+/** The same whole numbers, each from 0 to `maximum`; not a copy where `value` is a Uint32Array. */
+export function toUint32(value: unknown, name: string, maximum: number): Uint32Array {
+  const source = checkArray(value, name, "Uint32Array");
+  return checkWhole(source, targetOf(source, Uint32Array), name, 0, maximum);
+}
+
+function checkWhole<T extends Int32Array | Uint32Array>(
+  source: ArrayLike<unknown>,
+  result: T,
+  name: string,
+  minimum: number,
+  maximum: number,
+): T {
   for (let i = 0; i < source.length; i++) {
     const entry = source[i];
     if (!isWhole(entry) || entry < minimum || entry > maximum) {
@@ -144,11 +177,11 @@ export function toInt32(value: unknown, name: string, minimum: number, maximum: 
   return result;
 }
 
-/** A fresh Float32Array with the same numbers, all of them finite; `length` entries. */
+/** The same numbers, all of them finite; `length` entries. Not a copy where `value` is a Float32Array. */
 export function toFloat32(value: unknown, name: string, length: number): Float32Array {
   const source = checkArray(value, name, "Float32Array");
   checkLength(source.length, name, length);
-  const result = new Float32Array(length);
+  const result = targetOf(source, Float32Array);
   for (let i = 0; i < length; i++) {
     const entry = source[i];
     // What is no number may throw when it is made one.
@@ -160,11 +193,11 @@ export function toFloat32(value: unknown, name: string, length: number): Float32
   return result;
 }
 
-/** A fresh Uint8Array of zeros and ones (true and false are taken too); `length` entries. */
+/** Zeros and ones (true and false are taken too); `length` entries. Not a copy where `value` is a Uint8Array. */
 export function toMask(value: unknown, name: string, length: number): Uint8Array {
   const source = checkArray(value, name, "Uint8Array");
   checkLength(source.length, name, length);
-  const result = new Uint8Array(length);
+  const result = targetOf(source, Uint8Array);
   for (let i = 0; i < length; i++) {
     const entry = source[i];
     if (entry !== 0 && entry !== 1 && typeof entry !== "boolean")
@@ -180,11 +213,11 @@ export function checkLength(length: number, name: string, expected: number): voi
   }
 }
 
-/** A fresh Uint32Array of offsets that cut `length` entries of `of` into rows. */
+/** Offsets that cut `length` entries of `of` into rows; not a copy where `value` is a Uint32Array. */
 export function toOffsets(value: unknown, name: string, length: number, of: string): Uint32Array {
   const source = checkArray(value, name, "Uint32Array");
   if (source.length === 0) throw badArgument(`${name} is empty; it holds one entry more than there are rows`);
-  const result = new Uint32Array(source.length);
+  const result = targetOf(source, Uint32Array);
   for (let i = 0; i < source.length; i++) {
     const entry = source[i];
     if (!isWhole(entry) || entry < 0 || entry > 0xffffffff) {
@@ -203,7 +236,7 @@ export function toOffsets(value: unknown, name: string, length: number, of: stri
   return result;
 }
 
-/** Checks a ragged batch against a vocabulary and copies it. */
+/** Checks a ragged batch against a vocabulary. Arrays that have the types of {@link CheckedBatch} are not copied. */
 export function checkBatch(batch: RaggedBatch, name: string, vocabulary: number): CheckedBatch {
   checkObject(batch, name);
   const tokens = toInt32(batch.tokens, `${name}.tokens`, 0, vocabulary - 1);

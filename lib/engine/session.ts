@@ -84,17 +84,17 @@ export class Session extends Handle<NativeSession> {
     if (rows.offsets.length !== named.length + 1) {
       throw badArgument(`batch has ${rows.offsets.length - 1} rows for ${named.length} slots`);
     }
+    const added = named.map((_, i) => rows.offsets[i + 1] - rows.offsets[i]);
     for (const [i, slot] of named.entries()) {
-      const added = rows.offsets[i + 1] - rows.offsets[i];
-      if (added === 0) throw badArgument(`row ${i} of the batch holds no tokens`);
-      if (this.#pending === 0 && this.#lengths[slot] + added > this.maxTokens) {
-        const message = `slot ${slot} holds ${this.#lengths[slot]} tokens; ${added} more pass its maximum of ${this.maxTokens}`;
+      if (added[i] === 0) throw badArgument(`row ${i} of the batch holds no tokens`);
+      if (this.#pending === 0 && this.#lengths[slot] + added[i] > this.maxTokens) {
+        const message = `slot ${slot} holds ${this.#lengths[slot]} tokens; ${added[i]} more pass its maximum of ${this.maxTokens}`;
         throw new SpaError("CAPACITY", message, { hint: "open the session with a larger maxTokens" });
       }
     }
     if (named.length === 0) return;
     await this.call((native, progress) => native.extend(named, rows, progress), options);
-    for (const [i, slot] of named.entries()) this.#lengths[slot] += rows.offsets[i + 1] - rows.offsets[i];
+    for (const [i, slot] of named.entries()) this.#lengths[slot] += added[i];
   }
 
   /** Makes empty slots copies of `slot`; the cache of what they have in common is shared. */
@@ -201,9 +201,10 @@ export class Session extends Handle<NativeSession> {
     this.#lengths.fill(0);
   }
 
+  /** A copy of the slots' numbers: they are asked for again when a call has settled. */
   #checkSlots(slots: ArrayLike<number>, name = "slots"): Int32Array {
     void this.native;
-    const named = toInt32(slots, name, 0, this.slots - 1);
+    const named = toInt32(slots, name, 0, this.slots - 1).slice();
     const seen = new Set<number>();
     for (const [i, slot] of named.entries()) {
       if (seen.has(slot)) throw badArgument(`${name}[${i}] names slot ${slot} a second time`);

@@ -116,7 +116,7 @@ const ppoBatchKeys = [
   "supervisedMask",
 ] as const;
 
-/** Checks a batch for a loss and copies it. @throws SpaError `BAD_ARGUMENT`, `CAPACITY`. @internal */
+/** Checks a batch for a loss. @throws SpaError `BAD_ARGUMENT`, `CAPACITY`. @internal */
 export function checkTrainBatch(
   batch: TrainBatch,
   loss: NativeLoss,
@@ -195,9 +195,12 @@ function supervisedMask(value: unknown, offsets: Uint32Array, length: number): U
   return withoutFirst(toMask(value, "batch.supervisedMask", length), offsets);
 }
 
+/** The mask with 0 for the rows' first tokens; itself where it has no 1 there. */
 function withoutFirst(mask: Uint8Array, offsets: Uint32Array): Uint8Array {
-  for (let row = 0; row + 1 < offsets.length; row++) {
-    if (offsets[row] < offsets[row + 1]) mask[offsets[row]] = 0;
-  }
-  return mask;
+  // Where a row is empty its offset is the next row's first token, or the end.
+  const firsts = offsets.filter((begin) => mask[begin] === 1);
+  if (firsts.length === 0) return mask;
+  const rest = mask.slice();
+  for (const begin of firsts) rest[begin] = 0;
+  return rest;
 }

@@ -90,6 +90,24 @@ describe("one numerics path", () => {
     });
   });
 
+  test("arrays may be changed once a call has begun", async () => {
+    const sample = (disturbs: boolean) =>
+      withSession({ slots: 3, maxTokens: 64, seed: 5 }, async (session) => {
+        const [batch, slots] = [pack(prompts.slice(0, 3)), Int32Array.of(2, 0, 1)];
+        const disturb = (...arrays: (Int32Array | Uint32Array)[]) => {
+          if (disturbs) for (const array of arrays) array.fill(2 ** 31 - 1);
+        };
+        const extending = session.extend(slots, batch);
+        disturb(slots, batch.tokens, batch.offsets);
+        await extending;
+        const [all, limits, stops] = [Int32Array.of(0, 1, 2), Int32Array.of(5, 6, 7), Int32Array.of(1)];
+        const generating = session.generate(all, { maxNewTokens: limits, stopTokens: stops });
+        disturb(all, limits, stops);
+        return { ...(await generating), lengths: [0, 1, 2].map((slot) => session.lengthOf(slot)) };
+      });
+    expect(await sample(true)).toEqual(await sample(false));
+  });
+
   test("forks share a prompt and go their own ways", async () => {
     await withSession({ slots: 9, maxTokens: 64, seed: 11 }, async (session) => {
       await session.extend([8], pack([prompts[1]]));

@@ -101,6 +101,33 @@ describe("sft", () => {
 });
 
 describe("ppo", () => {
+  test("arrays may be changed once an update has begun", async () => {
+    const update = async (disturbs: boolean) => {
+      const model = await make();
+      const { tokens, offsets } = pack(someRows([6, 9]));
+      const floats = () => new Float32Array(tokens.length).fill(-0.5);
+      const batch = {
+        tokens,
+        offsets,
+        mask: Uint8Array.from(tokens, (_, k) => Number(!offsets.includes(k))),
+        oldLogProbs: floats(),
+        advantages: floats(),
+      };
+      const updating = createTrainer(model).step(batch, { kind: "ppo" });
+      if (disturbs) for (const array of Object.values(batch)) array.fill(2 ** 31 - 1);
+      const metrics = await updating;
+      return { metrics, logProbs: await model.logProbs(rows) };
+    };
+    expect(await update(true)).toEqual(await update(false));
+  });
+
+  test("memory that threads share is copied", async () => {
+    const model = await make();
+    const shared = new Int32Array(new SharedArrayBuffer(4 * length));
+    shared.set(rows.tokens);
+    expect(await model.logProbs({ ...rows, tokens: shared })).toEqual(await model.logProbs(rows));
+  });
+
   test("metrics equal the losses on plain arrays", async () => {
     const model = await make();
     const logProbs = await model.logProbs(rows);
