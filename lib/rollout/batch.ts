@@ -1,3 +1,4 @@
+import { joined } from "../typed-arrays.ts";
 import type { Trajectory } from "./trajectory.ts";
 
 /** Trajectories laid end to end. Arrays are [tokens]. */
@@ -66,20 +67,15 @@ export function selectTrajectories(batch: TrajectoryBatch, indices: ArrayLike<nu
       offsets.push(offsets[offsets.length - 1] + batch.offsets[row + 1] - batch.offsets[row]);
     }
   }
-  const total = offsets[offsets.length - 1];
-  const gather = <T extends Int32Array | Float32Array | Uint8Array>(array: T): T => {
-    const result = new (array.constructor as new (length: number) => T)(total);
-    let begin = 0;
-    for (let place = 0; place < indices.length; place++) {
-      const trajectory = indices[place];
-      const slice = array.subarray(
-        batch.trajectoryOffsets[trajectory],
-        batch.trajectoryOffsets[trajectory + 1],
-      );
-      result.set(slice, begin);
-      begin += slice.length;
-    }
-    return result;
-  };
+  const gather = <T extends Int32Array | Float32Array | Uint8Array>(array: T): T =>
+    joined(
+      array.constructor as new (
+        length: number,
+      ) => T,
+      Array.from(indices, (trajectory) => {
+        const [begin, end] = batch.trajectoryOffsets.subarray(trajectory, trajectory + 2);
+        return array.subarray(begin, end) as T;
+      }),
+    );
   return { tokens: gather(batch.tokens), offsets: Uint32Array.from(offsets), gather };
 }

@@ -1,6 +1,7 @@
 import type { Model } from "../engine/model.ts";
 import type { Generated, Session } from "../engine/session.ts";
 import { SpaError } from "../errors.ts";
+import { joined } from "../typed-arrays.ts";
 import { type Player, type PlayOptions, playTurns, type Speaker, type Speech } from "./player.ts";
 import type { Trajectory } from "./trajectory.ts";
 
@@ -137,7 +138,5 @@ function sameTokens(a: Int32Array, b: Int32Array): boolean {
 function packRows(rows: readonly Int32Array[]): { tokens: Int32Array; offsets: Uint32Array } {
   const offsets = new Uint32Array(rows.length + 1);
   for (const [index, row] of rows.entries()) offsets[index + 1] = offsets[index] + row.length;
-  const tokens = new Int32Array(offsets[rows.length]);
-  for (const [index, row] of rows.entries()) tokens.set(row, offsets[index]);
-  return { tokens, offsets };
+  return { tokens: joined(Int32Array, rows), offsets };
 }

@@ -7,20 +7,18 @@ import { continueConversation, openConversation, type TokenPiece } from "../text
 import { parseTurn } from "../text/parse.ts";
 import { type PromptSettings, renderFirstPrompt, renderNextPrompt } from "../text/prompt.ts";
 import { type ReadTurn, readTurn } from "../text/read-turn.ts";
-import { Role } from "../text/roles.ts";
 import type { Span } from "../text/spans.ts";
 import { scanTags, type TurnFormat } from "../text/tags.ts";
+import { TextMemory } from "../text/text-memory.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { writeTurn } from "../text/turn-text.ts";
+import { encodeSpans, writeTurn } from "../text/turn-text.ts";
+import { joined } from "../typed-arrays.ts";
 import type { Episode } from "./episode.ts";
 import type { Level } from "./levels.ts";
 import type { StateText } from "./trajectory.ts";
 
 /** What stands between the actions of an answer. */
 export const ACTION_SEPARATOR = "||";
-
-/** Texts whose tokens are remembered before the memory is emptied. */
-const REMEMBERED_TEXTS = 20_000;
 
 /** What reading a reply needs of an environment. */
 type PlayedEnvironment = Pick<Environment, "actions" | "parseAction"> & { name?: string };
@@ -34,7 +32,8 @@ export class TurnProtocol {
   readonly #prompt: PromptSettings;
   readonly #forced: string | undefined;
   readonly #forcedTokens: Int32Array;
-  readonly #pieces = new Map<string, TokenPiece>();
+  readonly #prompts = new TextMemory<TokenPiece>();
+  readonly #spans = new TextMemory<Int32Array>();
   /** Lists of actions that replies can hold. */
   readonly #carried = new WeakSet<readonly string[]>();
 
@@ -107,46 +106,30 @@ export class TurnProtocol {
   /** Tokens from the start of a sequence to where the agent's turn begins. Do not change the arrays. */
   opening(messages: { system: string | null; user: string }): TokenPiece {
     const { system, user } = messages;
-    return this.#remember(`opening\0${system ?? ""}\0${user}`, () =>
+    return this.#prompts.of(`opening\0${system ?? ""}\0${user}`, () =>
       openConversation(this.tokenizer, this.chat, { system, user, forced: this.#forced }),
     );
   }
 
   /** Tokens from the end of one turn to where the next begins. `ended`: the model ended its turn itself. */
   continuation(user: string, ended: boolean): TokenPiece {
-    return this.#remember(`continuation\0${ended}\0${user}`, () =>
+    return this.#prompts.of(`continuation\0${ended}\0${user}`, () =>
       continueConversation(this.tokenizer, this.chat, { ended, user, forced: this.#forced }),
     );
   }
 
-  /** A written reply with its end token: every span encoded by itself, as `encodeSpans` does. */
+  /** A written reply with its end token. */
   encodeReply(spans: readonly Span[]): TokenPiece {
-    const parts = spans.map(
-      ({ text }) => this.#remember(`span\0${text}`, () => this.#encodeText(text)).tokens,
-    );
-    const length = parts.reduce((sum, part) => sum + part.length, 1);
-    const tokens = new Int32Array(length).fill(this.chat.endToken);
-    const roles = new Uint8Array(length).fill(Role.end);
-    let begin = 0;
-    for (const [index, part] of parts.entries()) {
-      tokens.set(part, begin);
-      roles.fill(spans[index].role, begin, begin + part.length);
-      begin += part.length;
-    }
-    return { tokens, roles };
-  }
-
-  #encodeText(text: string): TokenPiece {
-    return { tokens: this.chat.contents.encode(text), roles: new Uint8Array() };
+    const { contents, endToken } = this.chat;
+    const encode = (text: string) => this.#spans.of(text, () => contents.encode(text));
+    return encodeSpans(spans, { encode }, endToken);
   }
 
   /** Reads a sampled reply. @param tokens without a forced beginning; the roles are those of `tokens` */
   read(tokens: Int32Array, environment: PlayedEnvironment): ReadTurn {
     this.checkActions(environment);
     const forced = this.#forcedTokens;
-    const turn = new Int32Array(forced.length + tokens.length);
-    turn.set(forced);
-    turn.set(tokens, forced.length);
+    const turn = forced.length === 0 ? tokens : joined(Int32Array, [forced, tokens]);
     const reply = readTurn(turn, this.tokenizer, this.chat, {
       format: this.format,
       actions: environment.actions,
@@ -154,7 +137,7 @@ export class TurnProtocol {
       maxActions: this.settings.maxActionsPerTurn,
       separator: ACTION_SEPARATOR,
     });
-    return { ...reply, roles: reply.roles.slice(forced.length) };
+    return { ...reply, roles: reply.roles.subarray(forced.length) };
   }
 
   /**
@@ -176,15 +159,5 @@ export class TurnProtocol {
       });
     }
     this.#carried.add(actions);
-  }
-
-  #remember(key: string, make: () => TokenPiece): TokenPiece {
-    let piece = this.#pieces.get(key);
-    if (piece === undefined) {
-      if (this.#pieces.size >= REMEMBERED_TEXTS) this.#pieces.clear();
-      piece = make();
-      this.#pieces.set(key, piece);
-    }
-    return piece;
   }
 }

@@ -36,10 +36,6 @@ interface Bpe {
 }
 const { BPE } = library as unknown as { BPE: new (model: object) => Bpe };
 
-// Rollouts encode the same tags, prompts and states over and over (a group plays one level): remember short texts.
-const cachedTexts = 16384;
-const cachedLength = 512;
-
 const none: ReadonlySet<number> = new Set();
 
 /**
@@ -50,7 +46,6 @@ export class BpeEncoder implements PartEncoder {
   readonly #json: TokenizerJson;
   readonly #control: ReadonlySet<number>;
   readonly #bpe: Bpe;
-  readonly #known = new Map<string, PartTokens>();
 
   /** @param shared an encoder of the same file, whose merges are used where they can be */
   constructor(json: TokenizerJson, control: ReadonlySet<number> = none, shared?: BpeEncoder) {
@@ -65,20 +60,6 @@ export class BpeEncoder implements PartEncoder {
   }
 
   encode(parts: readonly TextPart[]): PartTokens {
-    if (parts.reduce((sum, { text }) => sum + text.length, 0) > cachedLength) return this.#encode(parts);
-    const key = parts
-      .map(({ text, isDelimiter }) => `${isDelimiter ? "d" : "c"}${text.length} ${text}`)
-      .join("");
-    let found = this.#known.get(key);
-    if (found === undefined) {
-      found = this.#encode(parts);
-      if (this.#known.size >= cachedTexts) this.#known.clear();
-      this.#known.set(key, found);
-    }
-    return { ...found, tokens: found.tokens.slice() };
-  }
-
-  #encode(parts: readonly TextPart[]): PartTokens {
     const ranges: Range[] = [];
     let length = 0;
     for (const [part, { text, isDelimiter }] of parts.entries()) {

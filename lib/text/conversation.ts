@@ -1,4 +1,5 @@
 import { SpaError } from "../errors.ts";
+import { joined } from "../typed-arrays.ts";
 import type { ChatFormat } from "./chat-format.ts";
 import type { Message } from "./chat-template.ts";
 import { Role } from "./roles.ts";
@@ -45,7 +46,7 @@ export function continueConversation(tokenizer: Tokenizer, chat: ChatFormat, nex
   text.message("user", next.user);
   text.openTurn();
   const piece = text.encode(next.forced);
-  return next.ended ? piece : joined([end, piece]);
+  return next.ended ? piece : joinPieces([end, piece]);
 }
 
 /**
@@ -74,7 +75,7 @@ export function writeConversation(
   }
   text.openTurn();
   pieces.push(text.encode());
-  return joined(pieces);
+  return joinPieces(pieces);
 }
 
 /**
@@ -141,7 +142,7 @@ class ConversationText {
     }
     const begun = this.#tokenizer.encode(forced);
     const tags = { tokens: begun, roles: new Uint8Array(begun.length).fill(Role.tag) };
-    return joined([{ tokens, roles }, tags]);
+    return joinPieces([{ tokens, roles }, tags]);
   }
 
   #add(text: string, role: Role): void {
@@ -149,10 +150,17 @@ class ConversationText {
   }
 }
 
-function joined(pieces: readonly TokenPiece[]): TokenPiece {
+/** Pieces that come one after another, as one. */
+export function joinPieces(pieces: readonly TokenPiece[]): TokenPiece {
   return {
-    tokens: Int32Array.from(pieces.flatMap(({ tokens }) => Array.from(tokens))),
-    roles: Uint8Array.from(pieces.flatMap(({ roles }) => Array.from(roles))),
+    tokens: joined(
+      Int32Array,
+      pieces.map(({ tokens }) => tokens),
+    ),
+    roles: joined(
+      Uint8Array,
+      pieces.map(({ roles }) => roles),
+    ),
   };
 }
 

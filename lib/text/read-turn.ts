@@ -1,6 +1,6 @@
 import type { ChatFormat } from "./chat-format.ts";
 import { type ParsedTurn, type ParseOptions, parseTurn } from "./parse.ts";
-import { assignRoles } from "./spans.ts";
+import { assignRoles, textTokens } from "./spans.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A sampled turn, read: its text without the end token, its parts, and a role for each token. */
@@ -21,8 +21,7 @@ export function readTurn(
   chat: ChatFormat,
   options: Omit<ParseOptions, "finished">,
 ): ReadTurn {
-  const content = Array.from(tokens).filter((token) => !chat.stopTokens.includes(token));
-  const text = tokenizer.decode(content);
+  const text = tokenizer.decode(textTokens(tokens, chat.stopTokens));
   const finished = tokens.length > 0 && chat.stopTokens.includes(tokens[tokens.length - 1]);
   return {
     text,

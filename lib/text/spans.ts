@@ -71,6 +71,13 @@ precedence.forEach((role, index) => {
   rank[role] = index;
 });
 
+/** The tokens of a turn that are its text: those that end turns are none. */
+export function textTokens(tokens: ArrayLike<number>, stopTokens: readonly number[]): number[] {
+  const text: number[] = [];
+  for (let i = 0; i < tokens.length; i++) if (!stopTokens.includes(tokens[i])) text.push(tokens[i]);
+  return text;
+}
+
 /**
  * The role of every token of one assistant turn, from the tokens alone. Works on any token sequence: a truncated or
  * malformed turn is cut like a well-formed one ({@link spansOf}), and bytes that are no UTF-8 are text.
@@ -87,8 +94,8 @@ export function assignRoles(
   stopTokens: readonly number[],
 ): Uint8Array {
   // One character per byte: tags are ASCII, so they are found even where the bytes are no UTF-8.
-  const content = Array.from(tokens).filter((token) => !stopTokens.includes(token));
-  const spans = spansOf(Buffer.from(tokenizer.bytes(content)).toString("latin1"), format);
+  const content = tokenizer.bytes(textTokens(tokens, stopTokens));
+  const spans = spansOf(Buffer.from(content).toString("latin1"), format);
   const roles = new Uint8Array(tokens.length);
   let span = 0; // the span that holds the next byte
   let left = spans[0]?.text.length ?? 0; // bytes of it that are still to come

@@ -1,4 +1,5 @@
 import { SpaError } from "../errors.ts";
+import { joinPieces, type TokenPiece } from "./conversation.ts";
 import { Role } from "./roles.ts";
 import type { Span } from "./spans.ts";
 import { escapeTags, strip, type TurnFormat } from "./tags.ts";
@@ -82,20 +83,15 @@ export function encodeSpans(
   spans: readonly Span[],
   tokenizer: Pick<Tokenizer, "encode">,
   endToken?: number,
-): { tokens: Int32Array; roles: Uint8Array } {
-  const tokens: number[] = [];
-  const roles: number[] = [];
-  for (const span of spans) {
-    for (const token of tokenizer.encode(span.text)) {
-      tokens.push(token);
-      roles.push(span.role);
-    }
-  }
+): TokenPiece {
+  const pieces = spans.map(({ role, text }) => {
+    const tokens = tokenizer.encode(text);
+    return { tokens, roles: new Uint8Array(tokens.length).fill(role) };
+  });
   if (endToken !== undefined) {
-    tokens.push(endToken);
-    roles.push(Role.end);
+    pieces.push({ tokens: Int32Array.of(endToken), roles: Uint8Array.of(Role.end) });
   }
-  return { tokens: Int32Array.from(tokens), roles: Uint8Array.from(roles) };
+  return joinPieces(pieces);
 }
 
 /**

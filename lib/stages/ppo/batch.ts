@@ -1,7 +1,6 @@
 import { biLevelGae, gae, whiten } from "../../addon/advantage.ts";
 import type { PpoConfig } from "../../config/schema.ts";
 import type { Model } from "../../engine/model.ts";
-import type { PpoBatch } from "../../engine/train-batch.ts";
 import { packTrajectories, selectTrajectories, type TrajectoryBatch } from "../../rollout/batch.ts";
 import { filterGroups, groupsOf } from "../../rollout/groups.ts";
 import { normalizeRewards } from "../../rollout/reward-normalization.ts";
@@ -109,12 +108,11 @@ export function minibatches(count: number, size: number, generator: SeededGenera
   );
 }
 
+/** A `PpoBatch` of typed arrays. */
+export type Minibatch = ReturnType<typeof trainBatch>;
+
 /** What the trainer takes of some of the trajectories. */
-export function trainBatch(
-  data: PpoData,
-  indices: Uint32Array,
-  hasCritic: boolean,
-): PpoBatch & { mask: Uint8Array } {
+export function trainBatch(data: PpoData, indices: Uint32Array, hasCritic: boolean) {
   const { tokens, offsets, gather } = selectTrajectories(data.batch, indices);
   return {
     tokens,
@@ -139,14 +137,11 @@ export async function logProbDifference(
   { batch, trajectories }: PpoData,
   temperature: number,
 ): Promise<{ mean: number; max: number }> {
-  const compared = Uint32Array.from(
-    { length: Math.min(COMPARED_TRAJECTORIES, trajectories.length) },
-    (_, i) => i,
-  );
-  const { tokens, offsets, gather } = selectTrajectories(batch, compared);
+  const compared = Math.min(COMPARED_TRAJECTORIES, trajectories.length);
+  const tokens = batch.tokens.subarray(0, batch.trajectoryOffsets[compared]);
+  const offsets = batch.offsets.subarray(0, batch.segmentOffsets[compared] + 1);
   const trained = await actor.logProbs({ tokens, offsets, temperature });
-  const sampled = gather(batch.sampled);
-  const rollout = gather(batch.logProbs);
+  const { sampled, logProbs: rollout } = batch;
   let sum = 0;
   let max = 0;
   let count = 0;

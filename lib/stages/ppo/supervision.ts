@@ -2,7 +2,9 @@ import type { PpoBatch } from "../../engine/train-batch.ts";
 import type { Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { lossMask } from "../../text/masks.ts";
+import { joined } from "../../typed-arrays.ts";
 import { rewriteTrajectory, type SftExample } from "../sft/examples.ts";
+import type { Minibatch } from "./batch.ts";
 
 /**
  * The same rollouts with the true states written in, one for each trajectory (undefined where no turn is valid): a
@@ -20,7 +22,7 @@ export function supervisedRows(
 
 /** A batch with the supervised rows of its trajectories behind it; these carry no policy and no value loss. */
 export function withSupervision(
-  batch: PpoBatch & { mask: Uint8Array },
+  batch: Minibatch,
   rows: readonly (SftExample | undefined)[],
   indices: Uint32Array,
 ): PpoBatch {
@@ -31,30 +33,30 @@ export function withSupervision(
     for (const segment of segments.slice(1)) offsets.push(begin + segment);
     offsets.push(begin + tokens.length);
   }
-  const added = examples.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  const zeros = new Float32Array(added);
-  const float = (array: ArrayLike<number> | undefined) =>
-    Float32Array.from([...Array.from(array ?? []), ...zeros]);
-  const none = (mask: ArrayLike<number>) => Uint8Array.from([...Array.from(mask), ...zeros]);
+  const tokens = joined(Int32Array, [batch.tokens, ...examples.map((example) => example.tokens)]);
+  const supervised = examples.map(({ roles, trainable }) => lossMask("state-only", roles, trainable));
+  const float = (array: Float32Array) => extended(new Float32Array(tokens.length), array);
+  const mask = (array: Uint8Array) => extended(new Uint8Array(tokens.length), array);
   return {
-    tokens: Int32Array.from(
-      [batch.tokens, ...examples.map(({ tokens }) => tokens)].flatMap((part) => Array.from(part)),
-    ),
+    tokens,
     offsets: Uint32Array.from(offsets),
-    mask: none(batch.mask),
+    mask: mask(batch.mask),
     oldLogProbs: float(batch.oldLogProbs),
     advantages: float(batch.advantages),
     ...(batch.referenceLogProbs && { referenceLogProbs: float(batch.referenceLogProbs) }),
     ...(batch.values && {
       values: {
-        mask: none(batch.values.mask),
+        mask: mask(batch.values.mask),
         oldValues: float(batch.values.oldValues),
         returns: float(batch.values.returns),
       },
     }),
-    supervisedMask: Uint8Array.from([
-      ...new Uint8Array(batch.tokens.length),
-      ...examples.flatMap(({ roles, trainable }) => Array.from(lossMask("state-only", roles, trainable))),
-    ]),
+    supervisedMask: joined(Uint8Array, [new Uint8Array(batch.tokens.length), ...supervised]),
   };
+}
+
+/** `array` at the start of an array of zeros. */
+function extended<T extends Float32Array | Uint8Array>(zeros: T, array: T): T {
+  zeros.set(array);
+  return zeros;
 }

@@ -4,12 +4,12 @@ import { z } from "zod";
 import { SpaError, throwIfAborted } from "../../errors.ts";
 import { writeFileAtomically } from "../../files/atomic-file.ts";
 import { SeededGenerator } from "../../rollout/seeded-generator.ts";
-import { TrajectoryTokens } from "../../rollout/trajectory.ts";
-import { type ChatFormat, chatFormatOf } from "../../text/chat-format.ts";
-import { writeConversation } from "../../text/conversation.ts";
+import { chatFormatOf } from "../../text/chat-format.ts";
+import { joinPieces, type TokenPiece, writeConversation } from "../../text/conversation.ts";
 import { isAssistantRole, roleNames } from "../../text/roles.ts";
 import { spansOf } from "../../text/spans.ts";
 import type { TurnFormat } from "../../text/tags.ts";
+import { TextMemory } from "../../text/text-memory.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeSpans } from "../../text/turn-text.ts";
 import type { SftExample } from "./examples.ts";
@@ -217,7 +217,10 @@ export async function readSftFile(
   tokenizer: Tokenizer,
   options: SftFileOptions,
 ): Promise<SftExample[]> {
-  const chat = chatFormatOf(tokenizer);
+  const { contents, endToken } = chatFormatOf(tokenizer);
+  const spans = new TextMemory<Int32Array>();
+  const encode = (text: string) => spans.of(text, () => contents.encode(text));
+  const written = (text: string) => encodeSpans(spansOf(text, options.format), { encode }, endToken);
   const trajectories = new Map<string, number>();
   const examples: SftExample[] = [];
   const rows = await readSftRows(file, options.signal);
@@ -229,7 +232,7 @@ export async function readSftFile(
     trajectories.set(key, trajectory);
     const drawn = new SeededGenerator(options.seed, "split", trajectory).chance(options.validationShare);
     const split = sideOf(extra.split) ?? (drawn ? "validation" : "train");
-    const encoded = encodeRow(prompt, response, tokenizer, chat, options.format);
+    const encoded = encodeRow(prompt, written(response), tokenizer, written);
     if (encoded.tokens.length > options.maxTokens) {
       throw new SpaError(
         "BAD_ARGUMENT",
@@ -277,21 +280,14 @@ function sideOf(split: string | null | undefined): SftExample["split"] | undefin
 
 function encodeRow(
   prompt: readonly z.infer<typeof messageSchema>[],
-  response: string,
+  response: TokenPiece,
   tokenizer: Tokenizer,
-  chat: ChatFormat,
-  format: TurnFormat,
+  written: (reply: string) => TokenPiece,
 ): Pick<SftExample, "tokens" | "roles" | "trainable" | "segments"> {
-  const written = (text: string) => encodeSpans(spansOf(text, format), chat.contents, chat.endToken);
-  const before = writeConversation(tokenizer, chat, prompt, written);
-  const turn = written(response);
-  const tokens = new TrajectoryTokens();
-  tokens.beginSegment();
-  tokens.append(before);
-  const begin = tokens.length;
-  tokens.append(turn);
-  const { tokens: ids, roles, segments } = tokens.finish();
-  return { tokens: ids, roles, trainable: new Uint8Array(ids.length).fill(1, begin), segments };
+  const before = writeConversation(tokenizer, chatFormatOf(tokenizer), prompt, written);
+  const { tokens, roles } = joinPieces([before, response]);
+  const trainable = new Uint8Array(tokens.length).fill(1, before.tokens.length);
+  return { tokens, roles, trainable, segments: [0] };
 }
 
 /** The rows of a file in their form. @throws SpaError of `code` */
