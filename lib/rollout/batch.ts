@@ -52,7 +52,7 @@ export function packTrajectories(trajectories: readonly Packed[]): TrajectoryBat
 }
 
 /** Some trajectories of a batch: their forward rows, and a function that gathers any [tokens] array along with them. */
-export interface BatchSelection {
+interface BatchSelection {
   tokens: Int32Array;
   offsets: Uint32Array;
   gather<T extends Int32Array | Float32Array | Uint8Array>(array: T): T;

@@ -5,7 +5,7 @@ import type { Level } from "./levels.ts";
 import type { Finish, StateText, Turn } from "./trajectory.ts";
 
 /** Limits of an episode and the price of a malformed answer; see `protocol` in the configuration. */
-export interface EpisodeLimits {
+interface EpisodeLimits {
   maxTurns: number;
   maxActions: number;
   formatPenalty: number;
@@ -21,7 +21,7 @@ export interface Reply {
 }
 
 /** What a turn brought, before it is known which tokens it is made of. */
-export type TurnOutcome = Omit<Turn, "begin" | "end" | "message">;
+type TurnOutcome = Omit<Turn, "begin" | "end" | "message">;
 
 /** An environment in the middle of an episode, with the protocol's counters. Knows nothing of tokens. */
 export class Episode {

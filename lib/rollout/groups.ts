@@ -10,7 +10,7 @@ export interface Group {
 }
 
 /** Which groups to train on; see {@link filterGroups}. */
-export interface GroupFilter {
+interface GroupFilter {
   kind: "none" | "ratio" | "top-p";
   value: number;
 }

@@ -140,7 +140,7 @@ export class LevelStream {
 }
 
 /** Settings of {@link splitLevels}; see `levels` in the configuration. */
-export interface SplitOptions {
+interface SplitOptions {
   testSeed: number;
   tuningSeed: number;
   testLevels: number;

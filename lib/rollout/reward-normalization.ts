@@ -1,7 +1,7 @@
 /** How rewards are normalised within each grouping. */
-export type RewardNormalization = "none" | "mean" | "mean-std" | "asymmetric-clip";
+type RewardNormalization = "none" | "mean" | "mean-std" | "asymmetric-clip";
 /** Which trajectories are normalised together. */
-export type RewardGrouping = "state" | "batch" | "tag";
+type RewardGrouping = "state" | "batch" | "tag";
 
 /** What the groupings look at. */
 export interface RewardSource {

@@ -2,10 +2,10 @@ import type { TrajectoryBatch } from "./batch.ts";
 import type { Trajectory } from "./trajectory.ts";
 
 /** Where rewards stand; see {@link placeRewards}. */
-export type RewardPlacement = "trajectory" | "turn";
+type RewardPlacement = "trajectory" | "turn";
 
 /** Rewards on tokens, and where turns end; arrays as in `gae` and `biLevelGae`. */
-export interface TokenRewards {
+interface TokenRewards {
   /** [tokens] */
   rewards: Float32Array;
   /** Position in the packed array of the last sampled token of each turn, in ascending order. */

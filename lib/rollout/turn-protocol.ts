@@ -18,7 +18,7 @@ import type { Level } from "./levels.ts";
 import type { StateText } from "./trajectory.ts";
 
 /** What stands between the actions of an answer. */
-export const ACTION_SEPARATOR = "||";
+const ACTION_SEPARATOR = "||";
 
 /** What reading a reply needs of an environment. */
 type PlayedEnvironment = Pick<Environment, "actions" | "parseAction"> & { name?: string };

@@ -30,7 +30,7 @@ export interface StageContext {
 }
 
 /** What {@link createStageContext} makes the rest from. */
-export interface StageContextParts extends Omit<StageContext, "environments" | "split"> {
+interface StageContextParts extends Omit<StageContext, "environments" | "split"> {
   /** Makes an environment of the run's kind. */
   createEnvironment: () => Environment;
 }

@@ -23,7 +23,7 @@ export interface RunEstimate {
   memory: MemoryPlan;
 }
 
-export interface StageEstimate {
+interface StageEstimate {
   id: string;
   tokensSampled: number;
   /** Tokens that go through training updates. */

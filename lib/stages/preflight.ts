@@ -18,7 +18,7 @@ import { checkSplit } from "./self-play/self-play.ts";
 import { trainingLevels } from "./training-levels.ts";
 
 /** What a run is to be made of. */
-export interface PreflightRequest {
+interface PreflightRequest {
   config: Config;
   tokenizer: Tokenizer;
   createEnvironment: () => Environment;

@@ -12,7 +12,7 @@ import { saveModel } from "./adapters.ts";
 import type { StageContext } from "./context.ts";
 
 /** What a stage has cost so far. */
-export interface StageCost {
+interface StageCost {
   /** Working time, interruptions apart. */
   seconds: number;
   tokensSampled: number;
@@ -20,7 +20,7 @@ export interface StageCost {
 }
 
 /** What a stage saves in a checkpoint. */
-export interface StageState {
+interface StageState {
   model: Model;
   trainer: Trainer;
   critic?: Model | undefined;

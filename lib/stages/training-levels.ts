@@ -10,7 +10,7 @@ const SEED_OFFSETS = { ppo: 0, "self-play": 1_000_000, base: 2_000_000 };
 const SEEDS_PER_ROUND = 100_000;
 
 /** The training levels that a stage draws. */
-export interface TrainingDraw {
+interface TrainingDraw {
   /** Kinds of stages have levels of their own; PPO's are the same, in the same order, for all arms. */
   kind: keyof typeof SEED_OFFSETS;
   /** Round of self-play, from 1 on. */
@@ -18,7 +18,7 @@ export interface TrainingDraw {
 }
 
 /** What {@link trainingLevels} needs of a context. */
-export interface LevelContext extends Pick<StageContext, "environments" | "split"> {
+interface LevelContext extends Pick<StageContext, "environments" | "split"> {
   config: Pick<Config, "levels">;
 }
 

@@ -12,7 +12,7 @@ export interface AddedToken {
 }
 
 /** A piece of a text: an added token's own place, without the white space that it takes, or what lies between two. */
-export interface Section {
+interface Section {
   begin: number;
   end: number;
   token?: AddedToken;

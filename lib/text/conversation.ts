@@ -14,7 +14,7 @@ export interface TokenPiece {
 }
 
 /** What goes before the assistant's first turn. */
-export interface Opening {
+interface Opening {
   system: string | null;
   user: string;
   /** Text that the assistant's turn is made to begin with, e.g. `<think>`; part of the turn, but not sampled. */
@@ -22,7 +22,7 @@ export interface Opening {
 }
 
 /** What goes between two turns of the assistant. */
-export interface Continuation {
+interface Continuation {
   /** Whether the last turn ended with its end token; otherwise one is put in, with the role `template`. */
   ended: boolean;
   user: string;

@@ -9,7 +9,7 @@ const gpt2Pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\
 const punctuation = "[\\p{P}$+<=>^`|~]+";
 
 /** A piece of a text that no token reaches out of. */
-export interface Piece {
+interface Piece {
   text: string;
   /** Where it begins, in bytes of UTF-8. */
   begin: number;

@@ -1,7 +1,7 @@
 import { escapeTags, type TurnFormat } from "./tags.ts";
 
 /** `nano`: a few words around the state, for the embedded model. `full`: instructions that an instruct LLM can follow. */
-export type PromptStyle = "nano" | "full";
+type PromptStyle = "nano" | "full";
 
 /** What holds for every turn of a run. */
 export interface PromptSettings {
@@ -18,14 +18,14 @@ export interface PromptSettings {
 }
 
 /** The task, from the environment. */
-export interface TaskText {
+interface TaskText {
   instructions: string;
   /** Listed in the prompt if the instructions do not name them all. */
   actions: readonly string[];
 }
 
 /** What changes from turn to turn. */
-export interface TurnPrompt {
+interface TurnPrompt {
   /** From 1 on. */
   turn: number;
   /** The state as the agent is to see it: `render("grid")` or `render("structured")`. Tags in it are escaped, as in replies. */

@@ -9,13 +9,13 @@ type Json = Record<string, unknown>;
 /** Unicode's normal forms, the only normalizers that are followed. */
 const normalForms = ["NFC", "NFD", "NFKC", "NFKD"] as const;
 
-export type NormalForm = (typeof normalForms)[number];
+type NormalForm = (typeof normalForms)[number];
 
 /** Ids are 32-bit numbers in arrays of tokens. */
 const largestId = 2 ** 31 - 1;
 
 /** From a vocabulary entry to the bytes it stands for. */
-export type ByteScheme = (content: string) => Uint8Array;
+type ByteScheme = (content: string) => Uint8Array;
 
 /** What a tokenizer.json says, checked. */
 export interface TokenizerJson {

@@ -6,7 +6,7 @@ import { BpeEncoder, type PartEncoder } from "./bpe-encoder.ts";
 import { checkAddedTokens, readTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 
 /** Files of a Hugging Face tokenizer by name; `save` writes them back byte for byte. */
-export type TokenizerFiles = ReadonlyMap<string, Uint8Array>;
+type TokenizerFiles = ReadonlyMap<string, Uint8Array>;
 
 const required = "tokenizer.json";
 const optional = [

@@ -6,7 +6,7 @@ import { escapeTags, strip, type TurnFormat } from "./tags.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** The contents of a turn to be written. States and reasoning may hold any text: tags in them are escaped. */
-export interface TurnContent {
+interface TurnContent {
   format: TurnFormat;
   reasoning: string;
   actions: readonly string[];

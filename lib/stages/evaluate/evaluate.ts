@@ -51,7 +51,7 @@ export async function playLevels(
 }
 
 /** Pass rates over levels, and of each level. */
-export interface LevelRates extends PassRates {
+interface LevelRates extends PassRates {
   k: number;
   levels: PassRates[];
 }
@@ -122,7 +122,7 @@ function byDistance(
 }
 
 /** An evaluation to be made: its stage id, and who plays. */
-export interface EvaluationTask {
+interface EvaluationTask {
   /** Name in results.json, e.g. `baseWorldModel`. */
   policy: string;
   format: TurnFormat;

@@ -34,7 +34,7 @@ export interface PpoModels {
 }
 
 /** Trajectories with their normalised and scaled rewards. */
-export interface ScoredTrajectories {
+interface ScoredTrajectories {
   trajectories: Trajectory[];
   rewards: number[];
 }

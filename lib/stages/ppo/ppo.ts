@@ -33,7 +33,7 @@ import { updateMetrics } from "./metrics.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 
 /** Reinforcement learning of one arm. */
-export interface PpoTask {
+interface PpoTask {
   id: string;
   /** Folder of the checkpoint to start from. */
   source: string;

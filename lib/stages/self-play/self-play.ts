@@ -31,7 +31,7 @@ const LOGGED_TRAJECTORIES = 32;
 const NOISE_LEVELS = 100;
 
 /** A round of self-play: its stage, and the model that plays. */
-export interface SelfPlayTask {
+interface SelfPlayTask {
   id: string;
   /** From 1 on; each round has levels and streams of its own. */
   round: number;

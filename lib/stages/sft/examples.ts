@@ -24,7 +24,7 @@ export function longestSegment({ tokens, segments }: Pick<SftExample, "tokens" |
 }
 
 /** One turn of a rewritten trajectory as text. */
-export interface RewrittenTurn {
+interface RewrittenTurn {
   turn: Turn;
   response: string;
   /** The turn's reply is well-formed and trained on. */

@@ -180,7 +180,7 @@ const rowSchema = z.object({
 });
 
 /** A row of somebody's SFT file, as far as it is read. */
-export type SftFileRow = z.output<typeof rowSchema>;
+type SftFileRow = z.output<typeof rowSchema>;
 
 const sftColumns = [
   { name: "prompt" },
@@ -246,7 +246,7 @@ export async function readSftFile(
 }
 
 /** What {@link readSftFile} goes by. */
-export interface SftFileOptions {
+interface SftFileOptions {
   format: TurnFormat;
   validationShare: number;
   seed: number;

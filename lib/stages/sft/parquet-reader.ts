@@ -19,7 +19,7 @@ export interface ParquetRequest {
 }
 
 /** A row by its columns. */
-export type ParquetRow = Record<string, unknown>;
+type ParquetRow = Record<string, unknown>;
 
 /** Why a file cannot be read, in words. */
 export class ParquetFailure extends Error {}

@@ -11,7 +11,7 @@ import { packExamples, type SftExample } from "./examples.ts";
 import { carriesLoss, checkTrainable } from "./trainable.ts";
 
 /** Supervised fine-tuning of a model on examples. */
-export interface SftTask {
+interface SftTask {
   id: string;
   /** Folder of the checkpoint to start from. */
   source: string;

@@ -2,7 +2,7 @@ import type { SeededGenerator } from "../../rollout/seeded-generator.ts";
 import type { StateText } from "../../rollout/trajectory.ts";
 
 /** How likely a state is described wrongly. */
-export interface NoiseOptions {
+interface NoiseOptions {
   /** That one to three cells are wrong; also, for each coordinate, that it is. */
   probability: number;
   /** Put what can move on a random cell: a state that says nothing about the effect of actions. */
