@@ -29,7 +29,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New<addon_info>(env));
   exports.Set("parameters", Napi::Function::New<parameters>(env));
   exports.Set("adapterParameters", Napi::Function::New<adapter_parameters>(env));
-  exports.Set("workSizes", Napi::Function::New<work_sizes_function>(env));
+  exports.Set("passMemory", Napi::Function::New<pass_memory_function>(env));
   exports.Set("gae", Napi::Function::New<gae_function>(env));
   exports.Set("biLevelGae", Napi::Function::New<bi_level_gae_function>(env));
   exports.Set("whiten", Napi::Function::New<whiten_function>(env));

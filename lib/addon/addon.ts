@@ -14,7 +14,12 @@ export interface Addon extends ArrayFunctions {
   parameters(config: NativeModelConfig, valueHead: boolean): { name: string; shape: number[] }[];
   /** Name and shape of every parameter of an adapter on a model, in file order, without value head. */
   adapterParameters(config: NativeModelConfig, adapter: NativeAdapter): { name: string; shape: number[] }[];
-  workSizes(config: NativeModelConfig, dtype: Dtype, device: Device): NativeWorkSizes;
+  /** What the passes of a workload take, each kind at its largest; needs no engine. */
+  passMemory(
+    config: NativeModelConfig,
+    settings: NativePassSettings,
+    work: NativeWorkload,
+  ): NativePassMemory[];
   Engine: new (options: NativeEngineOptions) => NativeEngine;
 }
 
@@ -58,25 +63,53 @@ export interface NativeEngineOptions {
   memoryLimit: number;
 }
 
-/** spa::WorkSizes: in what pieces the engine works on a model. */
-export interface NativeWorkSizes {
-  sideBySide: boolean;
-  /** Side by side: tokens that a thread takes through the model at a time. */
-  chunkTokens: number;
-  /** Tokens of one pass without gradients. */
-  inferenceTokens: number;
-  /** Logits that exist at a time in scoring and training, and while sampling. */
+/** spa::PassSettings. */
+export interface NativePassSettings {
+  dtype: Dtype;
+  device: Device;
+  /** CPU threads. */
+  threads: number;
+  microBatchTokens: number;
+  activationCheckpointing: boolean;
+  moments: Moments;
+  adapter: NativeAdapter | null;
+}
+
+/** spa::Workload: what is done, one after the other, while the same models are in memory. */
+export interface NativeWorkload {
+  /** Models with weights at the same time, the trained ones included. */
+  models: number;
+  /** Models that are trained, one after the other in each update. */
+  trained: number;
+  /** The longest row, in tokens. */
+  row: number;
+  /** Rows of an update; 0: nothing is trained. */
+  updateRows: number;
+  /** Rows that are scored together; 0: nothing is. */
+  scoredRows: number;
+  /** Slots that are sampled at the same time; 0: nothing is. */
+  slots: number;
+}
+
+/** A kind of pass within a workload. */
+export type PhaseName = "sampling" | "scoring" | "update";
+
+/** spa::PassMemory: bytes at a pass's peak. */
+export interface NativePassMemory {
+  phase: PhaseName;
+  /** On their way at the same time, at most; not bytes. */
+  tokens: number;
+  weights: number;
+  /** Float32 copies of bfloat16 weights that are trained. */
+  master: number;
+  moments: number;
+  gradients: number;
+  /** Keys and values of the tokens of all slots. */
+  cache: number;
+  /** Kept for the backward pass, and what kernels need while they run. */
+  activations: number;
+  /** Chunks of logits and what is made of them. */
   logits: number;
-  samplingLogits: number;
-  /** Attention scores of one sequence, all heads, that exist at a time on a GPU. */
-  attentionScores: number;
-  /** Copies of weights in the layout of the CPU kernels. */
-  packedBytes: number;
-  /** Elements of the largest matrix that has such a copy; 0 on a GPU. */
-  packedElements: number;
-  cacheBlockTokens: number;
-  /** Products and head run on AMX tiles. */
-  tiles: boolean;
 }
 
 export interface NativeEngine {

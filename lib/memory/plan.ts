@@ -3,7 +3,7 @@ import type { Device } from "../addon/addon.ts";
 import { addonInfo } from "../addon/loader.ts";
 import type { Config } from "../config/schema.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
-import { type MemorySettings, memoryModel } from "./model-memory.ts";
+import type { MemorySettings } from "./pass-memory.ts";
 import { type PhaseMemory, type StageMemory, stageMemory, stagesWork } from "./stage-memory.ts";
 
 /** What a run would take, and the settings that a budget leads to. */
@@ -76,12 +76,10 @@ function settingsOf(config: Config, device: Device): Omit<MemorySettings, keyof 
 }
 
 function predict(config: Config, shape: ModelConfig, settings: MemorySettings): StageMemory[] {
-  const lora = { ...settings };
-  const whole = { ...settings, lora: null };
   return stagesWork(config, settings.rolloutSlots).map((work) => {
     // The base is trained, and self-play played, before there is an adapter.
     const hasAdapter = work.stage === "sft" || work.stage === "ppo" || work.stage === "evaluate";
-    return stageMemory(memoryModel(shape, hasAdapter ? lora : whole), work);
+    return stageMemory(shape, hasAdapter ? settings : { ...settings, lora: null }, work);
   });
 }
 

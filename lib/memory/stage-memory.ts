@@ -1,30 +1,11 @@
+import type { NativePassMemory, NativeWorkload, PhaseName } from "../addon/addon.ts";
 import { fieldNeeding } from "../addon/loss-fields.ts";
 import type { Config } from "../config/schema.ts";
-import {
-  cacheBytes,
-  gradientBytes,
-  type MemoryModel,
-  masterBytes,
-  momentBytes,
-  weightBytes,
-} from "./model-memory.ts";
-import { inferencePass, type PassMemory, samplingPass, trainingPass } from "./pass-memory.ts";
+import type { ModelConfig } from "../formats/model-config.ts";
+import { type MemorySettings, passMemory } from "./pass-memory.ts";
 
 /** What takes memory, in bytes. */
-export interface MemoryParts {
-  weights: number;
-  gradients: number;
-  /** Float32 copies of bfloat16 weights that are trained. */
-  master: number;
-  moments: number;
-  /** Keys and values of the tokens of all slots. */
-  cache: number;
-  activations: number;
-  logits: number;
-}
-
-/** A kind of work within a stage. */
-export type PhaseName = "sampling" | "scoring" | "update";
+export type MemoryParts = Omit<NativePassMemory, "phase" | "tokens">;
 
 export interface PhaseMemory extends MemoryParts {
   phase: PhaseName;
@@ -39,54 +20,16 @@ export interface StageMemory {
 }
 
 /** What a stage does, as far as memory goes. */
-export interface StageWork {
+export interface StageWork extends NativeWorkload {
   stage: StageMemory["stage"];
-  /** Models with weights at the same time, the trained one included. */
-  models: number;
-  /** Models that are trained, one after the other in each update. */
-  trained: number;
-  /** The longest row, in tokens. */
-  row: number;
-  /** Rows of an update; 0: nothing is trained. */
-  updateRows: number;
-  /** Rows that are scored together; 0: nothing is. */
-  scoredRows: number;
-  /** Slots that are sampled at the same time; 0: nothing is. */
-  slots: number;
 }
 
-const nothing: PassMemory = { activations: 0, logits: 0 };
-
 /** Predicts the memory of a stage, phase by phase. */
-export function stageMemory(model: MemoryModel, work: StageWork): StageMemory {
-  const { trained, models, row, updateRows, scoredRows, slots } = work;
-  const kept = {
-    weights: weightBytes(model, models),
-    master: masterBytes(model, trained),
-    moments: momentBytes(model, trained),
-  };
-  // Large models give their gradients back after each update.
-  const between = model.sizes.sideBySide ? gradientBytes(model, trained) : 0;
-  const phase = (name: PhaseName, gradients: number, cache: number, pass: PassMemory): PhaseMemory => {
-    const parts = { ...kept, gradients, cache, ...pass };
+export function stageMemory(shape: ModelConfig, settings: MemorySettings, work: StageWork): StageMemory {
+  const phases = passMemory(shape, settings, work).map(({ phase, tokens: _, ...parts }) => {
     const total = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
-    return { phase: name, ...parts, total };
-  };
-  const phases: PhaseMemory[] = [];
-  if (slots > 0) {
-    phases.push(phase("sampling", between, cacheBytes(model, slots, row), samplingPass(model, slots, row)));
-  }
-  if (scoredRows > 0)
-    phases.push(phase("scoring", between, 0, inferencePass(model, scoredRows * row, row, true)));
-  if (updateRows > 0) {
-    // The actor's gradients stay while the critic's pass runs.
-    const passes = Array.from({ length: trained }, (_, index) => {
-      const gradients = Math.max(gradientBytes(model, index + 1), between);
-      return phase("update", gradients, 0, trainingPass(model, updateRows * row, row, index === 0));
-    });
-    phases.push(passes.reduce((most, pass) => (pass.total > most.total ? pass : most)));
-  }
-  if (phases.length === 0) phases.push(phase("scoring", 0, 0, nothing));
+    return { phase, ...parts, total };
+  });
   return { stage: work.stage, phases, peak: Math.max(...phases.map(({ total }) => total)) };
 }
 

@@ -1,6 +1,7 @@
 import type { Environment } from "../../envs/environment.ts";
+import { loadAddon } from "../addon/loader.ts";
 import type { Config, PpoConfig } from "../config/schema.ts";
-import { parameterCount } from "../memory/model-memory.ts";
+import { type ModelConfig, nativeModelConfig } from "../formats/model-config.ts";
 import { type MemoryPlan, planMemory } from "../memory/plan.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { LevelStream } from "../rollout/levels.ts";
@@ -67,6 +68,13 @@ export async function estimateRun(
     operations: parameters * (2 * sampled + 6 * trained),
     memory: planMemory(config, shape, config.engine.memory),
   };
+}
+
+/** Weights of a decoder without value head. */
+export function parameterCount(shape: ModelConfig): number {
+  const elements = (sizes: number[]) => sizes.reduce((product, size) => product * size, 1);
+  const parameters = loadAddon().parameters(nativeModelConfig(shape), false);
+  return parameters.reduce((sum, { shape: sizes }) => sum + elements(sizes), 0);
 }
 
 async function episodeLength(

@@ -8,7 +8,7 @@ namespace spa::binding {
 Napi::Value addon_info(const Napi::CallbackInfo& info);
 Napi::Value parameters(const Napi::CallbackInfo& info);
 Napi::Value adapter_parameters(const Napi::CallbackInfo& info);
-Napi::Value work_sizes_function(const Napi::CallbackInfo& info);
+Napi::Value pass_memory_function(const Napi::CallbackInfo& info);
 
 Napi::Value gae_function(const Napi::CallbackInfo& info);
 Napi::Value bi_level_gae_function(const Napi::CallbackInfo& info);

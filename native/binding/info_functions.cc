@@ -8,7 +8,7 @@
 #include "binding/errors.h"
 #include "binding/functions.h"
 #include "engine/model_config.h"
-#include "engine/work_sizes.h"
+#include "engine/pass_memory.h"
 #include "kernels/dispatch.h"
 
 namespace spa::binding {
@@ -27,6 +27,56 @@ Napi::Value named_shapes(Napi::Env env, const std::vector<ParameterSpec>& specs)
   for (uint32_t i = 0; i < specs.size(); ++i) {
     result.Set(i, tensor_info(env, specs[i].name, at::kFloat, specs[i].shape));
   }
+  return result;
+}
+
+PassSettings pass_settings(const Napi::Object& object) {
+  PassSettings settings;
+  settings.dtype = dtype_of(text(object, "dtype"));
+  if (text(object, "device") == "cuda") settings.device = at::Device(at::kCUDA, 0);
+  settings.threads = integer(object, "threads");
+  settings.micro_batch_tokens = integer(object, "microBatchTokens");
+  settings.activation_checkpointing = flag(object, "activationCheckpointing");
+  if (text(object, "moments") == "int8") settings.moments = MomentFormat::int8;
+  const Napi::Value adapter = object.Get("adapter");
+  if (!adapter.IsNull()) settings.adapter = adapter_config(adapter.As<Napi::Object>());
+  return settings;
+}
+
+Workload workload(const Napi::Object& object) {
+  return {.models = integer(object, "models"),
+          .trained = integer(object, "trained"),
+          .row = integer(object, "row"),
+          .update_rows = integer(object, "updateRows"),
+          .scored_rows = integer(object, "scoredRows"),
+          .slots = integer(object, "slots")};
+}
+
+const char* pass_name(PassKind kind) {
+  switch (kind) {
+    case PassKind::sampling:
+      return "sampling";
+    case PassKind::scoring:
+      return "scoring";
+    case PassKind::update:
+      break;
+  }
+  return "update";
+}
+
+/// NativePassMemory.
+Napi::Object pass_object(Napi::Env env, const PassMemory& memory) {
+  auto result = Napi::Object::New(env);
+  const auto set = [&](const char* name, auto value) { result.Set(name, static_cast<double>(value)); };
+  result.Set("phase", pass_name(memory.kind));
+  set("tokens", memory.tokens);
+  set("weights", memory.weights);
+  set("master", memory.master);
+  set("moments", memory.moments);
+  set("gradients", memory.gradients);
+  set("cache", memory.cache);
+  set("activations", memory.activations);
+  set("logits", memory.logits);
   return result;
 }
 
@@ -67,24 +117,13 @@ Napi::Value adapter_parameters(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value work_sizes_function(const Napi::CallbackInfo& info) {
+Napi::Value pass_memory_function(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const bool cuda = info[2].As<Napi::String>().Utf8Value() == "cuda";
-    const WorkSizes sizes =
-        work_sizes(model_config(info[0].As<Napi::Object>()), dtype_of(info[1].As<Napi::String>().Utf8Value()),
-                   cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
-    auto result = Napi::Object::New(info.Env());
-    result.Set("sideBySide", sizes.side_by_side);
-    const auto set = [&](const char* name, int64_t value) { result.Set(name, static_cast<double>(value)); };
-    set("chunkTokens", sizes.chunk_tokens);
-    set("inferenceTokens", sizes.inference_tokens);
-    set("logits", sizes.logits);
-    set("samplingLogits", sizes.sampling_logits);
-    set("attentionScores", sizes.attention_scores);
-    set("packedBytes", sizes.packed_bytes);
-    set("packedElements", sizes.packed_elements);
-    set("cacheBlockTokens", sizes.cache_block_tokens);
-    result.Set("tiles", sizes.tiles);
+    const auto passes =
+        pass_memory(model_config(info[0].As<Napi::Object>()), pass_settings(info[1].As<Napi::Object>()),
+                    workload(info[2].As<Napi::Object>()));
+    auto result = Napi::Array::New(info.Env(), passes.size());
+    for (uint32_t i = 0; i < passes.size(); ++i) result.Set(i, pass_object(info.Env(), passes[i]));
     return result;
   });
 }

@@ -103,7 +103,7 @@ void Decoder::prepare(int64_t positions) {
   if (!rope_.cosine.defined() || rope_.cosine.size(0) < positions) {
     const auto frequencies = rope_inverse_frequencies(config_);
     const int64_t size =
-        std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : 512);
+        std::max<int64_t>(positions, rope_.cosine.defined() ? 2 * rope_.cosine.size(0) : first_positions);
     rope_ = kernels::rope_tables(at::tensor(frequencies, at::kDouble), size, weights_.embedding.device());
   }
   if (!backbone_->has_panels) {

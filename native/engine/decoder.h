@@ -39,6 +39,7 @@ struct DropoutSource {
   at::Tensor rows;  // int64 [T] on the model's device: the tokens' numbers in the whole, uncut batch
 };
 
+/// (What all of it takes is in pass_memory.cc, whose formulas follow the passes step by step.)
 /// How much of each layer a forward pass keeps for the backward pass. What is not kept is computed again from
 /// what is, by the same kernels on the same numbers: gradients are the same to the last bit.
 enum class Keep {
@@ -76,6 +77,9 @@ class Decoder {
   /// `backbone` with an adapter on it. The backbone's weights are shared, panels included; the value
   /// head is the adapter's. `weights` are views by an adapter's layout.
   Decoder(const Decoder& backbone, const AdapterConfig& adapter, DecoderWeights weights);
+
+  /// Positions that the rotary tables hold at first; they grow to what is needed, or twice what they were.
+  static constexpr int64_t first_positions = 512;
 
   /// Makes ready for positions below `positions` and for the current numbers of the weights. Must be called
   /// before the other members, which are const and may run on several threads at once.

@@ -9,10 +9,14 @@ int64_t blocks_for(int64_t tokens) { return (tokens + KvCache::block_tokens - 1)
 
 }  // namespace
 
+std::vector<int64_t> KvCache::pool_shape(const ModelConfig& config, int64_t slots, int64_t max_tokens) {
+  return {slots * blocks_for(max_tokens), config.layers,
+          kernels::kv_block_size(config.kv_heads, config.head_dim)};
+}
+
 KvCache::KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype,
                  at::Device device)
-    : shape_{slots * blocks_for(max_tokens), config.layers,
-             kernels::kv_block_size(config.kv_heads, config.head_dim)},
+    : shape_(pool_shape(config, slots, max_tokens)),
       options_(at::TensorOptions().dtype(dtype).device(device)),
       tables_(slots),
       lengths_(slots, 0) {}

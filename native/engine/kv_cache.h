@@ -19,6 +19,9 @@ class KvCache {
  public:
   static constexpr int64_t block_tokens = kernels::kv_block_tokens;
 
+  /// Blocks, layers and block size of the pool that full slots need.
+  static std::vector<int64_t> pool_shape(const ModelConfig& config, int64_t slots, int64_t max_tokens);
+
   KvCache(const ModelConfig& config, int64_t slots, int64_t max_tokens, at::ScalarType dtype,
           at::Device device);
 
@@ -48,7 +51,7 @@ class KvCache {
   void drop_block(int32_t block);
   void make_pool();
 
-  std::vector<int64_t> shape_;  // of the pool: blocks, layers, block size
+  std::vector<int64_t> shape_;  // of the pool
   at::TensorOptions options_;
   at::Tensor pool_;      // undefined while there is none
   int32_t written_ = 0;  // blocks that have been in use since the pool was made: they hold numbers

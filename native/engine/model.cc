@@ -144,7 +144,7 @@ Scores Model::score(const RaggedTokens& batch, const ScoreOptions& options, cons
   std::vector<int64_t> lengths(batch.rows());
   for (int64_t row = 0; row < batch.rows(); ++row) lengths[row] = std::max<int64_t>(batch.length(row) - 1, 0);
 
-  const int64_t standard = work_sizes(config_, dtype(), device()).inference_tokens;
+  const int64_t standard = inference_tokens(config_, device());
   const int64_t tokens = options.micro_batch_tokens > 0 ? options.micro_batch_tokens : standard;
   try {
     return score_within(batch, options, lengths, tokens, call);

@@ -31,7 +31,7 @@ struct ScoreOptions {
   bool entropy = false;
   bool values = false;
   double temperature = 1.0;
-  int64_t micro_batch_tokens = 0;  // 0: work_sizes()'s; halved once when memory runs out
+  int64_t micro_batch_tokens = 0;  // 0: inference_tokens(); halved once when memory runs out
 };
 
 /// Per-token results, aligned with the token that is predicted: entry k speaks of tokens[k], 0 for the first

@@ -7,6 +7,7 @@
 #include "engine/error.h"
 #include "engine/memory.h"
 #include "engine/parallel.h"
+#include "engine/work_sizes.h"
 
 namespace spa {
 namespace {
@@ -14,9 +15,6 @@ namespace {
 // Steps of sampling between two meetings of the threads: long enough to hide the meeting, short enough that
 // finished rows do not leave one thread idle for long.
 constexpr int64_t window_steps = 16;
-// Rows that a thread takes through a whole window before the next ones: so many that products are efficient,
-// so few that their keys and values stay in its caches from step to step.
-constexpr size_t group_rows = 48;
 // New tokens that one prefill pass runs at most for one slot; for all together see inference_tokens.
 constexpr int64_t prefill_tokens_per_slot = 2048;
 
@@ -41,10 +39,6 @@ Session::Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens
       seed_(seed),
       states_(slots),
       cache_(model_->config(), slots, max_tokens, model_->dtype(), model_->device()) {}
-
-WorkSizes Session::work_sizes() const {
-  return spa::work_sizes(model_->config(), model_->dtype(), model_->device());
-}
 
 void Session::rethrow(const std::exception_ptr& failure) const {
   if (!is_out_of_memory(failure)) std::rethrow_exception(failure);
@@ -123,7 +117,7 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
     longest = std::max<int64_t>(longest, state.length + static_cast<int64_t>(row.size()));
   }
   const Decoder& decoder = model_->decoder(longest);
-  const int64_t prefill_tokens = work_sizes().inference_tokens;
+  const int64_t prefill_tokens = inference_tokens(model_->config(), model_->device());
 
   std::vector<int64_t> progress(slots.size(), 0);
   while (done < total) {
@@ -203,7 +197,7 @@ void Session::check_request(const GenerateRequest& request) const {
 void Session::sample_window(std::span<Row* const> rows, int64_t steps, const GenerateRequest& request,
                             const Decoder& decoder, const LongCall& call) const {
   const auto parameters = request.sampling.parameters(seed_);
-  const int64_t logits_rows = std::max<int64_t>(1, work_sizes().sampling_logits / model_->config().vocab);
+  const int64_t logits_rows = std::max<int64_t>(1, sampling_logits / model_->config().vocab);
   std::vector<Row*> active(rows.begin(), rows.end());
   for (int64_t step = 0; step < steps && !active.empty() && !call.aborted(); ++step) {
     const auto n = static_cast<int64_t>(active.size());
@@ -292,9 +286,9 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
       parallel_parts(parts, [&](int64_t part) {
         std::vector<Row*> own;
         for (const int64_t item : dealt[part]) own.push_back(active[item]);
-        for (size_t begin = 0; begin < own.size(); begin += group_rows) {
+        for (size_t begin = 0; begin < own.size(); begin += sampling_rows) {
           const std::span<Row* const> group =
-              std::span(own).subspan(begin, std::min(group_rows, own.size() - begin));
+              std::span(own).subspan(begin, std::min(sampling_rows, own.size() - begin));
           sample_window(group, window_steps, request, decoder, call);
         }
       });

@@ -13,7 +13,6 @@
 #include "engine/model.h"
 #include "engine/packing.h"
 #include "engine/sampler.h"
-#include "engine/work_sizes.h"
 
 namespace spa {
 
@@ -72,7 +71,6 @@ class Session {
   };
   struct Row;  // a slot while it is being sampled
 
-  WorkSizes work_sizes() const;
   /// Throws a failure on; when memory ran out, with what to lower.
   [[noreturn]] void rethrow(const std::exception_ptr& failure) const;
   void require_slot(int64_t slot) const;

@@ -1,4 +1,4 @@
-// In what pieces the engine works on a model: what bounds its memory beside weights and activations.
+// In what pieces the engine works on a model where nothing else says so.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -9,19 +9,14 @@
 
 namespace spa {
 
-struct WorkSizes {
-  bool side_by_side = false;     // rows run on one thread each (see parallel.h)
-  int64_t chunk_tokens = 0;      // side by side: tokens that a thread takes through the model at a time
-  int64_t inference_tokens = 0;  // tokens of one pass without gradients (scoring, prefill)
-  int64_t logits = 0;            // that exist at a time in scoring and training, in numbers
-  int64_t sampling_logits = 0;   // and while sampling
-  int64_t attention_scores = 0;  // of one sequence, all heads, that exist at a time on a GPU
-  int64_t packed_bytes = 0;      // copies of weights in the layout of the CPU kernels
-  int64_t packed_elements = 0;   // the largest matrix that has such a copy; 0 on a GPU
-  int64_t cache_block_tokens = 0;
-  bool tiles = false;  // products and head on AMX tiles (see tile_linear.h)
-};
+/// Tokens of one pass without gradients: scoring, prompts.
+int64_t inference_tokens(const ModelConfig& config, at::Device device);
 
-WorkSizes work_sizes(const ModelConfig& config, at::ScalarType dtype, at::Device device);
+/// Logits that exist at a time while sampling, in numbers.
+constexpr int64_t sampling_logits = int64_t{1} << 24;
+
+/// Rows that a thread samples through a whole window before the next ones: so many that products are
+/// efficient, so few that their keys and values stay in its caches from step to step.
+constexpr size_t sampling_rows = 48;
 
 }  // namespace spa

@@ -18,10 +18,15 @@ struct Part {
   at::Tensor past(const at::Tensor& x) const { return x.narrow(1, 0, seen); }
 };
 
+/// Queries that are taken at a time of n.
+int64_t part_of(int64_t heads, int64_t n, int64_t length) {
+  return std::clamp<int64_t>(attention_scores / (heads * length), 1, n);
+}
+
 template <typename Body>
 void for_parts(const SequenceHeads& s, const Body& body) {
-  const int64_t heads = s.queries.size(0), n = s.queries.size(1), length = s.keys.size(1);
-  const int64_t step = std::clamp<int64_t>(attention_scores / (heads * length), 1, n);
+  const int64_t n = s.queries.size(1), length = s.keys.size(1);
+  const int64_t step = part_of(s.queries.size(0), n, length);
   for (int64_t begin = 0; begin < n; begin += step) {
     const int64_t count = std::min(step, n - begin);
     body(Part{begin, count, length - n + begin + count});
@@ -69,6 +74,19 @@ SequenceHeads aten_attention_backward(const at::Tensor& grad, const SequenceHead
     part.past(result.keys).add_(at::matmul(scores.transpose(1, 2), part.rows(s.queries, kv_heads)));
   });
   return result;
+}
+
+int64_t aten_attention_bytes(const HeadShape& shape, int64_t queries, int64_t length, bool gradient) {
+  const int64_t float_size = 4, query_size = shape.heads * shape.head_dim,
+                kv_size = shape.kv_heads * shape.head_dim;
+  const int64_t step = part_of(shape.heads, queries, length), whole = queries / step * step;
+  // The last whole part sees most of its like; what is left over sees everything.
+  const int64_t scores =
+      shape.heads * std::max(step * (length - queries + whole), (queries - whole) * length);
+  // Scores and weights and, for the gradient, their product; of the part's queries the result in two orders,
+  // or the gradient that comes in.
+  if (!gradient) return float_size * (queries * query_size + 2 * scores + 2 * step * query_size);
+  return float_size * (queries * query_size + 2 * length * kv_size + 3 * scores + step * query_size);
 }
 
 }  // namespace spa::kernels

@@ -22,4 +22,8 @@ at::Tensor aten_attention(const SequenceHeads& sequence, float scale, const at::
 /// The gradients of queries, keys and values from that of the output, `grad` [heads, n, head_dim].
 SequenceHeads aten_attention_backward(const at::Tensor& grad, const SequenceHeads& sequence, float scale);
 
+/// Bytes that aten_attention takes at most beside its operands, in float32, for `queries` queries at the end
+/// of `length` positions; with `gradient` what aten_attention_backward takes.
+int64_t aten_attention_bytes(const HeadShape& shape, int64_t queries, int64_t length, bool gradient);
+
 }  // namespace spa::kernels

@@ -127,8 +127,7 @@ at::Tensor aten_decode(const at::Tensor& qkv, const at::Tensor& pool, const Head
               heads.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads));
   const at::Tensor output = at::empty({slots, shape.heads * shape.head_dim}, qkv.options());
   const int64_t blocks = rows.starts.max().item<int32_t>() / kv_block_tokens + 1;
-  const int64_t elements = blocks * kv_block_tokens * shape.kv_heads * shape.head_dim;
-  const int64_t step = std::clamp<int64_t>(attention_scores / 2 / elements, 1, slots);
+  const int64_t step = padded_slots(shape, slots, blocks * kv_block_tokens);
   for (int64_t begin = 0; begin < slots; begin += step) {
     const int64_t count = std::min(step, slots - begin);
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, count); };
@@ -171,6 +170,11 @@ void prefetch_slot(const char* data, int64_t block_bytes, int64_t key_bytes, con
 }
 
 }  // namespace
+
+int64_t padded_slots(const HeadShape& shape, int64_t slots, int64_t length) {
+  const int64_t elements = length * shape.kv_heads * shape.head_dim;
+  return std::clamp<int64_t>(attention_scores / 2 / elements, 1, slots);
+}
 
 at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
                              const KvRows& rows) {

@@ -8,9 +8,6 @@
 namespace spa::kernels {
 namespace {
 
-/// Elements of a gradient's summand that exist at a time in another type than the gradient's.
-constexpr int64_t product_elements = int64_t{1} << 23;
-
 /// Two-dimensional float32 view or copy with dense rows.
 at::Tensor float_rows(const at::Tensor& x) {
   const at::Tensor rows = to_type(x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}), at::kFloat);
@@ -151,7 +148,7 @@ void aten_weight_gradient(const at::Tensor& g, const at::Tensor& input, const at
     grad_weight.addmm_(g.t(), input);
     return;
   }
-  const int64_t out = g.size(1), step = std::max<int64_t>(1, product_elements / input.size(1));
+  const int64_t out = g.size(1), step = std::max<int64_t>(1, summand_elements / input.size(1));
   for (int64_t begin = 0; begin < out; begin += step) {
     const int64_t count = std::min(step, out - begin);
     grad_weight.narrow(0, begin, count).add_(at::mm(g.narrow(1, begin, count).t(), input));

@@ -7,6 +7,9 @@
 
 namespace spa::kernels {
 
+/// Elements of a weight gradient's summand that exist at a time in another type than the gradient's.
+constexpr int64_t summand_elements = int64_t{1} << 23;
+
 /// A weight W [out, in] in the panels of the CPU micro-kernels (float32; bfloat16 weights are widened). Made
 /// once per weight version.
 class PanelWeight {

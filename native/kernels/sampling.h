@@ -7,6 +7,10 @@
 
 namespace spa::kernels {
 
+/// Scratch of a thread on the CPU for each vocabulary entry: its probability, and a heap of candidates for
+/// top-k and top-p.
+constexpr int64_t sampling_floats = 3;
+
 struct SamplingParameters {
   double temperature = 1.0;  // 0: greedy, ties to the lowest id
   int64_t top_k = 0;         // 0: off

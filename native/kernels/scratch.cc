@@ -18,7 +18,7 @@ float* scratch(Scratch kind, int64_t floats) {
   if (buffers.size[i] < floats) {
     buffers.data[i].clear();
     buffers.size[i] = 0;
-    const int64_t size = (floats * 5 / 4 + 1023) / 1024 * 1024;
+    const int64_t size = (with_spare(floats) + 1023) / 1024 * 1024;
     // libtorch's allocator counts the bytes; its blocks are 64-byte aligned.
     buffers.data[i] = c10::GetCPUAllocator()->allocate(static_cast<size_t>(size) * sizeof(float));
     buffers.size[i] = size;

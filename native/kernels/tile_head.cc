@@ -12,10 +12,6 @@ namespace {
 
 using amx::Bf16;
 
-// Vocabulary entries whose gradient exists at a time, and tokens: 2048 of both make 8 MB in bfloat16, twice.
-constexpr int64_t gradient_rows = 2048;
-constexpr int64_t gradient_tokens = 2048;
-
 /// Tokens [begin, begin + count) in panels for the tiles, with their arrays filled up to whole panels.
 struct Tokens {
   int64_t begin, count;
@@ -74,7 +70,7 @@ void add_statistics(const Tokens& tokens, const at::Tensor& weight, const TokenL
   }
 }
 
-/// Buffers of the gradient of gradient_rows entries and up to gradient_tokens tokens.
+/// Buffers of the gradient of tile_head_rows entries and up to tile_head_tokens tokens.
 struct LogitGradients {
   int64_t
       ld;  // one block more than the tokens: rows a power of two apart would share their place in the caches
@@ -82,12 +78,12 @@ struct LogitGradients {
 
   LogitGradients(int64_t panels, int64_t width)
       : ld((panels + 1) * amx::block),
-        by_row(empty_bf16({gradient_rows * ld})),
-        by_panel(empty_bf16({gradient_rows * panels * amx::block})),
+        by_row(empty_bf16({tile_head_rows * ld})),
+        by_panel(empty_bf16({tile_head_rows * panels * amx::block})),
         turned_weight(empty_bf16({width * turned_ld()})),
         hidden_sums(at::zeros({width, panels * amx::block}, at::kFloat)) {}
 
-  static constexpr int64_t turned_ld() { return gradient_rows + amx::block; }
+  static constexpr int64_t turned_ld() { return tile_head_rows + amx::block; }
 };
 
 void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Tensor& weight,
@@ -107,8 +103,8 @@ void add_gradients(const Tokens& tokens, const at::Tensor& hidden, const at::Ten
     auto* by_panel = mutable_bf16_data(buffers.by_panel);
     auto* turned = mutable_bf16_data(buffers.turned_weight);
     float* sums = buffers.hidden_sums.mutable_data_ptr<float>();
-    for (int64_t first = 0; first < vocab; first += gradient_rows) {
-      const int64_t rows = std::min(gradient_rows, vocab - first);
+    for (int64_t first = 0; first < vocab; first += tile_head_rows) {
+      const int64_t rows = std::min(tile_head_rows, vocab - first);
       const int64_t panel_stride = rows * amx::block;
       parallel_rows(panels, panel_work(rows, width), [&](int64_t begin, int64_t end) {
         const int64_t at = begin * amx::block;
@@ -144,8 +140,8 @@ TokenLogProbs tile_log_probs(const at::Tensor& hidden, const at::Tensor& weight,
   const TokenLogProbs result{at::empty({count}, at::kFloat),
                              entropy ? at::empty({count}, at::kFloat) : at::Tensor(),
                              at::empty({count}, at::kFloat)};
-  for (int64_t begin = 0; begin < count; begin += gradient_tokens) {
-    const int64_t end = std::min(count, begin + gradient_tokens);
+  for (int64_t begin = 0; begin < count; begin += tile_head_tokens) {
+    const int64_t end = std::min(count, begin + tile_head_tokens);
     add_statistics(Tokens(rows, targets, temperature, begin, end), weight, result);
   }
   return result;
@@ -158,8 +154,8 @@ at::Tensor tile_log_probs_backward(const at::Tensor& hidden, const at::Tensor& w
   const int64_t count = hidden.size(0), width = hidden.size(1);
   const at::Tensor rows = dense_rows(hidden);
   const at::Tensor result = empty_bf16({count, width});
-  for (int64_t begin = 0; begin < count; begin += gradient_tokens) {
-    const Tokens tokens(rows, targets, temperature, begin, std::min(count, begin + gradient_tokens));
+  for (int64_t begin = 0; begin < count; begin += tile_head_tokens) {
+    const Tokens tokens(rows, targets, temperature, begin, std::min(count, begin + tile_head_tokens));
     const LogitGradients buffers(tokens.panels(), width);
     const auto lse = tokens.own(forward.log_sum_exp), gp = tokens.own(grad_log_prob);
     const auto h = tokens.own(grad_entropy.defined() ? forward.entropy : at::Tensor{}),

@@ -6,6 +6,10 @@
 
 namespace spa::kernels {
 
+/// Vocabulary entries whose gradient exists at a time, and tokens: 2048 of both make 8 MB in bfloat16, twice.
+constexpr int64_t tile_head_rows = 2048;
+constexpr int64_t tile_head_tokens = 2048;
+
 /// token_log_probs for operands of Product::tiles.
 TokenLogProbs tile_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                              double temperature, bool entropy);

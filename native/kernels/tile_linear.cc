@@ -10,8 +10,7 @@ namespace {
 
 using amx::Bf16;
 
-// Depth of a product that is done at a time, in steps of 32: both sides' rows fit the second-level cache.
-constexpr int64_t depth_steps = 76;
+constexpr int64_t depth_steps = tile_depth / amx::block;
 // Rows of a weight gradient for which the incoming gradient is transposed at a time.
 constexpr int64_t gradient_rows = 256;
 
@@ -56,8 +55,7 @@ at::Tensor tile_input_gradient(const at::Tensor& grad, const at::Tensor& weight)
     const at::Tensor sums =
         steps > depth_steps ? at::detail::empty_cpu({rows, in}, at::kFloat) : at::Tensor{};
     for (int64_t step = 0; step < steps; step += depth_steps) {
-      const int64_t first_out = step * amx::block,
-                    depth = std::min(depth_steps * amx::block, out - first_out);
+      const int64_t first_out = step * amx::block, depth = std::min(tile_depth, out - first_out);
       const PanelStorage operand = make_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* target) {
         amx::fill_panels(bf16_data(weight) + first_out * in, in, depth, in, begin, end, target);
       });
@@ -83,8 +81,8 @@ void tile_weight_gradient(const at::Tensor& grad, const at::Tensor& x, const at:
     const at::Tensor g = dense_rows(grad), input = dense_rows(x);
     const int64_t rows = g.size(0), out = g.size(1), in = input.size(1);
     float* target = grad_weight.mutable_data_ptr<float>();
-    for (int64_t begin_row = 0; begin_row < rows; begin_row += depth_steps * amx::block) {
-      const int64_t depth = std::min(depth_steps * amx::block, rows - begin_row);
+    for (int64_t begin_row = 0; begin_row < rows; begin_row += tile_depth) {
+      const int64_t depth = std::min(tile_depth, rows - begin_row);
       const PanelStorage operand = make_panels(depth, in, [&](int64_t begin, int64_t end, Bf16* panels) {
         amx::fill_panels(bf16_data(input) + begin_row * input.stride(0), input.stride(0), depth, in, begin,
                          end, panels);

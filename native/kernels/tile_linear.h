@@ -4,7 +4,12 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/amx/gemm.h"
+
 namespace spa::kernels {
+
+/// Depth of a gradient's product that is done at a time: rows of both sides then fit the second-level cache.
+constexpr int64_t tile_depth = 76 * amx::block;
 
 /// x [rows, in] W^T (+ bias [out]) (+ add [rows, out]) as `type`: bfloat16, or float32 (bias and add
 /// undefined). Rows have unit stride in their last dimension.

@@ -7,6 +7,7 @@
 #include "doctest_torch.h"
 #include "engine/memory.h"
 #include "engine/trainer.h"
+#include "kernels/aten_attention.h"
 #include "kernels/log_prob.h"
 #include "kernels/memory.h"
 #include "ppo_loss.h"
@@ -181,6 +182,28 @@ TEST_CASE("log-probs and their gradients take less than an eighth of the logits"
             const auto scores = kernels::token_log_probs(hidden, weight, targets, 1.0, true);
             kernels::token_log_probs_backward(hidden, weight, targets, 1.0, scores, grad, grad, grad_weight);
           }) < full / 8);
+  }
+}
+
+TEST_CASE("attention by ATen takes what is planned with, whole and some queries at a time") {
+  kernels::install_host_allocator();
+  const kernels::HeadShape shape{8, 2, 32, 0.2f};
+  const int64_t lengths[][2] = {{400, 400}, {3000, 3000}, {300, 6000}, {2048, 5000}};
+  for (const auto& [queries, length] : lengths) {
+    CAPTURE(queries);
+    CAPTURE(length);
+    const at::Tensor heads = at::randn({length, 12, 32}).transpose(0, 1);
+    const kernels::SequenceHeads sequence{heads.narrow(0, 0, 8).narrow(1, length - queries, queries),
+                                          heads.narrow(0, 8, 2), heads.narrow(0, 10, 2)};
+    const at::Tensor grad = at::randn({queries, 8, 32}).transpose(0, 1);
+    const auto ratio = [&](bool gradient, const std::function<void()>& work) {
+      const int64_t planned = kernels::aten_attention_bytes(shape, queries, length, gradient);
+      return static_cast<double>(planned) / static_cast<double>(peak_of(work));
+    };
+    CHECK(ratio(false, [&] { kernels::aten_attention(sequence, shape.scale); }) ==
+          doctest::Approx(1).epsilon(0.05));
+    CHECK(ratio(true, [&] { kernels::aten_attention_backward(grad, sequence, shape.scale); }) ==
+          doctest::Approx(1).epsilon(0.05));
   }
 }
 

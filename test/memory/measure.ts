@@ -1,10 +1,9 @@
-import type { Moments } from "../../lib/addon/addon.ts";
+import type { Moments, PhaseName } from "../../lib/addon/addon.ts";
 import type { AdapterTarget } from "../../lib/formats/adapter-config.ts";
 import { completeModelConfig, type ModelConfigInput } from "../../lib/formats/model-config.ts";
 import { createTrainer, Engine, type Model } from "../../lib/index.ts";
-import type { MemoryModel, MemorySettings } from "../../lib/memory/model-memory.ts";
-import { memoryModel } from "../../lib/memory/model-memory.ts";
-import { type PhaseName, type StageWork, stageMemory } from "../../lib/memory/stage-memory.ts";
+import type { MemorySettings } from "../../lib/memory/pass-memory.ts";
+import { type StageWork, stageMemory } from "../../lib/memory/stage-memory.ts";
 import { pack, someRows } from "../engine/fixtures.ts";
 
 /** A stage's work with full rows, as the memory model sees it and as it is done. */
@@ -59,8 +58,7 @@ function workOf(one: Case): StageWork {
 /** Does what a PPO step does and returns each phase's peak beside the prediction. */
 export async function measure(one: Case): Promise<Measured[]> {
   const shape = completeModelConfig(one.shape);
-  const model: MemoryModel = memoryModel(shape, settingsOf(one));
-  const predictions = stageMemory(model, workOf(one)).phases;
+  const predictions = stageMemory(shape, settingsOf(one), workOf(one)).phases;
   await using engine = await Engine.create({ device: "cpu", threads: one.threads ?? 1 });
   const before = (await engine.memory()).current;
   const results: Measured[] = [];

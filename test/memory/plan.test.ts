@@ -5,10 +5,10 @@ import { type Config, configSchema } from "../../lib/config/schema.ts";
 import { formatSize, parseSize } from "../../lib/files/size.ts";
 import { completeModelConfig } from "../../lib/formats/model-config.ts";
 import { knownModels } from "../../lib/hub/known-models.ts";
-import { parameterCount } from "../../lib/memory/model-memory.ts";
 import { planMemory } from "../../lib/memory/plan.ts";
 import { resolveMemory } from "../../lib/memory/resolve.ts";
 import { stagesWork } from "../../lib/memory/stage-memory.ts";
+import { parameterCount } from "../../lib/stages/estimate.ts";
 import { failure } from "../engine/fixtures.ts";
 
 function shapeOf(id: string) {
