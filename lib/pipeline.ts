@@ -9,7 +9,9 @@ import { Engine } from "./engine/engine.ts";
 import { firstFailure, heedSignal, SpaError } from "./errors.ts";
 import { fileError } from "./files/file-error.ts";
 import { checkShape } from "./files/shape.ts";
-import { resolveMemory } from "./memory/resolve.ts";
+import { plannedDevice } from "./memory/plan.ts";
+import { type ResolvedConfig, resolveMemory } from "./memory/resolve.ts";
+import { isMeasured, warmUp } from "./memory/warm-up.ts";
 import { EnvironmentPool } from "./rollout/environment-pool.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
@@ -21,7 +23,7 @@ import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { evaluationPrefix, evaluationStage } from "./stages/evaluate/evaluate.ts";
 import { modelForEstimates } from "./stages/model-shape.ts";
 import { preflight } from "./stages/preflight.ts";
-import { prepareModel } from "./stages/prepare-model.ts";
+import { type PreparedModel, prepareModel } from "./stages/prepare-model.ts";
 import { configuredExamples, type PlannedStage, planStages } from "./stages/schedule.ts";
 import { readSftRows } from "./stages/sft/files.ts";
 import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
@@ -99,7 +101,7 @@ async function prepareRun(config: Config, { name, root, ...options }: NewRunOpti
   if (data !== null) await configuredExamples(config, tokenizer, signal);
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
   for (const note of await preflight({ config, tokenizer, createEnvironment, signal })) progress?.note(note);
-  const resolved = resolveMemory(prepared.config, prepared.shape);
+  const resolved = await resolveOrMeasure(prepared, options);
   await heedSignal(signal);
   return RunFolder.create(resolved, {
     ...(name !== undefined && { name }),
@@ -187,6 +189,20 @@ async function checkConfiguredLevels(config: Config, options: RunOptions): Promi
   const create = options.createEnvironment ?? (await environmentFactory(config));
   await using environments = new EnvironmentPool(create, { timeout: config.environment.timeout });
   await checkLevels(config, planStages(config), environments.acquire(), { signal: options.signal });
+}
+
+/** A run's settings of memory; where its passes are measured first, those that are left after that. */
+async function resolveOrMeasure(
+  { config, shape, folder }: PreparedModel,
+  { signal, progress }: RunOptions,
+): Promise<ResolvedConfig> {
+  if (!isMeasured(config, plannedDevice(config))) return resolveMemory(config, shape);
+  const { dtype } = config.engine;
+  // What passes the budget is to be seen, not refused.
+  await using engine = await openEngine({ ...config, engine: { ...config.engine, memory: null } });
+  const createModel = () =>
+    folder === null ? engine.createModel(shape, { dtype }) : engine.loadModel(folder, { dtype, signal });
+  return await warmUp(config, { engine, shape, createModel }, (text) => progress?.note(text));
 }
 
 function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {

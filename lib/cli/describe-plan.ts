@@ -1,4 +1,5 @@
 import { formatSize } from "../files/size.ts";
+import type { MeasuredPhase } from "../memory/measure.ts";
 import type { MemoryPlan } from "../memory/plan.ts";
 import { wayOut } from "../memory/resolve.ts";
 import type { MemoryParts } from "../memory/stage-memory.ts";
@@ -30,6 +31,19 @@ export function describePlan(plan: MemoryPlan): string {
   const header = ["stage", "while", ...columns.map(([, title]) => title), "total  "];
   const alignments: Alignment[] = header.map((_, column) => (column < 2 ? "left" : "right"));
   return [formatTable(header, rows, alignments), "", ...verdict(plan), settingsLine(plan)].join("\n");
+}
+
+/** What phases were predicted to take beside what they took. */
+export function describeMeasured(measured: readonly MeasuredPhase[]): string {
+  const rows = measured.map(({ stage, phase, predicted, measured: taken, ranOut }, index) => [
+    measured[index - 1]?.stage === stage ? "" : stage,
+    phase,
+    formatSize(predicted),
+    ranOut ? `more than ${formatSize(taken)}` : formatSize(taken),
+    ranOut ? "–" : (taken / predicted).toFixed(2),
+  ]);
+  const header = ["stage", "while", "predicted", "measured", "ratio"];
+  return formatTable(header, rows, ["left", "left", "right", "right", "right"]);
 }
 
 function settingsLine({ settings }: MemoryPlan): string {

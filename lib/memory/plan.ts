@@ -1,10 +1,16 @@
 import { availableParallelism } from "node:os";
-import type { Device } from "../addon/addon.ts";
+import type { Device, PhaseName } from "../addon/addon.ts";
 import { addonInfo } from "../addon/loader.ts";
 import type { Config } from "../config/schema.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { MemorySettings } from "./pass-memory.ts";
-import { type PhaseMemory, type StageMemory, stageMemory, stagesWork } from "./stage-memory.ts";
+import {
+  type PhaseMemory,
+  type StageMemory,
+  type StageWork,
+  stageMemory,
+  stagesWork,
+} from "./stage-memory.ts";
 
 /** What a run would take, and the settings that a budget leads to. */
 export interface MemoryPlan {
@@ -47,6 +53,11 @@ function usableBytes(budget: number, device: Device): number {
   return Math.max(0, budget * (1 - slack) - (device === "cuda" ? contextBytes : 0));
 }
 
+/** The least budget of which so many bytes may be planned with. */
+export function budgetFor(usable: number, device: Device): number {
+  return Math.ceil((usable + (device === "cuda" ? contextBytes : 0)) / (1 - slack));
+}
+
 /** Settings to try, best first; those that the configuration fixes are tried alone. */
 function candidates(config: Config, budget: number | null) {
   const { microBatchTokens, rolloutSlots, activationCheckpointing } = config.engine;
@@ -75,11 +86,33 @@ function settingsOf(config: Config, device: Device): Omit<MemorySettings, keyof 
   return { device, threads: threads ?? availableParallelism(), dtype, moments, lora: config.lora };
 }
 
-function predict(config: Config, shape: ModelConfig, settings: MemorySettings): StageMemory[] {
+/** What the stages of a run do, each with the settings that it is done with. */
+export function stagesWithSettings(
+  config: Config,
+  settings: MemorySettings,
+): { work: StageWork; settings: MemorySettings }[] {
   return stagesWork(config, settings.rolloutSlots).map((work) => {
     // The base is trained, and self-play played, before there is an adapter.
     const hasAdapter = work.stage === "sft" || work.stage === "ppo" || work.stage === "evaluate";
-    return stageMemory(shape, hasAdapter ? settings : { ...settings, lora: null }, work);
+    return { work, settings: hasAdapter ? settings : { ...settings, lora: null } };
+  });
+}
+
+/** How many times what was predicted for a phase it is known to take. */
+export type Corrections = Record<PhaseName, number>;
+
+const uncorrected: Corrections = { update: 1, scoring: 1, sampling: 1 };
+
+function predict(
+  config: Config,
+  shape: ModelConfig,
+  settings: MemorySettings,
+  corrections: Corrections,
+): StageMemory[] {
+  return stagesWithSettings(config, settings).map((one) => {
+    const { stage, phases } = stageMemory(shape, one.settings, one.work);
+    const corrected = phases.map((phase) => ({ ...phase, total: phase.total * corrections[phase.phase] }));
+    return { stage, phases: corrected, peak: Math.max(...corrected.map(({ total }) => total)) };
   });
 }
 
@@ -95,6 +128,7 @@ function choose(
   config: Config,
   shape: ModelConfig,
   budget: number | null,
+  corrections: Corrections,
 ): Omit<MemoryPlan, "alternatives" | "needed"> {
   const device = plannedDevice(config);
   const usable = budget === null ? null : usableBytes(budget, device);
@@ -104,15 +138,15 @@ function choose(
   const update =
     updates.find((candidate) => {
       const settings = { ...fixed, ...candidate, rolloutSlots: 1 };
-      return within(largest(predict(config, shape, settings), isOther));
+      return within(largest(predict(config, shape, settings, corrections), isOther));
     }) ?? updates.at(-1)!;
   const rolloutSlots =
     slots.find((count) => {
       const settings = { ...fixed, ...update, rolloutSlots: count };
-      return within(largest(predict(config, shape, settings), isSampling));
+      return within(largest(predict(config, shape, settings, corrections), isSampling));
     }) ?? slots.at(-1)!;
   const settings = { ...fixed, ...update, rolloutSlots };
-  const stages = predict(config, shape, settings);
+  const stages = predict(config, shape, settings, corrections);
   const peak = Math.max(...stages.map((stage) => stage.peak));
   return { device, budget, usable, fits: within(peak), settings, stages, peak };
 }
@@ -146,16 +180,21 @@ const allTargets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pro
 /**
  * Predicts what each stage of a run takes at most and, with a budget, chooses what the configuration leaves to it
  * (`"auto"`): tokens of a micro-batch, slots, activation checkpointing.
+ *
+ * @param corrections what measurements have shown
  */
-export function planMemory(config: Config, shape: ModelConfig, budget: number | null): MemoryPlan {
-  const plan = choose(config, shape, budget);
-  const overhead = plan.device === "cuda" ? contextBytes : 0;
-  const least = choose(config, shape, 1).peak;
-  const needed = Math.ceil((least + overhead) / (1 - slack));
+export function planMemory(
+  config: Config,
+  shape: ModelConfig,
+  budget: number | null,
+  corrections: Corrections = uncorrected,
+): MemoryPlan {
+  const plan = choose(config, shape, budget, corrections);
+  const needed = budgetFor(choose(config, shape, 1, corrections).peak, plan.device);
   const alternatives = plan.fits
     ? []
     : variants(config)
-        .filter((variant) => choose(variant.config, shape, budget).fits)
+        .filter((variant) => choose(variant.config, shape, budget, corrections).fits)
         .map(({ text }) => text);
   return { ...plan, alternatives, needed };
 }

@@ -40,7 +40,8 @@ export function resolveMemory(config: Config, shape: ModelConfig): ResolvedConfi
   return withMemorySettings(config, plan.settings);
 }
 
-function doesNotFit(plan: MemoryPlan): SpaError {
+/** Why a plan is refused. */
+export function doesNotFit(plan: MemoryPlan): SpaError {
   const [worst] = [...plan.stages].sort((a, b) => b.peak - a.peak);
   const phase = [...worst.phases].sort((a, b) => b.total - a.total)[0];
   const { phase: name, total, ...parts } = phase;
@@ -53,7 +54,8 @@ function doesNotFit(plan: MemoryPlan): SpaError {
   return new SpaError("OUT_OF_MEMORY", message, { hint: wayOut(plan) });
 }
 
-const doing = { update: "updating", sampling: "sampling", scoring: "scoring" };
+/** Phases in words. */
+export const doing = { update: "updating", sampling: "sampling", scoring: "scoring" };
 
 /** What would fit where a plan does not. */
 export function wayOut({ alternatives, needed }: MemoryPlan): string {

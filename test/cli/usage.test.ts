@@ -8,6 +8,7 @@ import { exitCodes } from "../../lib/cli/exit-codes.ts";
 import { loadConfig } from "../../lib/config/load.ts";
 import { presetNames } from "../../lib/config/presets.ts";
 import { configSchema } from "../../lib/config/schema.ts";
+import type { MeasuredPhase } from "../../lib/memory/measure.ts";
 import type { MemoryPlan } from "../../lib/memory/plan.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { spa, start, writeTinyConfig } from "./spa.ts";
@@ -105,6 +106,26 @@ describe("plan", () => {
     const plan = JSON.parse(json.stdout) as MemoryPlan;
     expect(plan).toMatchObject({ fits: true, budget: 1e9, device: "cpu" });
     expect(plan.stages.map(({ stage }) => stage)).toEqual(["base", "self-play", "sft", "ppo", "evaluate"]);
+  });
+
+  test("--measure does the passes and sets what they took beside what was predicted", async () => {
+    const { code, stdout } = await spa(folder, ["plan", "tiny.yaml", "--measure"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^stage +while +predicted +measured +ratio$/m);
+    expect(stdout).toMatch(/^ppo +update +[\d.]+ MB +[\d.]+ MB +(0\.[89]|1\.[01])\d$/m);
+    const json = await spa(folder, ["plan", "tiny.yaml", "--measure", "--json"]);
+    const { measured } = JSON.parse(json.stdout) as { measured: MeasuredPhase[] };
+    expect(measured.map(({ stage, phase }) => `${stage} ${phase}`)).toEqual([
+      "base update",
+      "self-play sampling",
+      "sft update",
+      "sft scoring",
+      "sft sampling",
+      "ppo update",
+      "ppo scoring",
+      "ppo sampling",
+      "evaluate sampling",
+    ]);
   });
 
   test("a published model needs no files; what does not fit says what would, with code 1", async () => {

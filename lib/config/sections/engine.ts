@@ -22,7 +22,7 @@ export const engine = z
     memory: memorySize
       .default(null)
       .describe(
-        "bytes that tensors may take on the device, also as 24GB or 16GiB: planned with before the run, and enforced; null: no limit",
+        "bytes that tensors may take on the device, also as 24GB or 16GiB: planned with before the run (on a GPU also measured), and enforced; null: no limit",
       ),
     activationCheckpointing: z
       .union([z.literal("auto"), z.boolean()])
