@@ -36,7 +36,7 @@ export interface Measurement {
   peer?: PeerMeasurement;
 }
 
-export interface PeerMeasurement {
+interface PeerMeasurement {
   variant: string;
   value: number;
   best: number;

@@ -10,7 +10,7 @@ const prefixes: readonly [number, string][] = [
 ];
 
 /** `25431` tokens/s -> `25.4k`. */
-export function formatRate(value: number): string {
+function formatRate(value: number): string {
   const [factor, prefix] = prefixes.find(([size]) => value >= size) ?? [1, ""];
   const scaled = value / factor;
   return `${scaled.toFixed(scaled >= 100 || (factor === 1 && Number.isInteger(value)) ? 0 : scaled >= 10 ? 1 : 2)}${prefix}`;

@@ -26,7 +26,7 @@ const hints: Record<Method, string> = {
 };
 
 /** What keeps `candidate` from being an environment, in words; null if nothing does. */
-export function interfaceFault(candidate: unknown): string | null {
+function interfaceFault(candidate: unknown): string | null {
   if (isPromise(candidate)) return "create() returned a promise; what takes time belongs into reset()";
   if (typeof candidate !== "object" || candidate === null) {
     return `it is not an object, but ${shownValue(candidate)}`;

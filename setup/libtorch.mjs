@@ -17,7 +17,7 @@ const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
 const DOWNLOADED = `${VERSION}-${process.platform}-${process.arch}`;
 
 /** The version in libtorch's own header, or undefined where there is no libtorch. */
-export function libtorchVersion(path) {
+function libtorchVersion(path) {
   for (const header of ["torch/headeronly/version.h", "torch/csrc/api/include/torch/version.h"]) {
     const file = join(path, "include", header);
     if (!existsSync(file)) continue;

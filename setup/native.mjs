@@ -69,7 +69,7 @@ function isInCache(folder) {
 }
 
 /** Gives the addon in the folder `release` its place in the cache, whole or not at all. */
-export function putInCache(release, libtorch) {
+function putInCache(release, libtorch) {
   const target = addonFolder(root, nativeFolder(root), libtorch.path);
   return withScratchFolder("native", (scratch) => {
     const aside = join(scratch, "addon");

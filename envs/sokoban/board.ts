@@ -33,8 +33,8 @@ export function hasTarget(cell: number): boolean {
 
 /** What a move did. */
 export const STAYED = 0;
-export const WALKED = 1;
-export const PUSHED = 2;
+const WALKED = 1;
+const PUSHED = 2;
 
 /**
  * A room and what is in it.

@@ -6,7 +6,7 @@ import { completions, type Digits, emptyCells, SHAPES, type Shape } from "./boar
 export type Difficulty = "easy" | "medium" | "hard";
 
 /** Empty cells by size and difficulty, as in the environment of SPA's author. */
-export const BLANKS: Readonly<Record<4 | 9, Record<Difficulty, number>>> = {
+const BLANKS: Readonly<Record<4 | 9, Record<Difficulty, number>>> = {
   4: { easy: 6, medium: 7, hard: 10 },
   9: { easy: 45, medium: 51, hard: 57 },
 };

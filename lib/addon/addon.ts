@@ -55,7 +55,7 @@ export interface NativeCall<T> {
 
 export type NativeProgress = ((done: number, total: number) => void) | undefined;
 
-export interface NativeEngineOptions {
+interface NativeEngineOptions {
   device: Device | "auto";
   threads: number;
   seed: number;
@@ -64,7 +64,7 @@ export interface NativeEngineOptions {
 }
 
 /** spa::PassSettings. */
-export interface NativePassSettings {
+interface NativePassSettings {
   dtype: Dtype;
   device: Device;
   /** CPU threads. */
@@ -136,7 +136,7 @@ export interface NativeEngine {
   dispose(): Promise<void>;
 }
 
-export interface NativeGemmOptions {
+interface NativeGemmOptions {
   rows: number;
   inner: number;
   columns: number;
@@ -172,7 +172,7 @@ export interface NativeAdapter {
   targets: boolean[];
 }
 
-export interface NativeRopeScaling {
+interface NativeRopeScaling {
   kind: "none" | "linear" | "llama3";
   factor: number;
   lowFrequencyFactor: number;
@@ -180,7 +180,7 @@ export interface NativeRopeScaling {
   originalMaxPositions: number;
 }
 
-export interface NativeCreateModelOptions {
+interface NativeCreateModelOptions {
   dtype: Dtype;
   seed: number;
   initialization: Initialization;
@@ -188,7 +188,7 @@ export interface NativeCreateModelOptions {
 }
 
 /** The number types of tensors in files that can be read as weights, by their names in safetensors headers. */
-export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
+type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
 /** And of those in a trainer's state: quantised moments are bytes. */
 export type StoredDtype = FloatDtype | "U8";
@@ -268,7 +268,7 @@ export interface NativeSession {
   dispose(): NativeCall<void>;
 }
 
-export interface NativeGenerateOptions {
+interface NativeGenerateOptions {
   maxNewTokens: Int32Array;
   temperature: number;
   /** 0: no limit. */
@@ -280,7 +280,7 @@ export interface NativeGenerateOptions {
   streams: Float64Array;
 }
 
-export interface NativeGenerated {
+interface NativeGenerated {
   tokens: Int32Array;
   logProbs: Float32Array;
   offsets: Uint32Array;

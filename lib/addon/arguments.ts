@@ -207,7 +207,7 @@ export function toMask(value: unknown, name: string, length: number): Uint8Array
   return result;
 }
 
-export function checkLength(length: number, name: string, expected: number): void {
+function checkLength(length: number, name: string, expected: number): void {
   if (length !== expected) {
     throw badArgument(`${name} has ${length} entries, but there are ${expected} tokens`);
   }

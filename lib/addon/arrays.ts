@@ -25,19 +25,19 @@ export interface ArrayFunctions {
   ): { kl: Float32Array; gradient: Float32Array };
 }
 
-export interface NativeAdvantageBatch {
+interface NativeAdvantageBatch {
   rewards: Float32Array;
   values: Float32Array;
   mask: Uint8Array;
   offsets: Uint32Array;
 }
 
-export interface NativeAdvantages {
+interface NativeAdvantages {
   advantages: Float32Array;
   returns: Float32Array;
 }
 
-export interface NativePolicyLossBatch {
+interface NativePolicyLossBatch {
   logProbs: Float32Array;
   oldLogProbs: Float32Array;
   advantages: Float32Array;
@@ -45,7 +45,7 @@ export interface NativePolicyLossBatch {
   offsets: Uint32Array;
 }
 
-export interface NativeValueLossBatch {
+interface NativeValueLossBatch {
   values: Float32Array;
   oldValues: Float32Array;
   returns: Float32Array;
@@ -54,7 +54,7 @@ export interface NativeValueLossBatch {
 }
 
 /** A loss of plain arrays: what a trainer's step would say of it, and its gradient by token. */
-export interface NativeArrayLoss {
+interface NativeArrayLoss {
   figures: Readonly<Record<string, number>>;
   gradient: Float32Array;
 }

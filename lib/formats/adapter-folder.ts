@@ -27,7 +27,7 @@ const valueHeadFile = "value_head.safetensors";
 type Json = Record<string, unknown>;
 
 /** What adapter_config.json says of an adapter and where it belongs. */
-export interface AdapterDescription {
+interface AdapterDescription {
   settings: AdapterSettings;
   /** The base model's Hub id or folder, as it stands in the file. */
   base: string | null;
@@ -126,7 +126,7 @@ export async function adapterBase(folder: string): Promise<string> {
  * @throws SpaError `BAD_CHECKPOINT` (missing, not JSON), `BAD_ADAPTER` naming a feature of PEFT that the engine lacks, or
  * a field that is missing or wrong.
  */
-export async function readAdapterConfig(folder: string): Promise<AdapterDescription> {
+async function readAdapterConfig(folder: string): Promise<AdapterDescription> {
   const file = join(folder, adapterConfigFile);
   const fields = await readJsonObject(
     file,

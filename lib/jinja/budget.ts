@@ -5,7 +5,7 @@ import { extentOf, type Value } from "./values.ts";
  * What one rendering may take: steps, items and characters together. A chat template needs some thousands of them; a million
  * is about a second.
  */
-export const largestCost = 1_000_000;
+const largestCost = 1_000_000;
 
 /** Counts what a rendering takes, so that no template runs without end or fills the memory. */
 export class Budget {

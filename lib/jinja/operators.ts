@@ -171,7 +171,7 @@ export function compare(operator: Comparison, left: Value, right: Value): boolea
 }
 
 /** `item in container` */
-export function contains(container: Value, item: Value): boolean {
+function contains(container: Value, item: Value): boolean {
   if (typeof container === "string" || container instanceof Markup) {
     if (typeof item !== "string" && !(item instanceof Markup)) {
       if (item instanceof Undefined)

@@ -5,7 +5,7 @@ import { figure, percent } from "./format.ts";
 import { armTitle, stageColors } from "./names.ts";
 
 /** One line of a chart. */
-export interface ChartSeries {
+interface ChartSeries {
   name: string;
   /** See {@link stageColors}. */
   color: number;

@@ -5,7 +5,7 @@ import type { Json } from "../../envs/environment.ts";
 import { visibleJson, visibleLine, visibleText } from "../visible-text.ts";
 
 /** Key figures of a step, as they are shown: numbers are shortened. */
-export type ProgressFields = Record<string, number | string | undefined>;
+type ProgressFields = Record<string, number | string | undefined>;
 
 /** How a stage tells what it is doing. */
 export interface Progress {

@@ -3,13 +3,13 @@ import { JsonLines, type LoggedRow } from "../files/json-lines.ts";
 import type { Trajectory, Turn } from "../rollout/trajectory.ts";
 
 /** How many of a step's trajectories are logged when the caller does not say: enough to look at, bounded in size. */
-export const trajectoriesPerStep = 8;
+const trajectoriesPerStep = 8;
 
 /** What the log keeps of a turn: everything but the user's message, which stands in the tokens. */
 export type LoggedTurn = Omit<Turn, "message">;
 
 /** A run of tokens with one role: role (a number of lib/text/roles), sampled or not, number of tokens, their text. */
-export type LoggedPiece = [role: number, sampled: 0 | 1, tokens: number, text: string];
+type LoggedPiece = [role: number, sampled: 0 | 1, tokens: number, text: string];
 
 /** One line of trajectories/<stage>.jsonl. */
 export interface LoggedTrajectory {
@@ -94,7 +94,7 @@ function piecesOf(trajectory: Trajectory, decode: TrajectoryLogOptions["decode"]
 }
 
 /** A trajectory in the form in which it is logged and shown. */
-export function logTrajectory(
+function logTrajectory(
   step: number,
   trajectory: Trajectory,
   decode: TrajectoryLogOptions["decode"],

@@ -5,7 +5,7 @@ export function fixture<Content>(name: string): Content {
   return JSON.parse(readFileSync(new URL(`../fixtures/envs/${name}`, import.meta.url), "utf8"));
 }
 
-export interface RandomTrace {
+interface RandomTrace {
   seed: number;
   py_getrandbits32: number[];
   py_random: number[];
@@ -17,7 +17,7 @@ export interface RandomTrace {
   np_random: number[];
 }
 
-export type SokobanStep = [number, string, number, boolean, boolean, boolean];
+type SokobanStep = [number, string, number, boolean, boolean, boolean];
 
 export interface SokobanFixture {
   actions: Record<string, string>;
@@ -55,7 +55,7 @@ export interface FrozenLakeFixture {
   }[];
 }
 
-export interface MapFixture {
+interface MapFixture {
   seed: number;
   attempts: number;
   map: string[];
@@ -80,7 +80,7 @@ export interface FrozenLakeMapsFixture {
   }[];
 }
 
-export type SudokuStep = [
+type SudokuStep = [
   string,
   [number | null, number | null, number | null],
   string,

@@ -4,7 +4,6 @@ import { z } from "zod";
 
 export const positive = () => z.int().positive();
 export const fraction = () => z.number().min(0).max(1);
-export const probability = fraction;
 const decayRate = () => z.number().min(0).lt(1);
 
 export const optimizer = (learningRate: number, betas: [number, number], weightDecay: number) =>

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { fraction, gradientClip, optimizer, positive, probability, schedule } from "./fields.ts";
+import { fraction, gradientClip, optimizer, positive, schedule } from "./fields.ts";
 
 export const base = z
   .strictObject({
@@ -14,11 +14,11 @@ export const base = z
       .min(1)
       .default([0.3, 0.3, 0.2, 0.1, 0.1])
       .describe("weights of answers with 1, 2, … actions, in traces and for the random policy"),
-    worldModelShare: probability().default(0.6).describe("share of traces in world-model format"),
-    corruptionProbability: probability()
+    worldModelShare: fraction().default(0.6).describe("share of traces in world-model format"),
+    corruptionProbability: fraction()
       .default(0.3)
       .describe("probability that a state has one to three wrong cells; also of each wrong coordinate"),
-    tokenDropProbability: probability().default(0.04).describe("share of traces that lose one token"),
+    tokenDropProbability: fraction().default(0.04).describe("share of traces that lose one token"),
     optimizer: optimizer(3e-3, [0.9, 0.98], 0.01),
     schedule: schedule("cosine", 0.025, 0.1),
     gradientClip: gradientClip(),
