@@ -1,14 +1,26 @@
-// Runs every test, C++ and TypeScript, and closes with one line: `N passed, N failed`.
-// Arguments go to vitest (a file or -t pattern); the C++ tests then stay out.
+// Brings what is missing, runs tests, C++ and TypeScript, and closes with one line: `N passed, N failed`.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { BUILD_FOLDER } from "../setup/locations.mjs";
 import { inRoot } from "../setup/step.mjs";
 
-const chosen = process.argv.slice(2);
+const help = `Usage: npm test -- [filters]
+       npm test -- native [filters]     (or npm run test:native -- [filters])
 
+Without filters every test runs, C++ and TypeScript.
+
+  test/envs collector -t "two words"    TypeScript tests: vitest's filters, parts of paths, and options
+  native                                C++ tests alone
+  native kernel_linear                  those of a file in native/test
+  native "odd shapes" gemm              those with one of these in their names; * and ? stand for any text and character
+
+  -h, --help  print this
+
+Exit codes: 0 all passed, 1 some failed or none was chosen, 3 set-up failed`;
+
+/** Runs a command in the root with its output shown, and resolves with that and the exit status. */
 function run(command, args) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
@@ -26,16 +38,32 @@ function run(command, args) {
   });
 }
 
+/** doctest's options: a filter is a file where native/test has one of that name, else part of a test's name. */
+function nativeOptions(filters) {
+  const sources = readdirSync(inRoot("native", "test")).map((file) => basename(file, extname(file)));
+  const files = [];
+  const names = [];
+  for (const filter of filters) {
+    const name = basename(filter, ".cc").replaceAll("*", "");
+    if (sources.some((source) => source.startsWith(name))) files.push(`*/${name}*`);
+    else names.push(`*${filter.replaceAll(",", "\\,")}*`);
+  }
+  return [
+    ...(files.length > 0 ? [`--source-file=${files.join(",")}`] : []),
+    ...(names.length > 0 ? [`--test-case=${names.join(",")}`] : []),
+  ];
+}
+
 /** doctest's closing line: `[doctest] test cases:  12 |  12 passed | 0 failed | 0 skipped`. */
-async function runNative() {
-  const { code, output } = await run(inRoot(BUILD_FOLDER, "spa_tests"), []);
+async function runNative(filters) {
+  const { code, output } = await run(inRoot(BUILD_FOLDER, "spa_tests"), nativeOptions(filters));
   const counts = /test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed/.exec(output);
   const [passed, failed] = counts ? [Number(counts[1]), Number(counts[2])] : [0, 1];
   // A crash prints no counts, or good counts and a bad exit status: both are failures.
   return { passed, failed: code === 0 ? failed : Math.max(failed, 1) };
 }
 
-async function runTypeScript() {
+async function runTypeScript(filters) {
   const folder = mkdtempSync(join(tmpdir(), "spa-test-"));
   const report = join(folder, "report.json");
   try {
@@ -46,7 +74,7 @@ async function runTypeScript() {
       "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${report}`,
-      ...chosen,
+      ...filters,
     ]);
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
     const brokenFiles = testResults.filter(
@@ -61,7 +89,29 @@ async function runTypeScript() {
   }
 }
 
-const results = chosen.length > 0 ? [await runTypeScript()] : [await runNative(), await runTypeScript()];
-const total = (key) => results.reduce((sum, result) => sum + result[key], 0);
-console.log(`\n${total("passed")} passed, ${total("failed")} failed`);
-process.exitCode = total("failed") > 0 || total("passed") === 0 ? 1 : 0;
+/** What the arguments choose, as filters by language; absent: nothing of that language. */
+function choiceOf(filters) {
+  if (filters.length === 0) return { native: [], typeScript: [] };
+  const [first, ...others] = filters;
+  if (/^native(\/(test\/?)?)?$/.test(first)) return { native: others };
+  return first.startsWith("native/") ? { native: filters } : { typeScript: filters };
+}
+
+async function runChosen({ native, typeScript }) {
+  const setUp = [inRoot("setup", "setup.mjs"), ...(native ? ["--tests"] : ["--quiet"])];
+  const { code } = await run(process.execPath, setUp);
+  if (code !== 0) return code;
+  const results = [];
+  if (native) results.push(await runNative(native));
+  if (typeScript) results.push(await runTypeScript(typeScript));
+  const total = (key) => results.reduce((sum, result) => sum + result[key], 0);
+  console.log(`\n${total("passed")} passed, ${total("failed")} failed`);
+  return total("failed") > 0 || total("passed") === 0 ? 1 : 0;
+}
+
+const given = process.argv.slice(2);
+if (given.includes("--help") || given.includes("-h")) {
+  console.log(help);
+} else {
+  process.exitCode = await runChosen(choiceOf(given));
+}
