@@ -157,6 +157,16 @@ describe("dry run", () => {
     expect(existsSync(join(folder, "runs"))).toBe(false);
   });
 
+  test("of an LLM preset needs no network", async () => {
+    const variables = { HF_HOME: folder, HF_ENDPOINT: "http://127.0.0.1:9", HF_HUB_OFFLINE: "" };
+    const args = ["train", "qwen2.5-1.5b-sokoban", "--dry-run"];
+    const { code, stdout, stderr } = await spa(folder, args, variables);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain("path: Qwen/Qwen2.5-1.5B-Instruct");
+    expect(stdout).toContain("parameters 1540M");
+    expect(stdout).toContain("spa/ppo");
+  });
+
   test("an environment of one's own takes the preset's place, without the options of the other", async () => {
     const example = fileURLToPath(new URL("../../examples/coin-grid-environment.mjs", import.meta.url));
     const { code, stdout, stderr } = await spa(folder, ["train", "tiny.yaml", "--dry-run", "--env", example]);

@@ -9,8 +9,7 @@ import { mergeLayers, parseOverride } from "../../lib/config/overrides.ts";
 import { presetNames } from "../../lib/config/presets.ts";
 import { configSchema } from "../../lib/config/schema.ts";
 import type { SpaError } from "../../lib/errors.ts";
-import { estimate, train } from "../../lib/pipeline.ts";
-import { errorOf, rejection } from "../thrown-error.ts";
+import { errorOf } from "../thrown-error.ts";
 
 let folder: string;
 let empty: string;
@@ -233,15 +232,6 @@ describe("wrong input gives one error that says where, what and what is right", 
       expect(error.code).toBe("BAD_ARGUMENT");
       expect(error.message).toContain(message);
       expect(error.hint).toContain("loadConfig(");
-    }
-  });
-
-  test("a run is not begun with what is no configuration", async () => {
-    for (const begin of [train, estimate] as ((given: unknown) => Promise<unknown>)[]) {
-      expect((await rejection(begin("nano-sokoban"))).code).toBe("BAD_ARGUMENT");
-      expect((await rejection(begin({ seed: -1 }))).message).toContain(
-        "seed is -1; it must be a whole number",
-      );
     }
   });
 

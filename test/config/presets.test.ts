@@ -1,16 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { loadConfig } from "../../lib/config/load.ts";
 import { presetFiles, presetNames, presetSummary } from "../../lib/config/presets.ts";
 import { knownModels } from "../../lib/hub/known-models.ts";
-import { spa } from "../cli/spa.ts";
 import { errorOf } from "../thrown-error.ts";
-
-const root = mkdtempSync(join(tmpdir(), "spa-presets-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const models = {
   "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -90,13 +83,4 @@ test("a preset of an LLM is made of three files, and another model may be put in
     "UNKNOWN_NAME",
     expect.stringContaining('"qwen2.5-1.5b-sokoban"?'),
   ]);
-});
-
-test("a dry run needs no network", async () => {
-  const variables = { HF_HOME: root, HF_ENDPOINT: "http://127.0.0.1:9", HF_HUB_OFFLINE: "" };
-  const { code, stdout, stderr } = await spa(root, ["train", "qwen2.5-1.5b-sokoban", "--dry-run"], variables);
-  expect(code, stderr).toBe(0);
-  expect(stdout).toContain("path: Qwen/Qwen2.5-1.5B-Instruct");
-  expect(stdout).toContain("parameters 1540M");
-  expect(stdout).toContain("spa/ppo");
 });

@@ -11,6 +11,7 @@ import {
   loadEnvironmentModule,
   registerEnvironment,
 } from "../../envs/index.ts";
+import { builtIn } from "./built-in.ts";
 import { caught } from "./errors.ts";
 import { playAll } from "./play.ts";
 
@@ -26,7 +27,6 @@ function moduleFile(name: string, content: string): string {
 
 describe("createEnvironment", () => {
   it("makes the environments that come with the package", () => {
-    const builtIn = ["bandit", "countdown", "frozen-lake", "sokoban", "sudoku"];
     expect(environmentNames()).toEqual(expect.arrayContaining(builtIn));
     for (const name of builtIn) {
       const environment = createEnvironment(name);

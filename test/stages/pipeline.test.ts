@@ -12,6 +12,7 @@ import type { Results } from "../../lib/run/results.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { examplesFile, rowsFile } from "../../lib/stages/self-play/self-play.ts";
 import { readExamples } from "../../lib/stages/sft/files.ts";
+import { rejection } from "../thrown-error.ts";
 import { tinyConfig } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-pipeline-"));
@@ -194,6 +195,18 @@ describe("ablations", () => {
       examples: 24,
     });
   });
+});
+
+describe("what is no configuration", () => {
+  it.each([train, estimate] as ((given: unknown) => Promise<unknown>)[])(
+    "is refused by %o",
+    async (begin) => {
+      expect((await rejection(begin("nano-sokoban"))).code).toBe("BAD_ARGUMENT");
+      expect((await rejection(begin({ seed: -1 }))).message).toContain(
+        "seed is -1; it must be a whole number",
+      );
+    },
+  );
 });
 
 describe("estimate", () => {
