@@ -146,9 +146,13 @@ function paddingToken(fields: Json): number | null {
   return id === undefined || id === -1 ? null : (id as number | null);
 }
 
+function isArchitecture(type: unknown): type is Architecture {
+  return typeof type === "string" && Object.hasOwn(classNames, type);
+}
+
 function readArchitecture(fields: Json, file: string): Architecture {
   const type = fields.model_type;
-  if (type !== "qwen2" && type !== "qwen3" && type !== "llama") {
+  if (!isArchitecture(type)) {
     throw unsupported(file, "model_type", type, `supported: ${Object.keys(classNames).join(", ")}`);
   }
   const classes = fields.architectures;
