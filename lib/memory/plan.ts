@@ -44,7 +44,7 @@ const slotCounts = [256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1]
 export const unplanned = { microBatchTokens: 8192, rolloutSlots: 256, activationCheckpointing: false };
 
 /** The device that a configuration means on this machine. */
-function plannedDevice({ engine }: Config): Device {
+export function plannedDevice({ engine }: Config): Device {
   if (engine.device !== "auto") return engine.device;
   return addonInfo().devices.length > 0 ? "cuda" : "cpu";
 }

@@ -11,7 +11,7 @@ import { nanoShape } from "./base/pretrain.ts";
 import { showDownload } from "./show-download.ts";
 
 /** A configuration's model, ready to be loaded. */
-interface PreparedModel {
+export interface PreparedModel {
   /** The configuration with the commit in place of a Hub model's revision: that is what a run folder keeps. */
   config: Config;
   /** Where a pretrained model's files are; null where the run trains its own base. */
