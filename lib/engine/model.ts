@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { isDeepStrictEqual } from "node:util";
 import type { Dtype, NativeModel, NativeScores } from "../addon/addon.ts";
 import {
@@ -168,12 +169,15 @@ export class Model extends Handle<NativeModel> {
     const config = withEndTokens(this.config, endTokens);
     const description = { config, dtype: this.dtype, tensors: native.tensors };
     const total = native.tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    // Every shard's call listens to it at the same time.
+    const shared = signal && AbortSignal.any([signal]);
+    if (shared) setMaxListeners(0, shared);
     let before = 0;
     await writeModelFolder(folder, description, maxShardBytes, (file, header, { first, tensors, bytes }) => {
       const begin = before;
       before += bytes;
       return run((progress) => native.save(file, header, { first, count: tensors.length }, progress), {
-        signal,
+        signal: shared,
         onProgress: onProgress && ((done) => onProgress(begin + done, total)),
       });
     });

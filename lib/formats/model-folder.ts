@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
@@ -7,6 +7,7 @@ import { loadAddon } from "../addon/loader.ts";
 import { SpaError } from "../errors.ts";
 import { replaceFiles, writeSynced } from "../files/atomic-file.ts";
 import { fileError } from "../files/file-error.ts";
+import { makeFolders } from "../files/folders.ts";
 import { readJsonObject } from "../files/json-file.ts";
 import { parseModelConfig, writeGenerationConfig, writeModelConfig } from "./hugging-face-config.ts";
 import { type ModelConfig, nativeModelConfig } from "./model-config.ts";
@@ -141,7 +142,7 @@ async function removeOtherWeights(folder: string, kept: ReadonlySet<string>): Pr
 /** Creates a folder (and those above it) for files of this package. */
 export function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
   } catch (error) {
     throw fileError(error, folder);
   }

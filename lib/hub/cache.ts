@@ -6,9 +6,10 @@
 //     snapshots/<commit>/<path>  links to blobs
 //   .locks/models--…/            who downloads at the moment
 
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { writeFileAtomically } from "../files/atomic-file.ts";
+import { makeFolders } from "../files/folders.ts";
 import { missingFiles } from "./wanted-files.ts";
 
 const commitPattern = /^[0-9a-f]{40}$/;
@@ -55,14 +56,14 @@ export class CachedRepository {
   setRef(revision: string, commit: string): void {
     if (isCommit(revision) || this.commitOf(revision) === commit) return;
     const file = join(this.folder, "refs", revision);
-    mkdirSync(dirname(file), { recursive: true });
+    makeFolders(dirname(file));
     writeFileAtomically(file, commit);
   }
 
   /** Makes a blob appear in a snapshot under its path. */
   link(commit: string, path: string, etag: string): void {
     const pointer = join(this.snapshot(commit), path);
-    mkdirSync(dirname(pointer), { recursive: true });
+    makeFolders(dirname(pointer));
     try {
       symlinkSync(relative(dirname(pointer), this.blob(etag)), pointer);
     } catch (error) {

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, statfsSync, statSync } from "node:fs";
+import { existsSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listFiles, modelInfo } from "@huggingface/hub";
 import { SpaError } from "../errors.ts";
+import { makeFolders } from "../files/folders.ts";
 import { acquireLock, lockHolder } from "../files/lock.ts";
 import { weightsIndex } from "../formats/safetensors.ts";
 import { type CachedRepository, isCommit } from "./cache.ts";
@@ -116,7 +117,7 @@ async function waitForLock(
   { lockFolder }: CachedRepository,
   { signal, onNote }: SnapshotOptions,
 ): Promise<Disposable> {
-  mkdirSync(lockFolder, { recursive: true });
+  makeFolders(lockFolder);
   for (let told = false; ; told = true) {
     try {
       return acquireLock(lockFolder);
@@ -159,7 +160,7 @@ class SnapshotDownload {
   plan(files: readonly RemoteFile[]): void {
     const sum = files.reduce((bytes, { size }) => bytes + size, 0);
     this.#total = { files: this.#total.files + files.length, bytes: this.#total.bytes + sum };
-    mkdirSync(join(this.#repository.folder, "blobs"), { recursive: true });
+    makeFolders(join(this.#repository.folder, "blobs"));
     this.#checkSpace(files);
   }
 

@@ -25,6 +25,7 @@ import {
   sizeDamage,
 } from "../files/file-digest.ts";
 import { fileError } from "../files/file-error.ts";
+import { makeFolders } from "../files/folders.ts";
 import { checkpointName, trainingFolders } from "./ledger.ts";
 import type { CheckpointRecord, RunFolder } from "./run-folder.ts";
 
@@ -82,7 +83,7 @@ function filesIn(folder: string): string[] {
 }
 
 async function writeAside(aside: string, content: CheckpointContent): Promise<void> {
-  mkdirSync(aside, { recursive: true });
+  makeFolders(aside);
   await content.model.save(aside);
   await content.tokenizer.save(aside);
   if (content.critic) {

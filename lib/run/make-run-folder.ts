@@ -8,6 +8,7 @@ import { stringify } from "yaml";
 import type { Config } from "../config/schema.ts";
 import { asidePath, removeLeftover, syncFolder, writeFileAtomically } from "../files/atomic-file.ts";
 import { fileError } from "../files/file-error.ts";
+import { makeFolders } from "../files/folders.ts";
 import { acquireLock, lockHolder } from "../files/lock.ts";
 import { packageVersion } from "../package.ts";
 import { type Ledger, runFormat } from "./ledger.ts";
@@ -51,7 +52,7 @@ function writeAside(aside: string, config: Config, now: Date): void {
     stages: [],
     checkpoints: [],
   };
-  mkdirSync(aside, { recursive: true });
+  makeFolders(aside);
   {
     using _lock = acquireLock(aside);
     clearAbandoned(dirname(aside));

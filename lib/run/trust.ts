@@ -2,10 +2,11 @@
 // named the same file before (--env, a setting, a configuration of a program), or says so now (--trust). What was named is
 // kept outside of run folders, in <cache>/environments, one path a line.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { cacheFolder } from "#locations";
 import { SpaError } from "../errors.ts";
+import { makeFolders } from "../files/folders.ts";
 
 /** Named in this process: there may be no place to keep it. */
 const named = new Set<string>();
@@ -31,7 +32,7 @@ export function trustModule(module: string): void {
   const folder = cacheFolder();
   if (folder === undefined || file.includes("\n")) return;
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
     appendFileSync(join(folder, "environments"), `${file}\n`);
   } catch {
     // It is asked again, then.

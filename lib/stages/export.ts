@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Engine } from "../engine/engine.ts";
 import type { Model } from "../engine/model.ts";
 import { heedSignal, SpaError } from "../errors.ts";
 import { asidePath, commitFolder, removeLeftover } from "../files/atomic-file.ts";
 import { fileError } from "../files/file-error.ts";
+import { makeFolders } from "../files/folders.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
 import { didYouMean } from "../nearest-name.ts";
 import { type Checkpoint, latestCheckpoint } from "../run/checkpoint.ts";
@@ -68,7 +69,7 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
   await heedSignal(options.signal);
   const aside = asidePath(target);
   try {
-    mkdirSync(dirname(target), { recursive: true });
+    makeFolders(dirname(target));
     if (options.adapter) await saveAdapter(context, model, aside);
     else await saveWhole(context, model, aside);
     tokenizer.save(aside);

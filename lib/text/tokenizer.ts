@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SpaError } from "../errors.ts";
 import { fileError } from "../files/file-error.ts";
+import { makeFolders } from "../files/folders.ts";
 import { BpeEncoder, type PartEncoder } from "./bpe-encoder.ts";
 import { checkAddedTokens, readTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 
@@ -145,10 +146,10 @@ export class Tokenizer {
    */
   save(folder: string): void {
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolders(folder);
       for (const [name, bytes] of this.#files) {
         if (name === generationConfig) continue;
-        mkdirSync(dirname(join(folder, name)), { recursive: true });
+        makeFolders(dirname(join(folder, name)));
         writeFileSync(join(folder, name), bytes);
       }
     } catch (cause) {
