@@ -120,12 +120,12 @@ const ppoBatchKeys = [
 export function checkTrainBatch(
   batch: TrainBatch,
   loss: NativeLoss,
-  config: ModelConfig,
+  { vocabularySize, maxPositions }: Pick<ModelConfig, "vocabularySize" | "maxPositions">,
   critic: boolean,
 ): NativeTrainBatch {
   checkObject(batch, "batch", loss.kind === "sft" ? sftKeys : ppoBatchKeys);
-  const rows = checkBatch(batch, "batch", config.vocabularySize);
-  checkRowLengths(rows, config.maxPositions);
+  const rows = checkBatch(batch, "batch", vocabularySize);
+  checkRowLengths(rows, maxPositions);
   const length = rows.tokens.length;
   const mask = (value: unknown, name: string) => checkMask(value, name, rows.offsets, length);
   if (loss.kind === "sft") return { ...rows, mask: mask(batch.mask, "batch.mask") };

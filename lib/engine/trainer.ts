@@ -2,7 +2,6 @@ import type {
   Moments,
   NativeOptimizerOptions,
   NativeStep,
-  NativeTrainBatch,
   NativeTrainer,
   NativeTrainerOptions,
 } from "../addon/addon.ts";
@@ -125,12 +124,10 @@ export class Trainer extends Handle<NativeTrainer> {
   async step(batch: TrainBatch, loss: Loss, options: LongCall = {}): Promise<StepMetrics> {
     checkObject(options, "options", longCallKeys);
     const checkedLoss = checkLoss(loss, this.critic !== null);
-    const checkedBatch: NativeTrainBatch = checkTrainBatch(
-      batch,
-      checkedLoss,
-      this.model.config,
-      this.critic !== null,
-    );
+    const { vocabularySize, maxPositions } = this.model.config;
+    const critics = this.critic instanceof Model ? this.critic.config.maxPositions : maxPositions;
+    const limits = { vocabularySize, maxPositions: Math.min(maxPositions, critics) };
+    const checkedBatch = checkTrainBatch(batch, checkedLoss, limits, this.critic !== null);
     const result = await this.call(
       (native, progress) => native.step(checkedBatch, checkedLoss, progress),
       options,

@@ -201,11 +201,4 @@ Scores Model::score_within(const RaggedTokens& batch, const ScoreOptions& option
   return scores;
 }
 
-void Model::check_length(int64_t tokens) const {
-  if (tokens > config_.max_positions) {
-    throw Error("CAPACITY", "a row of " + std::to_string(tokens) + " tokens is longer than the model's " +
-                                std::to_string(config_.max_positions) + " positions");
-  }
-}
-
 }  // namespace spa

@@ -99,8 +99,6 @@ class Model {
   /// Ready for positions below `positions` (see Decoder::prepare).
   const Decoder& decoder(int64_t positions);
   void mark_changed();
-  /// Throws CAPACITY when a row of so many tokens is longer than the model's positions.
-  void check_length(int64_t tokens) const;
 
  private:
   Model(const ModelConfig& config, bool value_head, at::Tensor flat);

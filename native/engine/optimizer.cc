@@ -1,7 +1,6 @@
 #include "engine/optimizer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <unordered_map>
 
 #include "engine/error.h"
@@ -9,20 +8,9 @@
 
 namespace spa {
 
-void AdamWOptions::validate() const {
-  const auto require = [](bool condition, const char* message) {
-    if (!condition) throw Error("BAD_ARGUMENT", std::string("optimizer: ") + message);
-  };
-  require(learning_rate >= 0 && std::isfinite(learning_rate), "learningRate must be 0 or above");
-  require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "betas must be in [0, 1)");
-  require(weight_decay >= 0 && std::isfinite(weight_decay), "weightDecay must be 0 or above");
-  require(epsilon > 0 && std::isfinite(epsilon), "epsilon must be above 0");
-}
-
 AdamW::AdamW(const at::Tensor& parameters, const AdamWOptions& options, std::vector<ParameterGroup> groups,
              MomentFormat format)
     : options_(options), groups_(std::move(groups)) {
-  options_.validate();
   if (format == MomentFormat::int8) {
     for (const ParameterGroup& group : groups_) {
       auto& ranges = quantized_.emplace_back();

@@ -23,9 +23,6 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double weight_decay = 0.01;  // decoupled, on all parameters
   double epsilon = 1e-8;
-
-  /// Throws BAD_ARGUMENT.
-  void validate() const;
 };
 
 /// Parameters that are updated together and count their updates together.

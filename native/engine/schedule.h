@@ -12,8 +12,6 @@ struct Schedule {
   int64_t total_steps = 0;     // linear and cosine: the step at which minimum_ratio is reached
   double minimum_ratio = 0.0;  // share of the peak that is left at the end
 
-  /// Throws BAD_ARGUMENT.
-  void validate() const;
   /// Factor on the peak learning rate for update `step`, counted from 0.
   double factor(int64_t step) const;
 };

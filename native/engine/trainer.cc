@@ -77,8 +77,7 @@ struct Trainer::Side {
 
 Trainer::Trainer(std::shared_ptr<Model> actor, std::shared_ptr<Model> critic, const TrainerOptions& options)
     : shared_critic_(critic && critic == actor), options_(options) {
-  options_.schedule.validate();
-  if (critic && !critic->has_value_head()) throw Error("INTERNAL", "the critic has no value head");
+  require(!critic || critic->has_value_head(), "a critic has a value head");
   const auto value_range = [](const Model& model) {
     return ParameterRange{model.layout().backbone_size(), model.layout().size()};
   };
@@ -114,7 +113,7 @@ void Trainer::check(const TrainBatch& batch, const LossOptions& loss) const {
                      fits(batch.returns, value) && (!value || critic_ || shared_critic_) &&
                      spares_first_tokens(batch.mask) && spares_first_tokens(batch.supervised_mask) &&
                      spares_first_tokens(batch.value_mask);
-  if (!valid) throw Error("INTERNAL", "a training batch does not fit its loss");
+  require(valid, "a training batch fits its loss");
 }
 
 TrainSums Trainer::run(Side& side, const TrainPass& planned, const LongCall& call, int64_t& done,
@@ -125,7 +124,7 @@ TrainSums Trainer::run(Side& side, const TrainPass& planned, const LongCall& cal
   pass.keep = options_.activation_checkpointing ? Keep::inputs : small ? Keep::everything : Keep::products;
   const int64_t longest =
       pass.lengths.empty() ? 0 : *std::max_element(pass.lengths.begin(), pass.lengths.end());
-  model.check_length(longest + 1);
+  require(longest < model.config().max_positions, "a row fits the model's positions");
   const Decoder& decoder = side.model->decoder(longest + 1);
   for (const at::Tensor& buffer : side.gradients) buffer.zero_();
   side.reserve_gradients(1);

@@ -27,8 +27,6 @@ TEST_CASE("schedules") {
   const Schedule cosine{Schedule::Kind::cosine, 0, 10, 0};
   CHECK(cosine.factor(0) == 1);
   CHECK(cosine.factor(3) == doctest::Approx(0.5 * (1 + std::cos(std::numbers::pi * 0.3))));
-  CHECK_THROWS_AS((Schedule{Schedule::Kind::cosine, 5, 5, 0}.validate()), Error);
-  CHECK_THROWS_AS((Schedule{Schedule::Kind::constant, -1, 0, 0}.validate()), Error);
 }
 
 TEST_CASE("ragged arrays whose offsets or tokens lie are never read") {
