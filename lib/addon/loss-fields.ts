@@ -105,7 +105,7 @@ export const lossFields = {
 type Fields = typeof lossFields;
 export type LossFieldName = keyof Fields;
 
-export type LossValue<Field> = Field extends { choices: readonly (infer Choice)[] }
+type LossValue<Field> = Field extends { choices: readonly (infer Choice)[] }
   ? Choice
   : Field extends { nullable: true }
     ? number | null

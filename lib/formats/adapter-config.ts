@@ -94,9 +94,7 @@ export interface AdapterSize {
 }
 
 /** Inputs and outputs of the projections that an adapter may change. */
-export function targetFeatures(
-  config: ModelConfig,
-): Record<AdapterTarget, { inputs: number; outputs: number }> {
+function targetFeatures(config: ModelConfig): Record<AdapterTarget, { inputs: number; outputs: number }> {
   const { hiddenSize: hidden, intermediateSize: inner, headDimension } = config;
   const query = config.heads * headDimension;
   const keyValue = config.keyValueHeads * headDimension;

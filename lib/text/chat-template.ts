@@ -4,7 +4,7 @@ import { Template } from "../jinja/template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Who speaks in a message. */
-export type Speaker = "system" | "user" | "assistant";
+type Speaker = "system" | "user" | "assistant";
 
 export interface Message {
   role: Speaker;
