@@ -68,8 +68,11 @@ function isInCache(folder) {
   return existsSync(join(folder, "spa.node")) && existsSync(note) && readFileSync(note, "utf8") === useCuda();
 }
 
-/** Gives the addon in the folder `release` its place in the cache, whole or not at all. */
-function putInCache(release, libtorch) {
+/**
+ * Gives the addon in the folder `release` its place in the cache, whole or not at all.
+ * @public the test of an installed package calls the copy there
+ */
+export function putInCache(release, libtorch) {
   const target = addonFolder(root, nativeFolder(root), libtorch.path);
   return withScratchFolder("native", (scratch) => {
     const aside = join(scratch, "addon");
