@@ -1,3 +1,4 @@
+import { advantageEstimators } from "./sections/ppo.ts";
 import type { Config } from "./settings.ts";
 
 /** A rule between settings that are right each on its own. */
@@ -7,6 +8,8 @@ export interface CrossCheck {
   message: string;
   isBroken(config: Config): boolean;
 }
+
+const estimatorOf = ({ ppo }: Config) => advantageEstimators[ppo.advantage.estimator];
 
 /** What must hold between settings; the schema reports the ones that do not. */
 export const crossChecks: readonly CrossCheck[] = [
@@ -44,6 +47,21 @@ export const crossChecks: readonly CrossCheck[] = [
     path: ["ppo", "criticWarmup"],
     message: "it must be less than ppo.steps, or the policy is never trained",
     isBroken: ({ ppo }) => ppo.criticWarmup >= ppo.steps,
+  },
+  {
+    path: ["ppo", "critic"],
+    message: "ppo.advantage.estimator has no use for a critic: set ppo.critic=none",
+    isBroken: (config) => !estimatorOf(config).takesCritic && config.ppo.critic !== "none",
+  },
+  {
+    path: ["ppo", "criticWarmup"],
+    message: "ppo.advantage.estimator has no use for a critic: set ppo.criticWarmup=0",
+    isBroken: (config) => !estimatorOf(config).takesCritic && config.ppo.criticWarmup > 0,
+  },
+  {
+    path: ["ppo", "groupSize"],
+    message: "ppo.advantage.estimator compares trajectories of the same level: set 2 or more",
+    isBroken: (config) => estimatorOf(config).compares && config.ppo.groupSize === 1,
   },
   {
     path: ["ppo", "filter"],

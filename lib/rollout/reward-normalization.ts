@@ -11,10 +11,6 @@ export interface RewardSource {
   tag: string;
 }
 
-/** Bounds of `asymmetric-clip`. */
-const CLIP_LOW = -1;
-const CLIP_HIGH = 3;
-
 /** Rewards that differ by no more than this share of the larger one differ in the rounding of their sums alone. */
 const ROUNDING = 1e-12;
 
@@ -38,12 +34,49 @@ export function standardDeviation(values: readonly number[]): number {
   return Math.sqrt(aboveMean(values).reduce((sum, value) => sum + value ** 2, 0) / (values.length - 1));
 }
 
+/** What each value is above the mean, in standard deviations: (x - mean) / (std + 1e-6); zero where std <= 1e-6. */
+export function standardize(values: readonly number[]): number[] {
+  const deviation = standardDeviation(values);
+  if (deviation <= 1e-6) return values.map(() => 0);
+  return aboveMean(values).map((value) => value / (deviation + 1e-6));
+}
+
+/** Compares values that have the same key with each other alone; the result is in the order of `values`. */
+export function compareWithin(
+  values: readonly number[],
+  keys: readonly (number | string)[],
+  compare: (values: readonly number[]) => number[],
+): number[] {
+  const places = new Map<number | string, number[]>();
+  for (const [index, key] of keys.entries()) {
+    const known = places.get(key);
+    if (known) known.push(index);
+    else places.set(key, [index]);
+  }
+  const result = [...values];
+  for (const members of places.values()) {
+    const compared = compare(members.map((index) => values[index]));
+    for (const [place, index] of members.entries()) result[index] = compared[place];
+  }
+  return result;
+}
+
+/** Bounds of `asymmetric-clip`. */
+const CLIP_LOW = -1;
+const CLIP_HIGH = 3;
+
+const comparisons = {
+  mean: aboveMean,
+  "mean-std": standardize,
+  "asymmetric-clip": (values: readonly number[]) =>
+    standardize(values).map((value) => Math.min(CLIP_HIGH, Math.max(CLIP_LOW, value))),
+};
+
 /**
  * Trajectory rewards (format penalties included) normalised as RAGEN does.
  *
- * `mean`: x - mean; `mean-std`: (x - mean) / (std + 1e-6), zero where std <= 1e-6; `asymmetric-clip`: the same, then
- * cut to [-1, 3]. When every grouping holds a single trajectory the rewards are left as they are: there is nothing to
- * compare with.
+ * `mean`: {@link aboveMean}; `mean-std`: {@link standardize}; `asymmetric-clip`: the same, then cut to [-1, 3]. When
+ * every grouping holds a single trajectory the rewards are left as they are: there is nothing to compare with.
  *
  * @param rewards one for each trajectory
  * @param sources of the same length
@@ -55,30 +88,9 @@ export function normalizeRewards(
   grouping: RewardGrouping,
 ): number[] {
   if (method === "none") return [...rewards];
-  const places = new Map<number | string, number[]>();
-  for (const [index, source] of sources.entries()) {
-    const key = grouping === "state" ? source.group : grouping === "tag" ? source.tag : "batch";
-    const known = places.get(key);
-    if (known) known.push(index);
-    else places.set(key, [index]);
-  }
-  if (places.size === rewards.length) return [...rewards];
-  const result = [...rewards];
-  for (const members of places.values()) {
-    const normalized = normalize(
-      members.map((index) => rewards[index]),
-      method,
-    );
-    for (const [place, index] of members.entries()) result[index] = normalized[place];
-  }
-  return result;
-}
-
-function normalize(values: number[], method: Exclude<RewardNormalization, "none">): number[] {
-  const centred = aboveMean(values);
-  if (method === "mean") return centred;
-  const deviation = standardDeviation(values);
-  const scaled = deviation > 1e-6 ? centred.map((value) => value / (deviation + 1e-6)) : values.map(() => 0);
-  if (method === "mean-std") return scaled;
-  return scaled.map((value) => Math.min(CLIP_HIGH, Math.max(CLIP_LOW, value)));
+  const keys = sources.map(({ group, tag }) =>
+    grouping === "state" ? group : grouping === "tag" ? tag : "batch",
+  );
+  if (new Set(keys).size === rewards.length) return [...rewards];
+  return compareWithin(rewards, keys, comparisons[method]);
 }

@@ -1,15 +1,29 @@
 import type { TrajectoryBatch } from "./batch.ts";
-import type { Trajectory } from "./trajectory.ts";
+import type { Trajectory, Turn } from "./trajectory.ts";
 
 /** Where rewards stand; see {@link placeRewards}. */
 type RewardPlacement = "trajectory" | "turn";
 
+/** A turn of a packed batch of which the model sampled something, and what it earns. */
+export interface RewardedTurn {
+  turn: Turn;
+  /** Its trajectory's place in the batch. */
+  trajectory: number;
+  /** Its sampled tokens in the packed array: the first, and one past the last. */
+  begin: number;
+  end: number;
+  /** What stands on its last token, in full precision. */
+  reward: number;
+}
+
 /** Rewards on tokens, and where turns end; arrays as in `gae` and `biLevelGae`. */
-interface TokenRewards {
+export interface TokenRewards {
   /** [tokens] */
   rewards: Float32Array;
   /** Position in the packed array of the last sampled token of each turn, in ascending order. */
   turnEnds: Uint32Array;
+  /** The same turns in the same order. */
+  turns: readonly RewardedTurn[];
 }
 
 /**
@@ -29,21 +43,18 @@ export function placeRewards(
   options: { placement: RewardPlacement; scale: number },
 ): TokenRewards {
   const rewards = new Float32Array(batch.tokens.length);
-  const turnEnds: number[] = [];
-  for (const [index, trajectory] of trajectories.entries()) {
-    const begin = batch.trajectoryOffsets[index];
+  const turns = trajectories.flatMap((trajectory, index) => {
+    const shift = batch.trajectoryOffsets[index];
+    const sampled = trajectory.turns.filter((turn) => turn.end > turn.begin);
     let rest = totals[index];
-    let last = -1;
-    for (const turn of trajectory.turns) {
-      if (turn.end === turn.begin) continue;
-      last = begin + turn.end - 1;
-      turnEnds.push(last);
-      if (options.placement === "turn") {
-        rewards[last] += turn.reward * options.scale;
-        rest -= turn.reward * options.scale;
-      }
-    }
-    if (last >= 0) rewards[last] += rest;
-  }
-  return { rewards, turnEnds: Uint32Array.from(turnEnds) };
+    const rewarded = sampled.map((turn) => {
+      const reward = options.placement === "turn" ? turn.reward * options.scale : 0;
+      rest -= reward;
+      return { turn, trajectory: index, begin: shift + turn.begin, end: shift + turn.end, reward };
+    });
+    if (rewarded.length > 0) rewarded[rewarded.length - 1].reward += rest;
+    return rewarded;
+  });
+  for (const { end, reward } of turns) rewards[end - 1] = reward;
+  return { rewards, turnEnds: Uint32Array.from(turns, ({ end }) => end - 1), turns };
 }

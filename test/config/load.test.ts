@@ -203,6 +203,21 @@ describe("wrong input gives one error that says where, what and what is right", 
       ["protocol.maxTokens=100"],
       "protocol.maxNewTokens is 110: it must be less than protocol.maxTokens",
     ],
+    [
+      "a critic for an estimator that has no use for one",
+      ["ppo.advantage.estimator=reinforce++"],
+      'ppo.critic is "model": ppo.advantage.estimator has no use for a critic: set ppo.critic=none',
+    ],
+    [
+      "its warm-up",
+      ["ppo.advantage.estimator=rloo", "ppo.critic=none", "ppo.criticWarmup=1"],
+      "ppo.criticWarmup is 1: ppo.advantage.estimator has no use for a critic: set ppo.criticWarmup=0",
+    ],
+    [
+      "groups of one to compare",
+      ["ppo.advantage.estimator=grpo", "ppo.critic=none", "ppo.groupSize=1"],
+      "ppo.groupSize is 1: ppo.advantage.estimator compares trajectories of the same level: set 2 or more",
+    ],
     ["an arm twice", ["arms=[spa, spa]"], "an arm is named twice"],
     ["two mistakes", ["ppo.steps=0", "seed=-1"], "2 settings are wrong:\n"],
   ];

@@ -7,8 +7,8 @@ import type { Trajectory } from "../../lib/rollout/trajectory.ts";
 import { chooseTrajectories, minibatches, preparePpoData, trainBatch } from "../../lib/stages/ppo/batch.ts";
 import { Role } from "../../lib/text/roles.ts";
 
-/** One prompt token, then per turn a tag, an answer token and the end; `rewards` of its turns. */
-function trajectory(group: number, rewards: number[]): Trajectory {
+/** One prompt token, then per turn a tag, an answer token and the end; `rewards` of its turns and the states they begin in. */
+function trajectory(group: number, rewards: number[], states: string[] = []): Trajectory {
   const roles = [Role.prompt, ...rewards.flatMap(() => [Role.tag, Role.answer, Role.end])];
   const totalReward = rewards.reduce((sum, reward) => sum + reward, 0);
   return {
@@ -18,7 +18,12 @@ function trajectory(group: number, rewards: number[]): Trajectory {
     sampled: Uint8Array.from(roles, (role) => (role === Role.prompt ? 0 : 1)),
     logProbs: Float32Array.from(roles, (role) => (role === Role.prompt ? 0 : -0.5)),
     segments: [0],
-    turns: rewards.map((reward, turn) => ({ begin: 1 + 3 * turn, end: 4 + 3 * turn, reward })),
+    turns: rewards.map((reward, turn) => ({
+      begin: 1 + 3 * turn,
+      end: 4 + 3 * turn,
+      reward,
+      stateBefore: { grid: "", structured: states[turn] },
+    })),
     totalReward,
   } as unknown as Trajectory;
 }
@@ -95,6 +100,84 @@ describe("preparePpoData", () => {
     const data = await preparePpoData({ trajectories, rewards: [1, 0] }, noCritic, config);
     // The first turn's return is half of the second's.
     expect([...data.advantages.slice(0, 7)]).toEqual([0, 0.5, 0.5, 0.5, 1, 1, 1]);
+  });
+
+  describe("without a critic", () => {
+    /** Two trajectories of two turns each, which begin in the same state and part. */
+    const parting = [
+      trajectory(0, [0, 1], ["start", "left"]),
+      trajectory(0, [0, 0], ["start", "right"]),
+      trajectory(1, [0.5], ["start"]),
+      trajectory(1, [0.5], ["start"]),
+    ];
+    const totals = parting.map(({ totalReward }) => totalReward);
+    const prepared = (advantage: Record<string, unknown>, others: Record<string, unknown> = {}) =>
+      preparePpoData(
+        { trajectories: parting, rewards: totals },
+        noCritic,
+        settings({ critic: "none", advantage, ...others }),
+      );
+    /** Prompt token, then three tokens a turn; groups of equal rewards at the end. */
+    const tokens = (turns: readonly number[]) => [
+      0,
+      ...turns.slice(0, 2).flatMap((value) => [value, value, value]),
+      0,
+      ...turns.slice(2).flatMap((value) => [value, value, value]),
+      ...new Array(8).fill(0),
+    ];
+
+    it.each([
+      ["grpo", [0.5, 0.5, -0.5, -0.5]],
+      ["rloo", [1, 1, -1, -1]],
+      // Returns from the start are half of the last turn's reward; the states after it are met once each.
+      ["gigpo", [0.75, 0.5, -0.75, -0.5]],
+    ])("all sampled tokens of a turn have its %s advantage", async (estimator, expected) => {
+      const advantage = { estimator, divideByDeviation: false, highLevelGamma: 0.5 };
+      for (const placement of ["trajectory", "turn"]) {
+        const data = await prepared(advantage, { rewards: { placement }, mask: "response" });
+        expect([...data.advantages]).toEqual(tokens(expected));
+      }
+    });
+
+    it("rewards are normalised and scaled before they are compared", async () => {
+      const config = settings({
+        critic: "none",
+        filter: { kind: "ratio", value: 0.5 },
+        rewards: { normalization: "mean", grouping: "batch", scale: 4 },
+        advantage: { estimator: "rloo" },
+      });
+      const chosen = chooseTrajectories(parting, config, "frozen-lake");
+      expect(chosen.rewards).toEqual([2, -2]);
+      const { advantages } = await preparePpoData(chosen, noCritic, config);
+      expect([...advantages]).toEqual(tokens([4, 4, -4, -4]).slice(0, 14));
+    });
+
+    it("comparisons are whitened on top only where that is asked for", async () => {
+      const mask = "answer";
+      const { lossMask, advantages } = await prepared({ estimator: "rloo", whiten: true }, { mask });
+      const trained = [...advantages].filter((_, index) => lossMask[index] === 1);
+      // Four tokens of 1, four of -1, four of 0.
+      const scale = Math.sqrt(8 / 11 + 1e-8);
+      for (const [index, value] of trained.entries())
+        expect(value).toBeCloseTo([1, -1, 0][Math.floor(index / 4)] / scale, 5);
+    });
+
+    it("reinforce++ whitens returns, whatever lambda is", async () => {
+      const mask = "answer";
+      const advantage = { estimator: "reinforce++", lambda: 0.5 };
+      const { lossMask, advantages, returns } = await prepared(advantage, { mask });
+      expect([...returns.slice(0, 14)]).toEqual([0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0]);
+      const trained = [...advantages].filter((_, index) => lossMask[index] === 1);
+      // Four tokens of 1, four of 0, four of 0.5.
+      const scale = Math.sqrt(2 / 11 + 1e-8);
+      for (const [index, value] of trained.entries())
+        expect(value).toBeCloseTo([0.5, -0.5, 0][Math.floor(index / 4)] / scale, 5);
+    });
+
+    it("reinforce++ discounts from token to token", async () => {
+      const { advantages } = await prepared({ estimator: "reinforce++", gamma: 0.5, whiten: false });
+      expect([...advantages.slice(0, 7)]).toEqual([0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]);
+    });
   });
 
   it("gathers a minibatch of everything", async () => {

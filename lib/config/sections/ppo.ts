@@ -10,11 +10,13 @@ const rewards = z
     placement: z
       .enum(["trajectory", "turn"])
       .default("trajectory")
-      .describe("reward on the last token, or each turn's at its end"),
+      .describe(
+        "reward on the last token, or each turn's at its end (nothing to grpo and rloo; turn is what gigpo's paper means)",
+      ),
     normalization: z
       .enum(rewardNormalizations)
       .default("none")
-      .describe("of trajectory rewards within a grouping"),
+      .describe("of trajectory rewards within a grouping; comparisons of grpo, rloo and gigpo come after it"),
     grouping: z
       .enum(rewardGroupings)
       .default("state")
@@ -35,18 +37,85 @@ const filter = z
   })
   .prefault({});
 
+/** How the advantage of a sampled token comes about. */
+interface EstimatorEntry {
+  about: string;
+  /** A critic's values enter it. */
+  takesCritic: boolean;
+  /** It compares trajectories of the same level. */
+  compares: boolean;
+  /** Its advantages are whitened unless the setting says otherwise. */
+  whitens: boolean;
+}
+
+const estimators = ["gae", "bi-level", "grpo", "rloo", "reinforce++", "gigpo"] as const;
+export type AdvantageEstimator = (typeof estimators)[number];
+
+export const advantageEstimators: Readonly<Record<AdvantageEstimator, EstimatorEntry>> = {
+  gae: {
+    about: "generalised advantage estimation",
+    takesCritic: true,
+    compares: false,
+    whitens: true,
+  },
+  "bi-level": {
+    about: "the same over turns, then within each",
+    takesCritic: true,
+    compares: false,
+    whitens: true,
+  },
+  grpo: {
+    about: "a trajectory's reward less the mean of its level's, by their deviation",
+    takesCritic: false,
+    compares: true,
+    whitens: false,
+  },
+  rloo: {
+    about: "its reward less the mean of the others",
+    takesCritic: false,
+    compares: true,
+    whitens: false,
+  },
+  "reinforce++": {
+    about: "returns, whitened; its variant with baseline takes ppo.rewards.normalization=mean",
+    takesCritic: false,
+    compares: false,
+    whitens: true,
+  },
+  gigpo: {
+    about: "grpo, and the same for returns of a level's turns that began in the same state",
+    takesCritic: false,
+    compares: true,
+    whitens: false,
+  },
+};
+
 const advantage = z
   .strictObject({
     estimator: z
-      .enum(["gae", "bi-level"])
+      .enum(estimators)
       .default("gae")
-      .describe("generalised advantage estimation, flat or over turns"),
-    gamma: fraction().default(1).describe("discount between tokens"),
+      .describe(estimators.map((name) => `${name}: ${advantageEstimators[name].about}`).join("; ")),
+    gamma: fraction().default(1).describe("discount between tokens (gae, bi-level, reinforce++)"),
     lambda: fraction()
       .default(1)
-      .describe("weight of longer returns against the critic: 1 is Monte Carlo, 0 one step"),
-    highLevelGamma: fraction().default(0.95).describe("discount between turns (bi-level)"),
-    whiten: z.boolean().default(true).describe("centre and scale advantages over the batch's trained tokens"),
+      .describe("weight of longer returns against the critic: 1 is Monte Carlo, 0 one step (gae, bi-level)"),
+    highLevelGamma: fraction().default(0.95).describe("discount between turns (bi-level, gigpo)"),
+    divideByDeviation: z
+      .boolean()
+      .default(true)
+      .describe("divide what is above the mean by the standard deviation (grpo, gigpo); false: Dr. GRPO"),
+    stepWeight: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe("weight of the comparison of turns beside that of trajectories (gigpo's omega)"),
+    whiten: z
+      .union([z.literal("auto"), z.boolean()])
+      .default("auto")
+      .describe(
+        "centre and scale advantages over the batch's trained tokens; auto: with gae, bi-level and reinforce++, not on top of a comparison within groups (grpo, rloo, gigpo)",
+      ),
   })
   .prefault({});
 

@@ -1,4 +1,3 @@
-import { biLevelGae, gae, whiten } from "../../addon/advantage.ts";
 import type { PpoConfig } from "../../config/schema.ts";
 import type { Model } from "../../engine/model.ts";
 import { packTrajectories, selectTrajectories, type TrajectoryBatch } from "../../rollout/batch.ts";
@@ -8,6 +7,7 @@ import { placeRewards } from "../../rollout/rewards.ts";
 import type { SeededGenerator } from "../../rollout/seeded-generator.ts";
 import type { Trajectory } from "../../rollout/trajectory.ts";
 import { lossMask } from "../../text/masks.ts";
+import { estimateAdvantages } from "./advantages.ts";
 
 /** Trajectories of which rollout and training log-probs are compared in each step. */
 const COMPARED_TRAJECTORIES = 8;
@@ -69,32 +69,29 @@ export function chooseTrajectories(
   };
 }
 
-/** Values, advantages and returns of what was collected. One forward pass of the critic (and one of the reference). */
+/** Values, advantages and returns of what was chosen. One forward pass of the critic (and one of the reference). */
 export async function preparePpoData(
   { trajectories, rewards: totals }: ScoredTrajectories,
   models: PpoModels,
   config: PpoConfig,
 ): Promise<PpoData> {
   const batch = packTrajectories(trajectories);
-  const { tokens, offsets, sampled, trajectoryOffsets } = batch;
+  const { tokens, offsets } = batch;
   const placement = { placement: config.rewards.placement, scale: config.rewards.scale };
-  const { rewards, turnEnds } = placeRewards(trajectories, batch, totals, placement);
-  const oldValues = models.critic
+  const rewards = placeRewards(trajectories, batch, totals, placement);
+  const values = models.critic
     ? await models.critic.values({ tokens, offsets })
     : new Float32Array(tokens.length);
-  const { estimator, gamma, lambda, highLevelGamma } = config.advantage;
-  const rows = { rewards, values: oldValues, mask: sampled, offsets: trajectoryOffsets, gamma, lambda };
-  const { advantages, returns } =
-    estimator === "gae" ? gae(rows) : biLevelGae({ ...rows, turnEnds, highLevelGamma });
-  const mask = lossMask(config.mask, batch.roles, sampled);
+  const groups = trajectories.map(({ group }) => group);
+  const mask = lossMask(config.mask, batch.roles, batch.sampled);
+  const evidence = { ...rewards, totals, groups, batch, values };
   const { temperature } = config;
   return {
     trajectories,
     batch,
     lossMask: mask,
-    oldValues,
-    advantages: config.advantage.whiten ? whiten({ values: advantages, mask }) : advantages,
-    returns,
+    oldValues: values,
+    ...estimateAdvantages(evidence, mask, config.advantage),
     referenceLogProbs: await models.reference?.logProbs({ tokens, offsets, temperature }),
   };
 }
