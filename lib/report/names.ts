@@ -53,7 +53,7 @@ export function armColor(name: string): number {
   return index >= 0 ? index : colored.length;
 }
 
-/** A colour for each of the stages: the arm's, and for an arm's further stages one that is free. */
+/** A colour for each of the stages (or policies): the arm's, and for an arm's further stages one that is free. */
 export function stageColors(stages: readonly string[]): Map<string, number> {
   const colors = new Map<string, number>();
   for (const stage of stages) {

@@ -2,6 +2,7 @@ import { type Evaluations, type Interval, ksOf, rateAt } from "../run/evaluation
 import { percent, points } from "./format.ts";
 import { type Html, html } from "./html.ts";
 import { armColor, comparePolicies, policyAbout, policyTitle } from "./names.ts";
+import { passCurves } from "./pass-curve.ts";
 
 /** What the run has shown: key figures, the table with intervals, and pass rates by distance. */
 export function resultSection(evaluations: Evaluations): Html {
@@ -17,6 +18,7 @@ ${keyFigures(evaluations, ks)}
 <p class="note">${levels} held-out levels, ${samples} attempts at each. ${ks.length > 1 && `${ks.slice(1).map(passAt).join(" and ")}: the unbiased estimate. `}In brackets and as bars,
 95 % intervals from a bootstrap over levels.</p>
 ${resultTable(policies, evaluations, ks)}
+${passCurves(policies, evaluations)}
 ${distanceTable(policies, evaluations, ks)}
 </section>`;
 }

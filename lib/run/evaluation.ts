@@ -1,5 +1,5 @@
 // What results.json says of a policy. Beside Pass@1 stands Pass@k, whose k depends on the samples: it is written with its k,
-// and read through `rateAt`, so that rates of different k never stand under one name.
+// and read through `rateAt`, so that rates of different k never stand under one name. `passAt` has every k of the samples.
 
 /** A 95 % interval: its lower and upper end. */
 export type Interval = [number, number];
@@ -13,6 +13,8 @@ export interface PassRates<Rate = number> {
   passAtK: Rate;
   /** The same as `passAtK`, where k is 8. */
   passAt8?: Rate;
+  /** Pass@k by k, from 1 to the number of samples; absent where an earlier version wrote, and by distance. */
+  passAt?: { [k: string]: Rate };
 }
 
 /** An entry of results.json. */
@@ -42,10 +44,16 @@ export function nameRates<Rate>(passAt1: Rate, passAtK: Rate, k: number): PassRa
   return { passAt1, passAtK, ...(k === FULL_K && { passAt8: passAtK }) };
 }
 
-/** Every k for which one of the evaluations has Pass@k, ascending, 1 first. */
+/** The ks that tables show where none are asked for, ascending: 1, and that of each evaluation's `passAtK`. */
 export function ksOf(evaluations: Iterable<Evaluation>): number[] {
   const ks = [...evaluations].map(({ samples }) => kOf(samples));
   return [...new Set([1, ...ks])].sort((left, right) => left - right);
+}
+
+/** Every k for which an evaluation has Pass@k, ascending. */
+export function allKsOf({ passAt, samples }: Pick<Evaluation, "passAt" | "samples">): number[] {
+  const ks = passAt === undefined ? new Set([1, kOf(samples)]) : Object.keys(passAt).map(Number);
+  return [...ks].sort((left, right) => left - right);
 }
 
 /**
@@ -58,5 +66,5 @@ export function rateAt<Rate>(
   rates: Partial<PassRates<Rate>>,
 ): Rate | undefined {
   if (k === 1) return rates.passAt1;
-  return k === kOf(samples) ? (rates.passAtK ?? rates.passAt8) : undefined;
+  return k === kOf(samples) ? (rates.passAtK ?? rates.passAt8) : rates.passAt?.[k];
 }

@@ -21,7 +21,12 @@ export interface EvaluationResult {
 /** Pass rates as they may be written: earlier versions called every Pass@k `passAt8`. */
 function writtenRates<Rate>(rate: z.ZodType<Rate>) {
   return z
-    .object({ passAt1: rate, passAtK: rate.optional(), passAt8: rate.optional() })
+    .object({
+      passAt1: rate,
+      passAtK: rate.optional(),
+      passAt8: rate.optional(),
+      passAt: z.record(z.string().regex(/^[1-9]\d*$/), rate).optional(),
+    })
     .refine(({ passAtK, passAt8 }) => (passAtK ?? passAt8) !== undefined, { error: "passAtK is missing" });
 }
 
@@ -38,12 +43,14 @@ const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
     levels: z.int(),
     samples: z.int().min(1),
   })
-  .transform(({ passAt1, passAtK, passAt8, ci95, byDistance, levels, samples, ...shares }) => {
+  .transform(({ passAt1, passAtK, passAt8, passAt, ci95, byDistance, levels, samples, ...shares }) => {
     const k = kOf(samples);
-    const named = <Rate>(rates: Partial<PassRates<Rate>> & { passAt1: Rate }) =>
-      nameRates(rates.passAt1, rateAt(k, { samples }, rates) as Rate, k);
+    const named = <Rate>(rates: Partial<PassRates<Rate>> & { passAt1: Rate }): PassRates<Rate> => ({
+      ...nameRates(rates.passAt1, rateAt(k, { samples }, rates) as Rate, k),
+      ...(rates.passAt && { passAt: rates.passAt }),
+    });
     return {
-      ...named({ passAt1, passAtK, passAt8 }),
+      ...named({ passAt1, passAtK, passAt8, passAt }),
       k,
       ci95: named(ci95),
       ...shares,

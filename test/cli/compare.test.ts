@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { comparisonTable } from "../../lib/cli/compare.ts";
 import { type Evaluation, kOf, nameRates } from "../../lib/run/evaluation.ts";
 import type { Results } from "../../lib/run/results.ts";
+import { errorOf } from "../thrown-error.ts";
 import { spa } from "./spa.ts";
 
 function evaluation(passAt1: number, passAtK: number, prediction: number | null, samples = 8): Evaluation {
@@ -72,6 +73,18 @@ test("results that call every k 8 are read by their samples", () => {
   const [header, , row] = comparisonTable([ofSpa(1, earlier)]).split("\n");
   expect(header).toContain("| Pass@1 | Pass@2 | observation |");
   expect(row).toContain("| **.500** (.500) | **.750** (.750) |");
+});
+
+test("columns for the ks that are asked for, one error for a k that no run has", () => {
+  const spa = { ...evaluation(0.5, 0.75, null, 3), passAt: { 1: 0.5, 2: 0.625, 3: 0.75 } };
+  const [header, , row] = comparisonTable([ofSpa(1, spa), runs[1]], [2, 3, 8]).split("\n");
+  expect(header).toContain("| policy | Pass@2 | Pass@3 | Pass@8 | observation |");
+  expect(row).toContain("| spa | **.625** (.625 / –) | **.750** (.750 / –) | **.850** (– / .850) |");
+  expect(errorOf(() => comparisonTable([ofSpa(1, spa)], [4]))).toMatchObject({
+    code: "BAD_ARGUMENT",
+    message: "--pass-at 4: none of the runs has Pass@4",
+    hint: expect.stringContaining("k = 1, 2, 3;"),
+  });
 });
 
 test("the command reads run folders, and names one without results", async () => {

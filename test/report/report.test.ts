@@ -9,7 +9,7 @@ import { writeReport } from "../../lib/report/write-report.ts";
 import { type Evaluation, nameRates } from "../../lib/run/evaluation.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { chromium, renderedPage } from "./chromium.ts";
-import { exampleRun, hostile } from "./example-run.ts";
+import { exampleRun, hostile, results } from "./example-run.ts";
 
 async function exampleReport(): Promise<string> {
   const file = await writeReport(await exampleRun());
@@ -130,6 +130,26 @@ test("trajectories are cut into turns, roles are named, a wrong prediction is ma
   expect(textOf(first)).toContain("Predicted ✗ wrong");
   expect(first).toContain('<mark class="wrong">P</mark>__');
   expect(first).toContain('_<mark class="missed">P</mark>_');
+});
+
+test("Pass@k over k: a line and a band a policy, none without a k in between", () => {
+  const { spa, control } = results.evaluations;
+  const curved: Evaluation = {
+    ...spa,
+    samples: 4,
+    passAt: { 1: 0.25, 2: 0.5, 4: 1 },
+    passAt1: 0.25,
+    passAtK: 1,
+    ci95: { passAt1: [0, 0.5], passAtK: [0.75, 1], passAt: { 1: [0, 0.5], 2: [0.25, 0.5], 4: [0.75, 1] } },
+  };
+  const { text } = resultSection({ spa: curved, control });
+  // The plot is from (48, 8) to (708, 284); k stands on a logarithmic scale.
+  expect(text).toContain('<polyline class="arm-0" points="48.0,215.0 378.0,146.0 708.0,8.0"/>');
+  const band = "48.0,146.0 378.0,146.0 708.0,8.0 708.0,77.0 378.0,215.0 48.0,284.0";
+  expect(text).toContain(`<polygon class="arm-0" points="${band}"/>`);
+  expect(text).toContain('aria-label="SPA 25.0 % at 1, 50.0 % at 2, 100.0 % at 4"');
+  expect(text).not.toContain('<polyline class="arm-1"');
+  expect(resultSection({ control }).text).not.toContain("<svg");
 });
 
 test("a run that has only begun has a report too", async () => {

@@ -77,6 +77,24 @@ describe("passRates", () => {
 });
 
 describe("summarizeEvaluation", () => {
+  it("has Pass@k and its interval for every k", () => {
+    const statistics = playStatistics(played, protocolOf("plain"));
+    const generator = new SeededGenerator("evaluate");
+    const { passAt, ci95, ...rates } = summarizeEvaluation(played, 4, statistics, {
+      resamples: 100,
+      generator,
+    });
+    // One success of four: a pair holds it with probability 1/2, three samples with 3/4.
+    expect(passAt).toEqual({
+      1: rates.passAt1,
+      2: expect.closeTo(1.5 / 3, 12),
+      3: expect.closeTo(1.75 / 3, 12),
+      4: rates.passAtK,
+    });
+    expect(Object.keys(ci95.passAt ?? {})).toEqual(["1", "2", "3", "4"]);
+    expect([ci95.passAt?.[1], ci95.passAt?.[4]]).toEqual([ci95.passAt1, ci95.passAtK]);
+  });
+
   it("breaks rates down by distance", () => {
     const statistics = playStatistics(played, protocolOf("plain"));
     const generator = new SeededGenerator("evaluate");
@@ -85,7 +103,7 @@ describe("summarizeEvaluation", () => {
       3: { passAt1: 0.625, passAtK: 1, levels: 2 },
       unknown: { passAt1: 0, passAtK: 0, levels: 1 },
     });
-    expect(Object.keys(evaluation.ci95)).toEqual(["passAt1", "passAtK"]);
+    expect(Object.keys(evaluation.ci95)).toEqual(["passAt1", "passAtK", "passAt"]);
     expect(evaluation).toMatchObject({
       k: 4,
       levels: 3,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
-import { bootstrapIntervals, passAtK } from "../../lib/stages/evaluate/pass-rates.ts";
+import { bootstrapIntervals, passAtK, passCurve } from "../../lib/stages/evaluate/pass-rates.ts";
 
 function binomial(n: number, k: number): bigint {
   let result = 1n;
@@ -27,6 +27,12 @@ describe("passAtK", () => {
     expect(passAtK(8, 1, 8)).toBe(1);
     expect(passAtK(8, 2, 1)).toBeCloseTo(0.25, 12);
     expect(passAtK(4, 1, 2)).toBeCloseTo(0.5, 12);
+  });
+
+  it("makes a curve over k", () => {
+    expect(passCurve(4, 2)).toEqual([0.5, 1 - 1 / 6, 1, 1].map((value) => expect.closeTo(value, 12)));
+    expect(passCurve(3, 0)).toEqual([0, 0, 0]);
+    expect(passCurve(49, 7)[0]).toBe(7 / 49);
   });
 
   it("refuses numbers that cannot be", () => {

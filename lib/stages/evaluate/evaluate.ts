@@ -14,7 +14,7 @@ import type { TurnFormat } from "../../text/tags.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
 import { type PlayStatistics, playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
-import { bootstrapIntervals, passAtK } from "./pass-rates.ts";
+import { bootstrapIntervals, passAtK, passCurve } from "./pass-rates.ts";
 
 /** Trajectories of an evaluation that are logged. */
 const LOGGED_TRAJECTORIES = 32;
@@ -68,9 +68,17 @@ export function passRates(trajectories: readonly Trajectory[], samples: number):
 }
 
 function meanRates(rates: readonly PassRates[], k: number): PassRates {
-  const mean = (name: "passAt1" | "passAtK") =>
-    rates.reduce((sum, rate) => sum + rate[name], 0) / rates.length;
+  const mean = (name: "passAt1" | "passAtK") => meanOf(rates.map((rate) => rate[name]));
   return nameRates(mean("passAt1"), mean("passAtK"), k);
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Values of k = 1, 2, … under their k. */
+function byK<Value>(values: readonly Value[]): { [k: string]: Value } {
+  return Object.fromEntries(values.map((value, index) => [index + 1, value]));
 }
 
 /** Pass rates under the names that they have in metrics.jsonl. */
@@ -86,11 +94,13 @@ export function summarizeEvaluation(
   bootstrap: { resamples: number; generator: SeededGenerator },
 ): Evaluation {
   const { levels, ...rates } = passRates(trajectories, samples);
-  const rows = [levels.map((level) => level.passAt1), levels.map((level) => level.passAtK)];
-  const [first, second] = bootstrapIntervals(rows, bootstrap.resamples, bootstrap.generator);
+  const curves = levels.map(({ passAt1 }) => passCurve(samples, Math.round(passAt1 * samples)));
+  const rows = curves[0].map((_, index) => curves.map((curve) => curve[index]));
+  const intervals = bootstrapIntervals(rows, bootstrap.resamples, bootstrap.generator);
   return {
     ...rates,
-    ci95: nameRates(first, second, rates.k),
+    passAt: byK(rows.map(meanOf)),
+    ci95: { ...nameRates(intervals[0], intervals[rates.k - 1], rates.k), passAt: byK(intervals) },
     formatRate: statistics.formatRate,
     observationAccuracy: statistics.observationAccuracy,
     predictionAccuracy: statistics.predictionAccuracy,

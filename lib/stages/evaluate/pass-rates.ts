@@ -14,6 +14,11 @@ export function passAtK(n: number, c: number, k: number): number {
   return 1 - allFail;
 }
 
+/** Pass@k of n samples of which c succeeded, for k from 1 to n; errors as of {@link passAtK}. */
+export function passCurve(n: number, c: number): number[] {
+  return Array.from({ length: n }, (_, index) => (index === 0 ? c / n : passAtK(n, c, index + 1)));
+}
+
 /**
  * Percentile bootstrap of the mean: draws as many values as there are with replacement, `resamples` times.
  *
