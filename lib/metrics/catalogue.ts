@@ -1,6 +1,7 @@
 import type { Metric } from "./metric.ts";
 import { groupMetrics, passMetrics, playMetrics } from "./play-metrics.ts";
 import { type StepMetric, stepMetricEntries } from "./step-metrics.ts";
+import { worldModelMetrics } from "./world-model-metrics.ts";
 
 const supervised: readonly Metric[] = [
   {
@@ -106,10 +107,11 @@ const cost: readonly Metric[] = [
   },
 ];
 
-/** Every metric of metrics.jsonl, by the tables of docs/metrics.md. */
+/** Every metric of metrics.jsonl, and of `worldModel` in results.json, by the tables of docs/metrics.md. */
 export const catalogue = {
   play: playMetrics,
   "pass-rates": passMetrics,
+  "world-model": worldModelMetrics,
   supervised,
   groups: groupMetrics,
   ppo,

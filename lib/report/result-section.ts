@@ -3,6 +3,7 @@ import { percent, points } from "./format.ts";
 import { type Html, html } from "./html.ts";
 import { armColor, comparePolicies, policyAbout, policyTitle } from "./names.ts";
 import { passCurves } from "./pass-curve.ts";
+import { worldModelTables } from "./world-model-section.ts";
 
 /** What the run has shown: key figures, the table with intervals, and pass rates by distance. */
 export function resultSection(evaluations: Evaluations): Html {
@@ -20,6 +21,7 @@ ${keyFigures(evaluations, ks)}
 ${resultTable(policies, evaluations, ks)}
 ${passCurves(policies, evaluations)}
 ${distanceTable(policies, evaluations, ks)}
+${worldModelTables(policies, evaluations)}
 </section>`;
 }
 

@@ -1,6 +1,8 @@
 // What results.json says of a policy. Beside Pass@1 stands Pass@k, whose k depends on the samples: it is written with its k,
 // and read through `rateAt`, so that rates of different k never stand under one name. `passAt` has every k of the samples.
 
+import type { WorldModelQuality } from "./world-model.ts";
+
 /** A 95 % interval: its lower and upper end. */
 export type Interval = [number, number];
 
@@ -26,6 +28,8 @@ export interface Evaluation extends PassRates {
   observationAccuracy: number | null;
   predictionAccuracy: number | null;
   predictionAccuracyChanged: number | null;
+  /** Absent in the plain format, and where an earlier version wrote. */
+  worldModel?: WorldModelQuality;
   /** By the length of a shortest solution; `unknown` where there is none to tell. */
   byDistance: { [distance: string]: PassRates & { levels: number } };
   levels: number;

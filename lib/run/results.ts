@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readShape } from "../files/shape.ts";
 import { type Evaluation, kOf, nameRates, type PassRates, rateAt } from "./evaluation.ts";
+import { worldModelSchema } from "./world-model.ts";
 
 /** The content of results.json. */
 export interface Results {
@@ -39,6 +40,7 @@ const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
     observationAccuracy: share,
     predictionAccuracy: share,
     predictionAccuracyChanged: share,
+    worldModel: worldModelSchema.optional(),
     byDistance: z.record(z.string(), writtenRates(z.number()).safeExtend({ levels: z.int() })),
     levels: z.int(),
     samples: z.int().min(1),

@@ -2,7 +2,7 @@ import { aboveMean } from "../rollout/reward-normalization.ts";
 import type { Trajectory, Turn } from "../rollout/trajectory.ts";
 import { sampledTokens } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
-import { sameState } from "../text/turn-text.ts";
+import { observesRightly, predictsRightly } from "./world-model.ts";
 
 /** How a set of trajectories went. Rates are shares of turns; null where there is nothing to count. */
 export interface PlayStatistics {
@@ -30,8 +30,8 @@ export function playStatistics(trajectories: readonly Trajectory[], protocol: Tu
   const rewardMean = mean(rewards) ?? 0;
   const turns = trajectories.flatMap((trajectory) => trajectory.turns);
   const worldModel = protocol.format === "world-model";
-  const observed = (turn: Turn) => sameState(turn.observation ?? "", protocol.traceState(turn.stateBefore));
-  const predicted = (turn: Turn) => sameState(turn.prediction ?? "", protocol.traceState(turn.stateAfter));
+  const observed = (turn: Turn) => observesRightly(turn, protocol);
+  const predicted = (turn: Turn) => predictsRightly(turn, protocol);
   const isCut = ({ tokens, turns: own }: Trajectory) =>
     own.map(({ end }) => !protocol.chat.stopTokens.includes(tokens[end - 1]));
   const changed = turns.filter(({ effective }) => effective);

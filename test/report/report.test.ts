@@ -152,6 +152,39 @@ test("Pass@k over k: a line and a band a policy, none without a k in between", (
   expect(resultSection({ control }).text).not.toContain("<svg");
 });
 
+test("the world model by action count and part, of policies that write states", () => {
+  const share = (value: number | null) => ({ share: value, count: 12 });
+  const quality = (value: number) => ({
+    all: share(value),
+    changed: share(value - 0.125),
+    unchanged: share(value + 0.125),
+    byActions: { 10: share(0.25), 2: share(0.5), 1: share(0.75) },
+    parts: { player: share(0.125) },
+    cells: share(0.875),
+  });
+  const worldModel = {
+    observation: quality(0.5),
+    prediction: quality(0.25),
+    followed: share(0.625),
+    success: { firstRight: share(1), firstWrong: share(null) },
+  };
+  const { spa, control } = results.evaluations;
+  const { text } = resultSection({ spa: { ...spa, worldModel }, control });
+  const tables = text.slice(text.indexOf("<h3>World model</h3>")).match(/<table.*?<\/table>/gs)!;
+  expect(
+    tables.map((table) =>
+      textOf(table.replace(/<(th|td)/g, " $&"))
+        .replace(/\s+/g, " ")
+        .trim(),
+    ),
+  ).toEqual([
+    "Policy All Changed Unchanged 1 action 2 actions 10 actions player Cells SPAobservation 50.0 % 37.5 % 62.5 % 75.0 % 50.0 % 25.0 % 12.5 % 87.5 % SPAprediction 25.0 % 12.5 % 37.5 % 75.0 % 50.0 % 25.0 % 12.5 % 87.5 %",
+    "Policy Carried out Success, first prediction right … wrong SPA 62.5 % 100.0 % –",
+  ]);
+  expect(tables[0]).toContain('<td title="of 12">12.5 %</td>');
+  expect(resultSection({ control }).text).not.toContain("World model</h3>");
+});
+
 test("a run that has only begun has a report too", async () => {
   const whole = await exampleRun();
   const begun = RunFolder.create(configSchema.parse({}), { root: whole.file(".."), name: "begun" });

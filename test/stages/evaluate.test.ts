@@ -78,9 +78,10 @@ describe("passRates", () => {
 
 describe("summarizeEvaluation", () => {
   it("has Pass@k and its interval for every k", () => {
-    const statistics = playStatistics(played, protocolOf("plain"));
+    const protocol = protocolOf("plain");
+    const statistics = playStatistics(played, protocol);
     const generator = new SeededGenerator("evaluate");
-    const { passAt, ci95, ...rates } = summarizeEvaluation(played, 4, statistics, {
+    const { passAt, ci95, ...rates } = summarizeEvaluation(played, 4, protocol, statistics, {
       resamples: 100,
       generator,
     });
@@ -96,9 +97,10 @@ describe("summarizeEvaluation", () => {
   });
 
   it("breaks rates down by distance", () => {
-    const statistics = playStatistics(played, protocolOf("plain"));
+    const protocol = protocolOf("plain");
+    const statistics = playStatistics(played, protocol);
     const generator = new SeededGenerator("evaluate");
-    const evaluation = summarizeEvaluation(played, 4, statistics, { resamples: 100, generator });
+    const evaluation = summarizeEvaluation(played, 4, protocol, statistics, { resamples: 100, generator });
     expect(evaluation.byDistance).toEqual({
       3: { passAt1: 0.625, passAtK: 1, levels: 2 },
       unknown: { passAt1: 0, passAtK: 0, levels: 1 },
@@ -111,6 +113,7 @@ describe("summarizeEvaluation", () => {
       formatRate: 1,
       observationAccuracy: null,
     });
+    expect(evaluation).not.toHaveProperty("worldModel");
   });
 });
 

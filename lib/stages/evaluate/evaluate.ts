@@ -14,6 +14,7 @@ import type { TurnFormat } from "../../text/tags.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
 import { type PlayStatistics, playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
+import { worldModelQuality } from "../world-model.ts";
 import { bootstrapIntervals, passAtK, passCurve } from "./pass-rates.ts";
 
 /** Trajectories of an evaluation that are logged. */
@@ -90,10 +91,12 @@ export function passMetrics({ k, passAt1, passAtK }: PassRates & { k: number }):
 export function summarizeEvaluation(
   trajectories: readonly Trajectory[],
   samples: number,
+  protocol: TurnProtocol,
   statistics: PlayStatistics,
   bootstrap: { resamples: number; generator: SeededGenerator },
 ): Evaluation {
   const { levels, ...rates } = passRates(trajectories, samples);
+  const worldModel = worldModelQuality(trajectories, protocol);
   const curves = levels.map(({ passAt1 }) => passCurve(samples, Math.round(passAt1 * samples)));
   const rows = curves[0].map((_, index) => curves.map((curve) => curve[index]));
   const intervals = bootstrapIntervals(rows, bootstrap.resamples, bootstrap.generator);
@@ -105,6 +108,7 @@ export function summarizeEvaluation(
     observationAccuracy: statistics.observationAccuracy,
     predictionAccuracy: statistics.predictionAccuracy,
     predictionAccuracyChanged: statistics.predictionAccuracyChanged,
+    ...(worldModel && { worldModel }),
     byDistance: byDistance(
       levels,
       levels.map((_, index) => trajectories[index * samples].distance),
@@ -171,7 +175,7 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     });
     const statistics = playStatistics(trajectories, protocol);
     const generator = new SeededGenerator(config.seed, "evaluate", "bootstrap");
-    const evaluation = summarizeEvaluation(trajectories, samples, statistics, {
+    const evaluation = summarizeEvaluation(trajectories, samples, protocol, statistics, {
       resamples: bootstrap,
       generator,
     });

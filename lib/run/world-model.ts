@@ -1,0 +1,33 @@
+import { z } from "zod";
+
+/** The share of `count` things that were right; null of none. */
+const share = z.object({ share: z.number().nullable(), count: z.int().min(0) });
+
+/** How often a state was written rightly, and which parts of it. */
+const stateQuality = z.object({
+  /** Turns whose whole text is right, as `observationAccuracy` and `predictionAccuracy` count them. */
+  all: share,
+  /** Of these, turns that changed the state, and those that did not. */
+  changed: share,
+  unchanged: share,
+  /** By the number of actions in the answer; 0 where none could be read. */
+  byActions: z.record(z.string(), share),
+  /** Turns whose coordinates are right, by what they are of: player, box, hole, goal, empty cell. */
+  parts: z.record(z.string(), share),
+  /** Cells of all turns' grids. */
+  cells: share,
+});
+
+/** What an evaluation found of a policy's world model; docs/metrics.md explains each figure. */
+export const worldModelSchema = z.object({
+  observation: stateQuality,
+  prediction: stateQuality,
+  /** Turns that ended in the state they predicted, of those whose observation was right. */
+  followed: share,
+  /** Trajectories that solved their level, by whether their first prediction was right. */
+  success: z.object({ firstRight: share, firstWrong: share }),
+});
+
+export type Share = z.output<typeof share>;
+export type StateQuality = z.output<typeof stateQuality>;
+export type WorldModelQuality = z.output<typeof worldModelSchema>;
