@@ -183,4 +183,43 @@ export const groupMetrics: readonly Metric[] = [
     meaning: "groups that the filter (`ppo.filter`) leaves to train on",
     healthy: "at the filter's share; fewer where groups without deviation are dropped",
   },
+  {
+    name: "groups_equal",
+    meaning:
+      "share of groups whose episodes all earn the same, among groups of more than one member, as for the two below",
+    healthy: "below 0.9: such groups teach nothing, and PPO warns above that",
+    charts: {
+      ppo: {
+        chart: "groups-equal",
+        title: "Groups of equal rewards",
+        about: "Share of levels whose episodes all earn the same: nothing is learnt from them.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "repeated_replies",
+    meaning: "share of a group's replies that another of the group equals token by token, mean over groups",
+    healthy: "rises slowly as play gets better; PPO warns above 0.9, where attempts are copies of each other",
+    charts: {
+      ppo: {
+        chart: "repetition",
+        title: "Repeated replies",
+        about: "Share of replies that another episode of the same level gives word by word.",
+        share: true,
+      },
+    },
+  },
+  {
+    name: "first_actions",
+    meaning: "number of different actions that a group's episodes begin with, mean over groups",
+    healthy: "falls towards the number of good first moves; PPO warns below 1.1, one line of play a level",
+    charts: {
+      ppo: {
+        chart: "first-actions",
+        title: "Distinct first actions",
+        about: "Different actions that the episodes of a level begin with, mean over levels.",
+      },
+    },
+  },
 ];

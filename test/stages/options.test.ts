@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { train } from "../../lib/pipeline.ts";
+import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import type { MetricsRow } from "../../lib/run/metrics.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { tinyConfig, tinySettings } from "./tiny-run.ts";
+import { tinyConfig, tinySettings, watchingProgress } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-options-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -21,19 +21,23 @@ beforeAll(async () => {
 
 let runs = 0;
 
-/** Runs the format-only arm from the base with the given settings; returns what its PPO stage logged, step by step. */
-async function ppoRows(
-  ppo: Record<string, unknown>,
-  others: Record<string, unknown> = {},
-): Promise<MetricsRow[]> {
-  const settings = {
+/** The format-only arm from the base with the given settings. */
+function configOf(ppo: Record<string, unknown>, others: Record<string, unknown> = {}) {
+  return tinyConfig({
     arms: ["format-only"],
     model: { kind: "pretrained", path: base },
     levels: { testLevels: 2, tuningLevels: 2 },
     ppo: { ...tinySettings.ppo, steps: 2, validateEvery: 0, ...ppo },
     ...others,
-  };
-  const { folder } = await train(tinyConfig(settings), { root, name: `run-${++runs}` });
+  });
+}
+
+/** Runs it; returns what its PPO stage logged, step by step. */
+async function ppoRows(
+  ppo: Record<string, unknown>,
+  others: Record<string, unknown> = {},
+): Promise<MetricsRow[]> {
+  const { folder } = await train(configOf(ppo, others), { root, name: `run-${++runs}` });
   const rows = RunFolder.open(folder).metrics.read();
   return rows.filter(({ stage }) => stage === "format-only/ppo");
 }
@@ -55,6 +59,35 @@ describe("PPO's settings", () => {
     expect(number(first.grad_norm)).toBeGreaterThan(0);
     expect(number(first.critic_grad_norm)).toBeGreaterThan(0);
     expect(number(first.groups_kept)).toBe(2);
+  });
+
+  it("ends with the first collapse, also where it is stopped and goes on", async () => {
+    // Replies without chance: the episodes of a level earn the same.
+    const alike = { temperature: 1e-4, steps: 6, stopOnCollapse: true };
+    expect((await ppoRows(alike)).map(({ step }) => step)).toEqual([1, 2, 3]);
+    const controller = new AbortController();
+    const notes: string[] = [];
+    const progress = {
+      ...watchingProgress((id, done) => {
+        if (id === "format-only/ppo" && done === 3) controller.abort();
+      }),
+      note: (text: string) => notes.push(text),
+    };
+    const stopped = train(configOf({ ...alike }), {
+      root,
+      name: "stopped",
+      progress,
+      signal: controller.signal,
+    });
+    await expect(stopped).rejects.toMatchObject({ code: "ABORTED" });
+    const { folder } = await resume(join(root, "stopped"), { progress });
+    const run = RunFolder.open(folder);
+    expect(run.stage("format-only/ppo")?.state).toBe("done");
+    expect(latestCheckpoint(run, "format-only/ppo")?.step).toBe(3);
+    expect(notes.filter((note) => note.includes("all episodes of a level earn the same"))).toHaveLength(1);
+    expect(notes).toContainEqual(
+      expect.stringMatching(/^format-only\/ppo has ended before its 6 steps, .*ppo\.stopOnCollapse/),
+    );
   });
 
   it("makes epochs over minibatches", async () => {

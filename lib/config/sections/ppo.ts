@@ -158,6 +158,10 @@ export const ppoSchema = z
       .describe("steps between validations on tuning levels; 0: never"),
     validationLevels: positive().default(32).describe("tuning levels that a validation plays"),
     validationSamples: positive().default(4).describe("episodes on each of them"),
+    stopOnCollapse: z
+      .boolean()
+      .default(false)
+      .describe("end the stage, and keep its model, with the first warning of collapse (docs/metrics.md)"),
   })
   .prefault({});
 

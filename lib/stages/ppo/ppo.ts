@@ -29,6 +29,7 @@ import {
   trainBatch,
 } from "./batch.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
+import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 
@@ -85,15 +86,16 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
     });
     await run.restore(trainer);
     const protocol = protocolOf(context, task.format);
-    const collapse = new CollapseWatch();
+    const collapse = resumedWatch(run);
     const microBatches = new MicroBatchWatch(context.progress, task.id);
     const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse, microBatches };
     if (run.step === 0 && settings.validateEvery > 0) await validateStep(stage, 0);
-    for (let step = run.step + 1; step <= settings.steps; step++) {
+    const isStopped = () => settings.stopOnCollapse && collapse.collapsed;
+    for (let step = run.step + 1; step <= settings.steps && !isStopped(); step++) {
       await trainStep(stage, step);
       const validates = settings.validateEvery > 0 && step % settings.validateEvery === 0;
       const validation = validates ? await validateStep(stage, step) : undefined;
-      const due = step === settings.steps || step % config.checkpoints.every === 0;
+      const due = step === settings.steps || isStopped() || step % config.checkpoints.every === 0;
       await run.endStep(step, due, {
         model: models.actor,
         trainer,
@@ -102,10 +104,23 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
         validation,
       });
     }
+    if (isStopped())
+      context.progress.note(
+        `${task.id} has ended before its ${settings.steps} steps, for it collapsed (ppo.stopOnCollapse); what it had learnt is kept`,
+      );
     await run.complete();
   } finally {
     await Promise.all([models.actor, models.critic, models.reference].map((model) => model?.dispose()));
   }
+}
+
+/** A watch that knows the steps which the stage has done already. */
+function resumedWatch({ context, id }: StageRun): CollapseWatch {
+  const watch = new CollapseWatch();
+  for (const row of context.run.metrics.rows()) {
+    if (row.stage === id && "reward_mean" in row) watch.see(row);
+  }
+  return watch;
 }
 
 /**
@@ -155,6 +170,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     ...playMetrics(statistics),
     group_std: chosen.deviation,
     groups_kept: chosen.groups,
+    ...groupFigures(collected),
   };
   const trainBegin = performance.now();
   if (chosen.trajectories.length > 0) {
