@@ -75,6 +75,11 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: ({ ppo, levels }) => ppo.validateEvery > 0 && ppo.validationLevels > levels.tuningLevels,
   },
   {
+    path: ["sft", "gate", "stop"],
+    message: "without validation there is nothing to go by (sft.validationLevels)",
+    isBroken: ({ sft }) => sft.gate.stop && sft.validationLevels === 0,
+  },
+  {
     path: ["sft", "validationLevels"],
     message: "there are fewer tuning levels (levels.tuningLevels)",
     isBroken: ({ sft, levels }) => sft.validationLevels > levels.tuningLevels,

@@ -10,6 +10,7 @@ import { ppo } from "./ppo/ppo.ts";
 import { examplesFile, levelsPerRound, selfPlay, selfPlayStage } from "./self-play/self-play.ts";
 import type { SftExample } from "./sft/examples.ts";
 import { readExamples, readSftFile, readSftRows, whyHeldBack } from "./sft/files.ts";
+import { checkGate } from "./sft/gate.ts";
 import { sft } from "./sft/sft.ts";
 import { checkTrainable } from "./sft/trainable.ts";
 import type { DrawingStage } from "./training-levels.ts";
@@ -157,7 +158,11 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
     arm,
     format,
     draws: { kind: "ppo", count: settings.steps * settings.groups },
-    run: (context) => ppo(context, { id, source: modelFolder(context, source), format, settings }),
+    run: async (context) => {
+      const begins = context.run.stage(id) === undefined;
+      if (begins && source !== BASE_STAGE) checkGate(context, source);
+      await ppo(context, { id, source: modelFolder(context, source), format, settings });
+    },
   };
 }
 

@@ -40,6 +40,20 @@ export const selfPlay = z
   })
   .prefault({});
 
+const gate = z
+  .strictObject({
+    formatRate: fraction()
+      .nullable()
+      .default(0.5)
+      .describe("least share of well-formed turns in the last validation before PPO; null: any"),
+    prediction: fraction()
+      .nullable()
+      .default(null)
+      .describe("least share of right predictions in the last validation before PPO; null: any"),
+    stop: z.boolean().default(false).describe("end the run where PPO would start from less, not only warn"),
+  })
+  .prefault({});
+
 export const sft = z
   .strictObject({
     data: z
@@ -66,6 +80,7 @@ export const sft = z
       .min(0)
       .default(32)
       .describe("tuning levels played after each epoch to count right observations and predictions; 0: none"),
+    gate,
     optimizer: optimizer(2e-3, [0.9, 0.95], 0.01),
     schedule: schedule("cosine", 0.1, 0),
     gradientClip: gradientClip(),
