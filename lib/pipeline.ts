@@ -13,6 +13,8 @@ import { plannedDevice } from "./memory/plan.ts";
 import { type ResolvedConfig, resolveMemory } from "./memory/resolve.ts";
 import { isMeasured, warmUp } from "./memory/warm-up.ts";
 import { EnvironmentPool } from "./rollout/environment-pool.ts";
+import type { Level } from "./rollout/levels.ts";
+import { describeLevels, type LevelFigures, levelFigures } from "./run/level-figures.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
@@ -118,7 +120,7 @@ async function prepareRun(config: Config, { name, root, ...options }: NewRunOpti
 export async function resume(folder: string, options: RunOptions = {}): Promise<RunOutcome> {
   return withRun(folder, options, async (context) => {
     for (const stage of planStages(context.config)) await runStage(context, stage);
-    return { folder: context.run.path, results: writeResults(context.run) };
+    return { folder: context.run.path, results: writeResults(context) };
   });
 }
 
@@ -127,7 +129,7 @@ export async function runStage(context: StageContext, stage: PlannedStage): Prom
   if (context.run.stage(stage.id)?.state === "done") return checkStageFiles(context.run, stage.id);
   await heedSignal(context.signal);
   await stage.run(context);
-  writeResults(context.run);
+  writeResults(context);
 }
 
 /**
@@ -176,6 +178,8 @@ async function workIn<T>(
     const drawing = environments.acquire();
     await checkLevels(config, ahead, drawing, { excluded: context.split.held, signal });
     environments.release(drawing);
+    for (const split of ["test", "tuning"] as const)
+      progress.note(`${split} levels: ${describeLevels(figuresOf(context.split[split]))}`);
     for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
     await heedSignal(signal);
     return await work(context);
@@ -238,8 +242,12 @@ export async function environmentFactory(config: Config): Promise<() => Environm
   return () => guard(createEnvironment(name, options), { timeout });
 }
 
+function figuresOf(levels: readonly Level[]): LevelFigures {
+  return levelFigures(levels.map(({ distance }) => distance));
+}
+
 /** Gathers what the ledger has into results.json: the evaluations on the levels that the run is configured for. */
-export function writeResults(run: RunFolder): Results {
+export function writeResults({ run, split: drawn }: Pick<StageContext, "run" | "split">): Results {
   const evaluations: Results["evaluations"] = {};
   const { split } = run.config.evaluation;
   const hint = "the file was damaged or edited; spa eval --again evaluates anew";
@@ -255,7 +263,9 @@ export function writeResults(run: RunFolder): Results {
     tokensSampled,
     tokensTrained,
   }));
-  const results = { preset: run.config.preset, seed: run.config.seed, evaluations, stages };
+  const { preset, seed } = run.config;
+  const levels = { test: figuresOf(drawn.test), tuning: figuresOf(drawn.tuning) };
+  const results = { preset, seed, levels, evaluations, stages };
   run.writeResults(results as unknown as Json);
   return results;
 }

@@ -73,7 +73,7 @@ async function stageCommand(kind: StageKind, args: string[], options: StageOptio
   return workInRun(folder, options, async (context) => {
     const config = withMemorySettings(overrideConfig(context.config, settings));
     await doStages({ ...context, config }, kind, options);
-    await finishRun(context.run, options);
+    await finishRun(context, options);
   });
 }
 

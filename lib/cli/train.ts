@@ -86,7 +86,7 @@ async function trainIn(folder: string, options: TrainOptions): Promise<number> {
     const stages = planStages(context.config);
     if (options.redo !== undefined) forgetStages(context.run, stages, options.redo);
     for (const stage of stages) await runStage(context, stage);
-    await finishRun(context.run, options);
+    await finishRun(context, options);
   });
 }
 

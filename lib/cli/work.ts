@@ -82,8 +82,9 @@ export async function workInRun(
 }
 
 /** Writes results.json and report.html, and prints what the run has come to: a table, or one JSON line. */
-export async function finishRun(run: RunFolder, options: RunOptionValues): Promise<void> {
-  const results = writeResults(run);
+export async function finishRun(context: StageContext, options: RunOptionValues): Promise<void> {
+  const { run } = context;
+  const results = writeResults(context);
   const report = await writeReport(run);
   if (options.log === "json") {
     printJson({ event: "results", folder: run.path, report, ...results });

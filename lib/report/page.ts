@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { packageRoot, packageVersion } from "../package.ts";
-import type { Evaluations } from "../run/evaluation.ts";
+import type { Results } from "../run/results.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import { roleColors, roleNames } from "../text/roles.ts";
 import { chartSection } from "./chart-section.ts";
@@ -15,7 +15,7 @@ import { stageSection } from "./stage-section.ts";
 import { trajectorySection } from "./trajectory-section.ts";
 
 /** The report of a run as one HTML page that needs nothing else: style, scripts and data stand in it. */
-export function renderPage(run: RunFolder, evaluations: Evaluations): string {
+export function renderPage(run: RunFolder, results: Results | undefined): string {
   const { config, name } = run;
   const page = html`<!doctype html>
 <html lang="en">
@@ -35,7 +35,7 @@ export function renderPage(run: RunFolder, evaluations: Evaluations): string {
 <a href="#trajectories">Trajectories</a> <a href="#configuration">Configuration</a></nav>
 </header>
 <main>
-${resultSection(evaluations)}
+${resultSection(results?.evaluations ?? {}, results?.levels)}
 ${chartSection(chartSections(run.metrics.rows()))}
 ${stageSection(run.stages)}
 ${trajectorySection(chooseTrajectories(run), config.protocol.traceState)}

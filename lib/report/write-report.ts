@@ -12,6 +12,6 @@ import { renderPage } from "./page.ts";
  */
 export async function writeReport(run: RunFolder): Promise<string> {
   const file = run.file("report.html");
-  writeFileAtomically(file, renderPage(run, readResults(run.path)?.evaluations ?? {}));
+  writeFileAtomically(file, renderPage(run, readResults(run.path)));
   return file;
 }

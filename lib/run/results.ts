@@ -2,12 +2,15 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readShape } from "../files/shape.ts";
 import { type Evaluation, kOf, nameRates, type PassRates, rateAt } from "./evaluation.ts";
+import { type LevelFigures, levelFiguresSchema } from "./level-figures.ts";
 import { worldModelSchema } from "./world-model.ts";
 
 /** The content of results.json. */
 export interface Results {
   preset: string;
   seed: number;
+  /** Of the levels that are reported on and tuned on; absent where an earlier version wrote. */
+  levels?: { test: LevelFigures; tuning: LevelFigures };
   /** By policy: random, base, baseWorldModel, sft, control, spa, formatOnly. */
   evaluations: { [policy: string]: Evaluation };
   stages: { name: string; seconds: number; tokensSampled: number; tokensTrained: number }[];
@@ -75,6 +78,7 @@ export const evaluationResultSchema: z.ZodType<EvaluationResult> = z.object({
 const resultsSchema: z.ZodType<Results> = z.object({
   preset: z.string(),
   seed: z.int(),
+  levels: z.object({ test: levelFiguresSchema, tuning: levelFiguresSchema }).optional(),
   evaluations: z.record(z.string(), evaluationSchema),
   stages: z.array(
     z.object({ name: z.string(), seconds: z.number(), tokensSampled: z.number(), tokensTrained: z.number() }),

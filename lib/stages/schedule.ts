@@ -6,6 +6,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { pretrain } from "./base/pretrain.ts";
 import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
 import { evaluate, evaluationStage } from "./evaluate/evaluate.ts";
+import { noteHeldStarts, writtenStates } from "./held-states.ts";
 import { ppo } from "./ppo/ppo.ts";
 import { examplesFile, levelsPerRound, selfPlay, selfPlayStage } from "./self-play/self-play.ts";
 import type { SftExample } from "./sft/examples.ts";
@@ -109,8 +110,13 @@ export async function configuredExamples(
 
 /** SFT on the data of a self-play stage, or on the configured file. */
 function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
-  const examplesOf = async ({ config, run, tokenizer, progress, signal }: StageContext) => {
-    if (selfPlayId === null) return configuredExamples(config, tokenizer, signal);
+  const examplesOf = async (context: StageContext) => {
+    const { config, run, tokenizer, progress, signal } = context;
+    if (selfPlayId === null) {
+      const rows = await readSftRows(config.sft.data ?? "", signal);
+      noteHeldStarts(context, id, writtenStates(rows.map(({ response }) => response)));
+      return configuredExamples(config, tokenizer, signal);
+    }
     const file = examplesFile(run, selfPlayId);
     const compared = await checkStageFile(run, selfPlayId, file);
     if (!compared)

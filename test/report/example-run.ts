@@ -71,6 +71,10 @@ const evaluation = (passAt1: number, passAt8: number, prediction: number | null)
 export const results = {
   preset: config.preset,
   seed: config.seed,
+  levels: {
+    test: { count: 4, meanDistance: 1.5, distances: { 1: 2, 2: 2 } },
+    tuning: { count: 1, meanDistance: null, distances: { unknown: 1 } },
+  },
   evaluations: {
     spa: evaluation(0.7714, 0.898, 0.68),
     control: evaluation(0.252, 0.625, null),

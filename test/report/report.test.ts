@@ -74,6 +74,9 @@ test("results stand with their intervals", async () => {
   const text = textOf(section(page, "results")).replace(/\s+/g, " ");
   expect(text).toContain("77.1 %");
   expect(text).toContain("control 25.2 %: +51.9 points");
+  expect(text).toContain(
+    "Test: 4 levels, shortest solutions of 1.50 actions on average: 1 x 2, 2 x 2. Tuning: 1 level of unknown distance.",
+  );
   expect(text).toContain("[72.1, 82.1]");
   expect(text).toContain("64.9 % of predictions right (50.0 % where the state changed)");
   const policies = Array.from(page.matchAll(/<th scope="row">([^<]+)<small>/g), ([, name]) => name);

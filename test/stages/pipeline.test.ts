@@ -49,7 +49,7 @@ describe("a whole run", () => {
   });
 
   it("writes results.json in its published form", () => {
-    expect(Object.keys(results)).toEqual(["preset", "seed", "evaluations", "stages"]);
+    expect(Object.keys(results)).toEqual(["preset", "seed", "levels", "evaluations", "stages"]);
     expect(Object.keys(results.evaluations).sort()).toEqual([
       "base",
       "baseWorldModel",
@@ -59,10 +59,13 @@ describe("a whole run", () => {
       "sft",
       "spa",
     ]);
+    const { test, tuning } = results.levels!;
+    expect([test.count, tuning.count]).toEqual([4, 3]);
     for (const evaluation of Object.values(results.evaluations)) {
-      expect(Object.keys(evaluation)).toEqual([
+      expect(Object.keys(evaluation).filter((key) => key !== "worldModel")).toEqual([
         "passAt1",
         "passAtK",
+        "passAt",
         "k",
         "ci95",
         "formatRate",
@@ -74,6 +77,7 @@ describe("a whole run", () => {
         "samples",
       ]);
       expect(evaluation).toMatchObject({ k: 2, levels: 4, samples: 2 });
+      expect(evaluation.passAt).toEqual({ 1: evaluation.passAt1, 2: evaluation.passAtK });
       for (const name of ["passAt1", "passAtK"] as const) {
         const [low, high] = evaluation.ci95[name];
         expect(low).toBeLessThanOrEqual(evaluation[name]);
@@ -81,6 +85,11 @@ describe("a whole run", () => {
       }
       const distances = Object.values(evaluation.byDistance);
       expect(distances.reduce((sum, { levels }) => sum + levels, 0)).toBe(4);
+      const counts = Object.entries(evaluation.byDistance).map(([distance, { levels }]) => [
+        distance,
+        levels,
+      ]);
+      expect(test.distances).toEqual(Object.fromEntries(counts));
     }
     for (const stage of results.stages) {
       expect(Object.keys(stage)).toEqual(["name", "seconds", "tokensSampled", "tokensTrained"]);
@@ -91,9 +100,15 @@ describe("a whole run", () => {
     for (const policy of ["random", "base", "control"]) {
       expect(results.evaluations[policy].observationAccuracy).toBeNull();
       expect(results.evaluations[policy].predictionAccuracy).toBeNull();
+      expect(results.evaluations[policy].worldModel).toBeUndefined();
     }
     for (const policy of ["baseWorldModel", "sft", "spa", "formatOnly"]) {
-      expect(results.evaluations[policy].observationAccuracy).not.toBeNull();
+      const { worldModel, ...evaluation } = results.evaluations[policy];
+      expect(evaluation.observationAccuracy).not.toBeNull();
+      expect(worldModel?.observation.all.share).toBe(evaluation.observationAccuracy);
+      expect(worldModel?.prediction.all.share).toBe(evaluation.predictionAccuracy);
+      expect(worldModel?.prediction.changed.share).toBe(evaluation.predictionAccuracyChanged);
+      expect(Object.keys(worldModel?.prediction.parts ?? {}).sort()).toEqual(["goal", "hole", "player"]);
     }
   });
 

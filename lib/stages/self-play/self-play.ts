@@ -11,6 +11,7 @@ import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../../run/run-folder.ts";
 import { learnNoise } from "../base/traces.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
+import { noteHeldStarts } from "../held-states.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
 import {
   longestSegment,
@@ -71,6 +72,7 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
 
   const { rewritten, tooLong } = await rewriteAll(context, protocol, trajectories, task);
   const examples = rewritten.map(({ example }) => example);
+  noteHeldStarts(context, task.id, trainedStates(rewritten));
   const files = [rowsFile(context.run, task.id), examplesFile(context.run, task.id)];
   writeSftRows(
     files[0],
@@ -89,6 +91,12 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
     limit: LOGGED_TRAJECTORIES,
   });
   await run.complete({ examples: examples.length, formatRate: statistics.formatRate }, files);
+}
+
+/** The grids of all states that are trained on. */
+function trainedStates(rewritten: readonly RewrittenTrajectory[]): string[] {
+  const turns = rewritten.flatMap((item) => item.turns.filter(({ trained }) => trained));
+  return turns.flatMap(({ turn: { stateBefore, stateAfter } }) => [stateBefore.grid, stateAfter.grid]);
 }
 
 /** Levels of a round; each is played by a group. */
