@@ -28,6 +28,7 @@ import { preflight } from "./stages/preflight.ts";
 import { type PreparedModel, prepareModel } from "./stages/prepare-model.ts";
 import { configuredExamples, type PlannedStage, planStages } from "./stages/schedule.ts";
 import { readSftRows } from "./stages/sft/files.ts";
+import { describeStart } from "./stages/source-stage.ts";
 import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
 
 /** What a run is given beside its configuration. */
@@ -181,6 +182,8 @@ async function workIn<T>(
     for (const split of ["test", "tuning"] as const)
       progress.note(`${split} levels: ${describeLevels(figuresOf(context.split[split]))}`);
     for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
+    const start = describeStart(config);
+    if (start !== undefined) progress.note(`every arm ${start}`);
     await heedSignal(signal);
     return await work(context);
   } finally {

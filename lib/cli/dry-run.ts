@@ -7,6 +7,7 @@ import { modelForEstimates } from "../stages/model-shape.ts";
 import { preflight } from "../stages/preflight.ts";
 import { configuredExamples } from "../stages/schedule.ts";
 import { readSftRows } from "../stages/sft/files.ts";
+import { describeStart } from "../stages/source-stage.ts";
 import { describePlan } from "./describe-plan.ts";
 import { toYaml } from "./print.ts";
 import { formatTable } from "./table.ts";
@@ -29,7 +30,9 @@ export async function describeRun(config: Config): Promise<string> {
     tokensSampled > 0 ? formatFigure(tokensSampled) : "–",
     tokensTrained > 0 ? formatFigure(tokensTrained) : "–",
   ]);
+  const start = describeStart(config);
   const comments = [
+    ...(start === undefined ? [] : [`Every arm ${start}`, ""]),
     "Estimates, from episodes of a random player:",
     ...(model.isStandIn ? ["(the model is not in the cache: tokens of prompts are counted as words)"] : []),
     "",

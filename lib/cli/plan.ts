@@ -6,6 +6,7 @@ import type { ModelConfig } from "../formats/model-config.ts";
 import { type MeasuredPhase, measureStage } from "../memory/measure.ts";
 import { type MemoryPlan, planMemory, stagesWithSettings } from "../memory/plan.ts";
 import { modelForEstimates } from "../stages/model-shape.ts";
+import { describeStart } from "../stages/source-stage.ts";
 import { describeMeasured, describePlan } from "./describe-plan.ts";
 import { print, printJson } from "./print.ts";
 import { addSettingsArgument, readRequest, requestedConfig } from "./run-options.ts";
@@ -47,13 +48,14 @@ async function plan(args: string[], { memory, json, env, measure }: PlanOptions)
   const budget = memory === undefined ? config.engine.memory : parseSize(memory);
   const result = planMemory(config, shape, budget);
   const measured = measure ? await measurePlan(config, shape, result) : undefined;
+  const start = describeStart(config);
+  const parts = [
+    ...(start === undefined ? [] : [`every arm ${start}`]),
+    describePlan(result),
+    ...(measured === undefined ? [] : [describeMeasured(measured)]),
+  ];
   if (json) printJson(measured === undefined ? result : { ...result, measured }, 2);
-  else
-    print(
-      measured === undefined
-        ? describePlan(result)
-        : `${describePlan(result)}\n\n${describeMeasured(measured)}`,
-    );
+  else print(parts.join("\n\n"));
   return result.fits ? 0 : 1;
 }
 

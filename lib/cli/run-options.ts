@@ -102,12 +102,16 @@ function withAbsolutePaths(config: Config): Config {
   return {
     ...config,
     sft: { ...sft, data: sft.data && resolve(sft.data) },
-    model:
-      model.kind === "pretrained" && isModelFolder(model.path)
-        ? { ...model, path: resolve(model.path) }
-        : model,
+    model: withAbsolutePath(model),
     environment: { ...environment, module: environment.module && resolve(environment.module) },
   };
+}
+
+function withAbsolutePath(model: Config["model"]): Config["model"] {
+  if (model.kind === "stage") return { ...model, run: resolve(model.run) };
+  if (model.kind === "pretrained" && isModelFolder(model.path))
+    return { ...model, path: resolve(model.path) };
+  return model;
 }
 
 /** Makes a run folder, with progress of what is fetched for it; Ctrl-C stops that. */

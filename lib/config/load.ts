@@ -19,7 +19,7 @@ import {
 } from "./overrides.ts";
 import { presetFiles } from "./presets.ts";
 import { type Config, configSchema } from "./schema.ts";
-import { expandModel } from "./sections/engine.ts";
+import { expandModel, expandStart } from "./sections/engine.ts";
 import { YamlFile } from "./yaml-file.ts";
 
 /** A layer of settings and where it came from. */
@@ -55,8 +55,9 @@ function layersOf(path: string, extending: string[]): Layer[] {
       },
     );
   }
-  const content = withoutShorthands(written);
-  const layer: Layer = { content, locate: (at) => file.locate(at) };
+  const content = withoutShorthands(written, file.locate(["start"]));
+  const place = (at: readonly PropertyKey[]) => ("start" in written && at[0] === "model" ? ["start"] : at);
+  const layer: Layer = { content, locate: (at) => file.locate(place(at)) };
   if (parent === undefined) return [layer];
   if (typeof parent !== "string") {
     throw new SpaError(
@@ -84,9 +85,14 @@ function overrideLayers(overrides: readonly Override[]): Layer[] {
   });
 }
 
-/** Layers are merged key by key, so each must be written out. */
-function withoutShorthands(content: Mapping): Mapping {
-  return "model" in content ? { ...content, model: expandModel(content.model) } : content;
+/** Layers are merged key by key, so each must be written out. `where`: of a `start`, for its error. */
+function withoutShorthands({ start, ...content }: Mapping, where = "start"): Mapping {
+  if (start === undefined)
+    return "model" in content ? { ...content, model: expandModel(content.model) } : content;
+  if (!("model" in content)) return { ...content, model: expandStart(start) };
+  throw new SpaError("BAD_CONFIG", `${where}: start stands beside model, in whose place it is`, {
+    hint: "leave one of them out",
+  });
 }
 
 function valueAt(content: unknown, path: readonly PropertyKey[]): unknown {
@@ -232,7 +238,8 @@ export function overrideConfig(config: Config, overrides: readonly string[]): Co
  * @throws SpaError `BAD_ARGUMENT` for what is no mapping, `BAD_CONFIG`
  */
 export function checkConfig(config: unknown): Config {
-  return check([{ content: checkMapping(config), locate: () => undefined }]);
+  const content = withoutShorthands(checkMapping(config));
+  return check([{ content, locate: () => undefined }]);
 }
 
 const typesHint =

@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { packageRoot, packageVersion } from "../package.ts";
 import type { Results } from "../run/results.ts";
 import type { RunFolder } from "../run/run-folder.ts";
+import { describeStart } from "../stages/source-stage.ts";
 import { roleColors, roleNames } from "../text/roles.ts";
 import { chartSection } from "./chart-section.ts";
 import { chartSections } from "./charts.ts";
@@ -54,11 +55,13 @@ ${trajectorySection(chooseTrajectories(run), config.protocol.traceState)}
 function facts(run: RunFolder): string[] {
   const { config, stages } = run;
   const running = stages.filter(({ state }) => state === "running");
+  const start = describeStart(config);
   const state = stages.length === 0 ? "not begun" : running.length === 0 ? "" : `${running[0].id} under way`;
   return [
     `preset ${config.preset}`,
     config.environment.name,
     `seed ${config.seed}`,
+    ...(start === undefined ? [] : [start]),
     `started ${run.created.slice(0, 16).replace("T", " ")} UTC`,
     ...(state === "" ? [] : [state]),
   ];

@@ -48,10 +48,11 @@ export async function saveModel(context: ModelContext, model: Model, folder: str
 
 /**
  * How an adapter's configuration names its base: a Hub model by id and revision, a checkpoint of the run by its path from
- * the adapter's folder (the run folder may then be moved), another folder by its absolute path.
+ * the adapter's folder (the run folder may then be moved), another folder or run's checkpoint by its absolute path.
  */
 function baseOf(context: ModelContext, folder: string): { base: string; revision: string | null } {
   const { model } = context.config;
+  if (model.kind === "stage") return { base: baseFolder(context), revision: null };
   if (model.kind === "nano") return { base: relative(resolve(folder), baseFolder(context)), revision: null };
   if (isAbsolute(model.path) || isModelFolder(model.path))
     return { base: resolve(model.path), revision: null };

@@ -19,7 +19,7 @@ export interface StageContext {
   config: ResolvedConfig;
   engine: Engine;
   tokenizer: Tokenizer;
-  /** Where the files of a pretrained model are; null where the run trains its own base. */
+  /** Where the files of a pretrained model, or of another run's stage, are; null where the run trains its own base. */
   pretrainedFolder: string | null;
   /** Environments of the run's kind; whoever opened the context closes them. */
   environments: EnvironmentPool;
@@ -62,7 +62,7 @@ export function protocolOf(context: StageContext, format: TurnFormat): TurnProto
 export const BASE_STAGE = "base";
 
 /**
- * The folder of the base model: the pretrained one, or what the base stage ended with.
+ * The folder of the base model: the pretrained one, that of another run's stage, or what the base stage ended with.
  *
  * @throws SpaError BAD_ARGUMENT when the base stage is not done, BAD_CHECKPOINT when its checkpoint is broken
  */
@@ -103,10 +103,14 @@ export async function loadModel(context: ModelContext, folder: string): Promise<
   const model = await engine.loadModel(whole, { dtype: config.engine.dtype, signal });
   try {
     checkTokenizerFits(context.tokenizer, model.config.vocabularySize, model.config.endTokens);
-    if (!isAdapter) return model;
-    const adapted = await model.loadAdapter(folder, { signal });
+    const isForeign = config.model.kind === "stage" && whole === context.pretrainedFolder;
+    if (!isAdapter && !(isForeign && model.hasValueHead)) return model;
+    // A critic's head belongs to the run that trained it.
+    const loaded = isAdapter
+      ? await model.loadAdapter(folder, { signal })
+      : await model.clone({ valueHead: false });
     await model.dispose();
-    return adapted;
+    return loaded;
   } catch (error) {
     await model.dispose();
     throw error;

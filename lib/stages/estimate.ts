@@ -45,7 +45,8 @@ const PROBED_EPISODES = 40;
 /**
  * Estimates tokens, operations and memory of a run without an engine.
  *
- * For a pretrained model every reply counts as `protocol.maxNewTokens`: how much it will say is not known.
+ * For a pretrained model every reply counts as `protocol.maxNewTokens`: how much it will say is not known. What a stage ended
+ * with has learnt the form, as the nano model has.
  *
  * @param model from {@link modelForEstimates}
  */
@@ -102,7 +103,7 @@ async function episodeLength(
   const options = { protocol, environments: pool, plays, script, generatorOf: () => generator };
   for (const { tokens, turns } of await playScripted(options)) {
     const replies = turns.reduce((sum, turn) => sum + turn.end - turn.begin, 0);
-    const said = config.model.kind === "nano" ? replies : turns.length * config.protocol.maxNewTokens;
+    const said = config.model.kind === "pretrained" ? turns.length * config.protocol.maxNewTokens : replies;
     total += tokens.length - replies + said;
     sampled += said;
   }

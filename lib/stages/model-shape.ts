@@ -10,6 +10,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { WordTokenizer } from "../text/word-tokenizer.ts";
 import { nanoShape } from "./base/pretrain.ts";
 import { checkModel } from "./prepare-model.ts";
+import { openSourceStage } from "./source-stage.ts";
 
 /** What estimates need to know of a model. */
 export interface EstimatedModel {
@@ -23,7 +24,7 @@ export interface EstimatedModel {
  * Shape and tokenizer of a configuration's model, without its weights. The cache serves, then what this package knows
  * of published models; only for others configuration and tokenizer are fetched.
  *
- * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel}
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel} and {@link openSourceStage}
  */
 export async function modelForEstimates(config: Config): Promise<EstimatedModel> {
   const { model } = config;
@@ -31,6 +32,7 @@ export async function modelForEstimates(config: Config): Promise<EstimatedModel>
     const tokenizer = nanoTokenizer();
     return { shape: completeModelConfig(nanoShape(config, tokenizer)), tokenizer, isStandIn: false };
   }
+  if (model.kind === "stage") return describedModel(config, openSourceStage(model).folder);
   const known = knownModels[model.path];
   const settings = hubSettings();
   const isAtHand = isModelFolder(model.path) || isCached(settings, model.path, model.revision);
@@ -43,6 +45,10 @@ export async function modelForEstimates(config: Config): Promise<EstimatedModel>
     weights: false,
     settings: { ...settings, offline: settings.offline || isAtHand },
   });
+  return describedModel(config, folder);
+}
+
+async function describedModel(config: Config, folder: string): Promise<EstimatedModel> {
   const shape = await readModelConfig(folder);
   return { shape, tokenizer: checkModel(config, shape, folder), isStandIn: false };
 }

@@ -15,7 +15,9 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { tryEnvironment } from "./environment-check.ts";
 import { planStages } from "./schedule.ts";
 import { checkSplit } from "./self-play/self-play.ts";
+import { openSourceStage } from "./source-stage.ts";
 import { trainingLevels } from "./training-levels.ts";
+import { UnknownText } from "./unknown-text.ts";
 
 /** What a run is to be made of. */
 interface PreflightRequest {
@@ -29,6 +31,8 @@ interface PreflightRequest {
 interface Trial extends PreflightRequest {
   environments: EnvironmentPool;
   split: LevelSplit;
+  /** Of prompts and truthful replies. */
+  unknown: UnknownText;
 }
 
 /** Levels of each kind of training whose first prompts are measured, beside all test and tuning levels. */
@@ -44,7 +48,7 @@ const PLAYED_EPISODES = 20;
  *
  * @returns what the user should know all the same
  * @throws SpaError CAPACITY when prompts or truthful replies do not fit the context, BAD_CONFIG when nothing would be trained
- * on, BAD_ENVIRONMENT, ABORTED
+ * on, BAD_TOKENIZER when the model of another run does not know the environment's text, BAD_ENVIRONMENT, ABORTED
  */
 export async function preflight(request: PreflightRequest): Promise<string[]> {
   const { config, tokenizer, createEnvironment, signal } = request;
@@ -54,12 +58,26 @@ export async function preflight(request: PreflightRequest): Promise<string[]> {
   checkSplit(config);
   await using environments = new EnvironmentPool(createEnvironment, { timeout: config.environment.timeout });
   const split = await splitLevels(environments.acquire(), config.levels, signal);
-  const trial = { ...request, environments, split };
+  const trial = { ...request, environments, split, unknown: new UnknownText(tokenizer) };
   for (const format of formatsOf(config)) {
     await checkPrompts(trial, format);
     notes.push(...(await checkStates(trial, format)));
   }
-  return notes;
+  return [...notes, ...checkVocabulary(trial)];
+}
+
+/**
+ * Whether a model that another run has trained knows what this run's environment says: the run has no base stage that would
+ * teach it. Within one environment such text may have been trained on, and is only told.
+ */
+function checkVocabulary({ config: { model, environment }, unknown }: Trial): string[] {
+  if (model.kind !== "stage" || unknown.found.length === 0) return [];
+  const { name } = openSourceStage(model).run.config.environment;
+  const what = `the vocabulary of ${model.run} lacks ${unknown.found.join(", ")}, which ${environment.name} writes`;
+  if (name === environment.name) return [`warning: ${what}: there are bytes in its place`];
+  throw new SpaError("BAD_TOKENIZER", what, {
+    hint: "start from a run on an environment with such states, or leave start out: a base stage teaches them",
+  });
 }
 
 /** The formats in which a run plays. */
@@ -69,7 +87,7 @@ function formatsOf(config: Config): Set<TurnFormat> {
 
 /** Whether the first prompts of the levels leave room for a reply. */
 async function checkPrompts(trial: Trial, format: TurnFormat): Promise<void> {
-  const { config, tokenizer, environments, split, signal } = trial;
+  const { config, tokenizer, environments, split, unknown, signal } = trial;
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
   const trained = planStages(config).flatMap(({ draws }) =>
     draws === undefined
@@ -83,7 +101,9 @@ async function checkPrompts(trial: Trial, format: TurnFormat): Promise<void> {
   for (const [index, level] of levels.entries()) {
     if (index % 16 === 0) await heedSignal(signal);
     const episode = await Episode.start(environments.acquire(), level, config.protocol);
-    lengths.push(protocol.opening(protocol.firstMessages(episode)).tokens.length);
+    const { tokens } = protocol.opening(protocol.firstMessages(episode));
+    lengths.push(tokens.length);
+    unknown.see(tokens);
     environments.release(episode.environment);
   }
   const longest = lengths.indexOf(Math.max(...lengths));
@@ -137,7 +157,7 @@ async function checkStates(trial: Trial, format: TurnFormat): Promise<string[]> 
 }
 
 async function measure(
-  { config, tokenizer, environments, signal }: Trial,
+  { config, tokenizer, environments, unknown, signal }: Trial,
   format: TurnFormat,
   levels: readonly Level[],
 ): Promise<Measured> {
@@ -146,7 +166,9 @@ async function measure(
   const write = randomStatesScript(config, protocol);
   const script: Script = (episode, generator) => {
     const reply = write(episode, generator);
-    measured.replies.push(encodeReply(protocol, reply).tokens.length);
+    const { tokens } = encodeReply(protocol, reply);
+    measured.replies.push(tokens.length);
+    unknown.see(tokens);
     return reply;
   };
   const generatorOf = ({ id }: Play) => new SeededGenerator("preflight", format, id);

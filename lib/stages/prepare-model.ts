@@ -9,10 +9,14 @@ import { nanoTokenizer } from "../text/nano-tokenizer.ts";
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { nanoShape } from "./base/pretrain.ts";
 import { showDownload } from "./show-download.ts";
+import { checkWeights, openSourceStage } from "./source-stage.ts";
 
 /** A configuration's model, ready to be loaded. */
 export interface PreparedModel {
-  /** The configuration with the commit in place of a Hub model's revision: that is what a run folder keeps. */
+  /**
+   * The configuration with the commit in place of a Hub model's revision, and the digest of another run's checkpoint: that
+   * is what a run folder keeps.
+   */
   config: Config;
   /** Where a pretrained model's files are; null where the run trains its own base. */
   folder: string | null;
@@ -25,7 +29,8 @@ export interface PreparedModel {
  * for the weights' numbers), that the tokenizer fits, that its chat template can be followed, and that a trajectory finds
  * room. Of a model that is fetched, weights come after the other checks.
  *
- * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel}
+ * @throws SpaError BAD_CHECKPOINT, UNSUPPORTED, BAD_TOKENIZER, BAD_CONFIG, and those of {@link resolveModel} and
+ * {@link openSourceStage}
  */
 export async function prepareModel(
   config: Config,
@@ -35,6 +40,14 @@ export async function prepareModel(
   if (model.kind === "nano") {
     const tokenizer = nanoTokenizer();
     return { config, folder: null, tokenizer, shape: completeModelConfig(nanoShape(config, tokenizer)) };
+  }
+  if (model.kind === "stage") {
+    const source = openSourceStage(model);
+    await checkWeights(source);
+    const shape = await readModelConfig(source.folder);
+    const tokenizer = checkModel(config, shape, source.folder);
+    const pinned = { ...config, model: { ...model, run: source.run.path, digest: source.digest } };
+    return { config: pinned, folder: source.folder, tokenizer, shape };
   }
   const { folder, commit } = await resolveModel(model.path, {
     revision: model.revision,

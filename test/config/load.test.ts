@@ -186,7 +186,7 @@ describe("wrong input gives one error that says where, what and what is right", 
       ["sft.optimizer.betas=[0.9, 2]"],
       "sft.optimizer.betas.1 is 2; it must be a number, 0 or more, less than 1",
     ],
-    ["kind", ["model.kind=nano2"], 'model.kind is "nano2"; it must be "nano" or "pretrained"'],
+    ["kind", ["model.kind=nano2"], 'model.kind is "nano2"; it must be "nano", "pretrained" or "stage"'],
     ["field of the other kind", ["model.path=/x"], "there is no setting model.path"],
     ["missing field", ["model.kind=pretrained"], "model.path is missing; it must be a text"],
     ["a mapping for a section", ["ppo=3"], "ppo is 3; it must be a mapping"],
@@ -345,9 +345,11 @@ describe("properties", () => {
 
   test("the resolved default of every setting is accepted as an override", () => {
     const overrides = ["model.kind=nano"];
+    // Of other kinds of models.
+    const foreign = ["model.revision", "model.stage", "model.digest"];
     for (const [path, node] of settings()) {
       // A field of lora, which is null by default, switches it on.
-      if (node.default === undefined || path === "model.revision" || path.startsWith("lora.")) continue;
+      if (node.default === undefined || foreign.includes(path) || path.startsWith("lora.")) continue;
       if (path === "preset") continue;
       overrides.push(`${path}=${JSON.stringify(node.default)}`);
     }

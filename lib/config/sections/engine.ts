@@ -66,16 +66,42 @@ const pretrainedModel = z.strictObject({
     .describe("branch, tag or commit of a Hub id; a run folder keeps the commit that it stood for"),
 });
 
+const stageModel = z.strictObject({
+  kind: z.literal("stage").describe("what a stage of another run ended with; there is no base stage"),
+  run: z.string().min(1).describe("the folder of that run"),
+  stage: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("the finished stage whose newest checkpoint is taken"),
+  digest: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      "sha256 of that checkpoint's state.json; a run folder keeps it, and goes on from no other checkpoint",
+    ),
+});
+
 /** `model: <Hub id or folder>` is short for a pretrained model at that path. */
 export function expandModel(model: unknown): unknown {
   return typeof model === "string" ? { kind: "pretrained", path: model, revision: "main" } : model;
 }
 
+/** `start: <run folder>#<stage>` is short for the model that a stage ended with. */
+export function expandStart(start: unknown): unknown {
+  const text = typeof start === "string" ? start : "";
+  const mark = text.lastIndexOf("#");
+  const [run, stage] = mark < 0 ? [start, null] : [text.slice(0, mark), text.slice(mark + 1) || null];
+  return { kind: "stage", run, stage, digest: null };
+}
+
 export const model = z
-  .preprocess(expandModel, z.discriminatedUnion("kind", [nanoModel, pretrainedModel]))
+  .preprocess(expandModel, z.discriminatedUnion("kind", [nanoModel, pretrainedModel, stageModel]))
   .prefault({ kind: "nano" })
   .describe(
-    "`model: <Hub id or folder>` is short for `{ kind: pretrained, path: <Hub id or folder>, revision: main }`",
+    "`model: <Hub id or folder>` is short for `{ kind: pretrained, path: <Hub id or folder>, revision: main }`, and `start: <run folder>#<stage>`, in place of `model`, for `{ kind: stage, run: <run folder>, stage: <stage> }` (docs/models.md)",
   );
 
 export const checkpoints = z
