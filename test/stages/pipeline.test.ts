@@ -210,6 +210,24 @@ describe("ablations", () => {
       examples: 24,
     });
   });
+
+  it("write other states of the environment into the data, the same each time", async () => {
+    const model = { kind: "pretrained", path: latestCheckpoint(run, "base")?.folder };
+    const config = tinyConfig({
+      arms: ["spa"],
+      model,
+      selfPlay: { policy: "random" },
+      sft: { states: "random", epochs: 1 },
+      ppo: { steps: 1 },
+    });
+    const examplesOf = async (name: string) => {
+      const { folder } = await train(config, { root, name });
+      return readExamples(examplesFile(RunFolder.open(folder), "spa/self-play"));
+    };
+    const examples = await examplesOf("random-states");
+    expect(examples).toHaveLength(24);
+    expect(await examplesOf("random-states-again")).toEqual(examples);
+  });
 });
 
 describe("what is no configuration", () => {

@@ -48,7 +48,7 @@ const blind: Script = (_, generator) => ({
   actions: [generator.choice(["Up", "Down", "Left", "Right"])],
 });
 
-async function trajectories(protocol: TurnProtocol, count = 6): Promise<Trajectory[]> {
+async function trajectories(protocol: TurnProtocol, count = 6, script = blind): Promise<Trajectory[]> {
   const levels = await new LevelStream(lake(), 10_000).take(count);
   const pool = new EnvironmentPool(lake);
   const generator = new SeededGenerator("blind");
@@ -56,7 +56,7 @@ async function trajectories(protocol: TurnProtocol, count = 6): Promise<Trajecto
     protocol,
     environments: pool,
     plays: playsOf(levels),
-    script: blind,
+    script,
     generatorOf: () => generator,
   });
 }
@@ -136,6 +136,76 @@ describe("rewriteTrajectory", () => {
     const text = textOf(random.example.tokens, random.example.roles, Role.observation);
     expect(text).toContain(trajectory.turns[0].stateBefore.grid);
     expect(text).not.toContain(trajectory.turns[0].stateBefore.structured);
+  });
+
+  it("trains the same tokens whatever stands in the states: with the agent's own only the truth is missing", async () => {
+    const protocol = protocolWith();
+    const states = (await trajectories(protocol)).flatMap(({ turns }) =>
+      turns.map(({ stateBefore }) => stateBefore),
+    );
+    const noise = new StateNoise(states);
+    // An agent that describes states in form, and wrongly.
+    const wrong: Script = (episode, generator) => {
+      const state = noise.randomCoordinates(protocol.traceState(episode.state), generator, 1);
+      const actions = [generator.choice(["Up", "Down", "Left", "Right"])];
+      return { observation: state, reasoning: " So I move closer.", prediction: state, actions };
+    };
+    let equal = 0;
+    for (const trajectory of await trajectories(protocol, 12, wrong)) {
+      const [truth, own] = (["true", "sampled"] as const).map(
+        (kind) => rewriteTrajectory(trajectory, "train", protocol, { states: kind })!.example,
+      );
+      const isState = (role: number) => role === Role.observation || role === Role.prediction;
+      const outside = ({ tokens, roles, trainable }: SftExample) =>
+        [...tokens.keys()].flatMap((at) =>
+          isState(roles[at]) ? [] : [[tokens[at], roles[at], trainable[at]]],
+        );
+      expect(outside(own)).toEqual(outside(truth));
+      for (const { roles, trainable } of [truth, own])
+        for (const [at, role] of roles.entries()) if (isState(role)) expect(trainable[at]).toBe(1);
+      // Where an end of the episode changes what a state lists, its length changes.
+      if (own.tokens.length !== truth.tokens.length) continue;
+      equal++;
+      expect(own.tokens).not.toEqual(truth.tokens);
+      expect(own.segments).toEqual(truth.segments);
+      for (const mask of ["full", "no-state", "state-only", "answer"] as const)
+        expect(lossMask(mask, own.roles, own.trainable)).toEqual(
+          lossMask(mask, truth.roles, truth.trainable),
+        );
+    }
+    expect(equal).toBeGreaterThan(5);
+  });
+
+  it("takes other states of the environment at random, the same for the same turn", async () => {
+    const protocol = protocolWith();
+    const played = await trajectories(protocol);
+    const pool = played.flatMap(({ turns }) =>
+      turns.map(({ stateBefore }) => protocol.traceState(stateBefore)),
+    );
+    const generatorOf = (trajectory: number, turn: number) => new SeededGenerator("other", trajectory, turn);
+    const rewrite = (trajectory: Trajectory) =>
+      rewriteTrajectory(trajectory, "train", protocol, { states: "random", pool, generatorOf })!;
+    const written = new Set<string>();
+    for (const trajectory of [...played].reverse()) {
+      const { example, turns } = rewrite(trajectory);
+      expect(rewrite(trajectory).example).toEqual(example);
+      for (const { turn, response } of turns) {
+        const [, before, after] = /<observation>([^<]*)<.*<prediction>([^<]*)</s.exec(response)!;
+        expect(pool).toContain(before);
+        expect(pool).toContain(after);
+        expect(before).not.toBe(protocol.traceState(turn.stateBefore));
+        expect(after).not.toBe(protocol.traceState(turn.stateAfter));
+        written.add(before).add(after);
+      }
+    }
+    expect(written.size).toBeGreaterThan(5);
+    const [only] = pool;
+    const alone = rewriteTrajectory(played[0], "train", protocol, {
+      states: "random",
+      pool: [only],
+      generatorOf,
+    })!;
+    expect(alone.turns[0].response).toContain(`<observation>${only}</observation>`);
   });
 
   it("packs into masks that hold each kind of loss", async () => {

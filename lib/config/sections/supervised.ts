@@ -71,9 +71,11 @@ export const sft = z
       .default("full")
       .describe("tokens that carry the loss"),
     states: z
-      .enum(["true", "sampled", "random-coordinates"])
+      .enum(["true", "sampled", "random-coordinates", "random"])
       .default("true")
-      .describe("what stands in observation and prediction (others are ablations)"),
+      .describe(
+        "what stands in observation and prediction; ablations are sampled: what the model wrote, random-coordinates: true grids with random coordinates, random: other states of the environment",
+      ),
     validationShare: fraction().default(0.05).describe("share of trajectories kept for validation"),
     validationLevels: z
       .int()

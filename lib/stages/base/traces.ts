@@ -3,7 +3,7 @@ import { playsOf } from "../../rollout/player.ts";
 import { randomPolicyActions } from "../../rollout/random-policy.ts";
 import { playScripted, type Script } from "../../rollout/scripted.ts";
 import { SeededGenerator } from "../../rollout/seeded-generator.ts";
-import type { Trajectory } from "../../rollout/trajectory.ts";
+import type { StateText, Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { isAssistantRole } from "../../text/roles.ts";
 import { protocolOf, type StageContext } from "../context.ts";
@@ -92,8 +92,13 @@ export class TraceSource {
   };
 }
 
-/** Plays some levels at random and keeps every state that occurs. */
+/** How states of an environment are described wrongly, from {@link exploreStates}. */
 export async function learnNoise(context: StageContext, levels: readonly Level[]): Promise<StateNoise> {
+  return new StateNoise(await exploreStates(context, levels));
+}
+
+/** Plays some levels at random and keeps every state that occurs. */
+export async function exploreStates(context: StageContext, levels: readonly Level[]): Promise<StateText[]> {
   const { config, environments, signal } = context;
   const generator = new SeededGenerator(config.seed, "base", "states");
   const trajectories = await playScripted({
@@ -105,7 +110,7 @@ export async function learnNoise(context: StageContext, levels: readonly Level[]
     signal,
   });
   const turns = trajectories.flatMap((trajectory) => trajectory.turns);
-  return new StateNoise(turns.flatMap(({ stateBefore, stateAfter }) => [stateBefore, stateAfter]));
+  return turns.flatMap(({ stateBefore, stateAfter }) => [stateBefore, stateAfter]);
 }
 
 /** A trace that lacks one token of the agent's. */

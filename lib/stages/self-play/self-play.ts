@@ -9,7 +9,7 @@ import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../../run/run-folder.ts";
-import { learnNoise } from "../base/traces.ts";
+import { exploreStates, learnNoise } from "../base/traces.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
 import { noteHeldStarts } from "../held-states.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
@@ -175,7 +175,7 @@ async function rewriteAll(
   task: SelfPlayTask,
 ): Promise<{ rewritten: RewrittenTrajectory[]; tooLong: number }> {
   const { config, progress } = context;
-  const targets = await stateTargets(context, task);
+  const targets = await stateTargets(context, task, protocol);
   const all = trajectories
     .map((trajectory) =>
       rewriteTrajectory(trajectory, sideOf(config, task.id, trajectory.group), protocol, targets),
@@ -196,14 +196,23 @@ async function rewriteAll(
   return { rewritten, tooLong };
 }
 
-async function stateTargets(context: StageContext, task: SelfPlayTask): Promise<StateTargets> {
-  const { states } = context.config.sft;
-  if (states !== "random-coordinates") return { states };
-  const noise = await learnNoise(
-    context,
-    await trainingLevels(context, { kind: "self-play" }).take(NOISE_LEVELS),
-  );
-  return { states, noise, generator: new SeededGenerator(context.config.seed, task.id, "targets") };
+async function stateTargets(
+  context: StageContext,
+  task: SelfPlayTask,
+  protocol: TurnProtocol,
+): Promise<StateTargets> {
+  const { seed, sft } = context.config;
+  const { states } = sft;
+  if (states === "true" || states === "sampled") return { states };
+  const levels = await trainingLevels(context, { kind: "self-play" }).take(NOISE_LEVELS);
+  if (states === "random-coordinates") {
+    const noise = await learnNoise(context, levels);
+    return { states, noise, generator: new SeededGenerator(seed, task.id, "targets") };
+  }
+  const pool = (await exploreStates(context, levels)).map((state) => protocol.traceState(state));
+  const generatorOf = (trajectory: number, turn: number) =>
+    new SeededGenerator(seed, task.id, "targets", trajectory, turn);
+  return { states, pool, generatorOf };
 }
 
 /** The trained turns of a trajectory as rows, each with the whole conversation before it. */

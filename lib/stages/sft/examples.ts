@@ -38,10 +38,19 @@ export interface RewrittenTrajectory {
   turns: RewrittenTurn[];
 }
 
-/** What stands in observation and prediction; all but `true` are ablations. */
+/** What stands in observation and prediction; all but `true` are ablations (docs/protocol.md). */
 export type StateTargets =
   | { states: "true" | "sampled" }
-  | { states: "random-coordinates"; noise: StateNoise; generator: SeededGenerator };
+  | { states: "random-coordinates"; noise: StateNoise; generator: SeededGenerator }
+  | RandomStates;
+
+/** States that say nothing about the turn: of the environment, but others. */
+interface RandomStates {
+  states: "random";
+  pool: readonly string[];
+  /** A trajectory's turn has numbers of its own, whatever else is rewritten. */
+  generatorOf(trajectory: number, turn: number): SeededGenerator;
+}
 
 /**
  * A self-play trajectory as a training example: in every valid turn the true states stand in observation and
@@ -72,11 +81,12 @@ export function rewriteTrajectory(
     });
     copied = end;
   };
-  for (const turn of trajectory.turns.slice(0, last + 1)) {
+  for (const [index, turn] of trajectory.turns.slice(0, last + 1).entries()) {
     copy(turn.begin);
     const spans = replySpans(trajectory, turn, protocol);
     if (turn.valid) {
-      const target = targetSpans(spans, turn, protocol, targets);
+      const states = targetStates(trajectory, index, protocol, targets);
+      const target = states === undefined ? spans : replaceStates(spans, ...states);
       turns.push({ turn, response: protocol.forced + textOf(target), trained: true });
       const begin = tokens.length;
       tokens.append(protocol.encodeReply(target));
@@ -104,17 +114,36 @@ function replySpans(trajectory: Trajectory, turn: Turn, protocol: TurnProtocol):
   return forced === "" ? spans : spans.slice(1);
 }
 
-function targetSpans(spans: Span[], turn: Turn, protocol: TurnProtocol, targets: StateTargets): Span[] {
-  if (targets.states === "sampled") return spans;
-  const state = (text: string): string =>
-    targets.states === "random-coordinates"
-      ? targets.noise.randomCoordinates(text, targets.generator, 1)
-      : text;
-  return replaceStates(
-    spans,
-    state(protocol.traceState(turn.stateBefore)),
-    state(protocol.traceState(turn.stateAfter)),
-  );
+/** The texts for a turn's observation and prediction; undefined where the agent's own stay. */
+function targetStates(
+  { id, turns }: Trajectory,
+  index: number,
+  protocol: TurnProtocol,
+  targets: StateTargets,
+): [before: string, after: string] | undefined {
+  const { stateBefore, stateAfter } = turns[index];
+  const [before, after] = [protocol.traceState(stateBefore), protocol.traceState(stateAfter)];
+  switch (targets.states) {
+    case "true":
+      return [before, after];
+    case "sampled":
+      return undefined;
+    case "random-coordinates": {
+      const { noise, generator } = targets;
+      return [noise.randomCoordinates(before, generator, 1), noise.randomCoordinates(after, generator, 1)];
+    }
+    case "random": {
+      const { pool, generatorOf } = targets;
+      const generator = generatorOf(id, index);
+      return [otherState(pool, before, generator), otherState(pool, after, generator)];
+    }
+  }
+}
+
+/** A state of the pool that is not `state`, if there is one. */
+function otherState(pool: readonly string[], state: string, generator: SeededGenerator): string {
+  const others = pool.filter((text) => text !== state);
+  return others.length === 0 ? state : generator.choice(others);
 }
 
 function textOf(spans: readonly Span[]): string {
