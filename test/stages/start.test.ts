@@ -60,7 +60,7 @@ const larger = { environment: { name: "frozen-lake", options: { size: 4, slipper
 describe("a run that starts from another run's stage", () => {
   it("begins every arm there, on larger levels, and notes where", async () => {
     const config = startedConfig("spa/sft", { ...larger, arms: ["control", "format-only"] });
-    const { folder } = await train(config, { root, name: "arms" });
+    const { folder, results } = await train(config, { root, name: "arms" });
     const run = RunFolder.open(folder);
     const { state } = RunFolder.open(source).checkpoints.find(({ stage }) => stage === "spa/sft")!;
     expect(run.config.model).toEqual({ kind: "stage", run: source, stage: "spa/sft", digest: state!.sha256 });
@@ -77,7 +77,7 @@ describe("a run that starts from another run's stage", () => {
     const said = (stage: string) => tokenizer.decode(run.trajectories(stage).read()[0].tokens);
     expect(said("format-only/ppo")).toContain("user\nPredict the next state and act");
     expect(said("control/ppo")).toContain("user\nThink and act");
-    expect(renderPage(run, {})).toContain(`starts from spa/sft of ${source}`);
+    expect(renderPage(run, results)).toContain(`starts from spa/sft of ${source}`);
     const estimated = await estimate(run.config);
     expect(estimated.stages.map(({ id }) => id)).toEqual(run.stages.map(({ id }) => id));
   });
