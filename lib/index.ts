@@ -99,7 +99,7 @@ export { evaluate } from "./stages/evaluate/evaluate.ts";
 export { passAtK } from "./stages/evaluate/pass-rates.ts";
 export { type Exported, type ExportOptions, exportModel } from "./stages/export.ts";
 export { ppo } from "./stages/ppo/ppo.ts";
-export { planStages } from "./stages/schedule.ts";
+export { scheduleStages } from "./stages/schedule.ts";
 export { selfPlay } from "./stages/self-play/self-play.ts";
 export { sft } from "./stages/sft/sft.ts";
 // Text: tokenizers and the turn protocol.

@@ -26,7 +26,7 @@ import { evaluationPrefix, evaluationStage } from "./stages/evaluate/evaluate.ts
 import { modelForEstimates } from "./stages/model-shape.ts";
 import { preflight } from "./stages/preflight.ts";
 import { type PreparedModel, prepareModel } from "./stages/prepare-model.ts";
-import { configuredExamples, type PlannedStage, planStages } from "./stages/schedule.ts";
+import { configuredExamples, type ScheduledStage, scheduleStages } from "./stages/schedule.ts";
 import { readSftRows } from "./stages/sft/files.ts";
 import { describeStart } from "./stages/source-stage.ts";
 import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
@@ -120,13 +120,13 @@ async function prepareRun(config: Config, { name, root, ...options }: NewRunOpti
  */
 export async function resume(folder: string, options: RunOptions = {}): Promise<RunOutcome> {
   return withRun(folder, options, async (context) => {
-    for (const stage of planStages(context.config)) await runStage(context, stage);
+    for (const stage of scheduleStages(context.config)) await runStage(context, stage);
     return { folder: context.run.path, results: writeResults(context) };
   });
 }
 
 /** Does one planned stage. One that is done must have left what it says. @throws SpaError BAD_CHECKPOINT */
-export async function runStage(context: StageContext, stage: PlannedStage): Promise<void> {
+export async function runStage(context: StageContext, stage: ScheduledStage): Promise<void> {
   if (context.run.stage(stage.id)?.state === "done") return checkStageFiles(context.run, stage.id);
   await heedSignal(context.signal);
   await stage.run(context);
@@ -175,7 +175,7 @@ async function workIn<T>(
   const context = await createStageContext(parts);
   const { environments } = context;
   try {
-    const ahead = planStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
+    const ahead = scheduleStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
     const drawing = environments.acquire();
     await checkLevels(config, ahead, drawing, { excluded: context.split.held, signal });
     environments.release(drawing);
@@ -195,7 +195,7 @@ async function workIn<T>(
 async function checkConfiguredLevels(config: Config, options: RunOptions): Promise<void> {
   const create = options.createEnvironment ?? (await environmentFactory(config));
   await using environments = new EnvironmentPool(create, { timeout: config.environment.timeout });
-  await checkLevels(config, planStages(config), environments.acquire(), { signal: options.signal });
+  await checkLevels(config, scheduleStages(config), environments.acquire(), { signal: options.signal });
 }
 
 /** A run's settings of memory; where its passes are measured first, those that are left after that. */

@@ -6,7 +6,7 @@ import { SpaError } from "../errors.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
 import { runStage } from "../pipeline.ts";
 import type { StageContext } from "../stages/context.ts";
-import { type PlannedStage, planStages } from "../stages/schedule.ts";
+import { type ScheduledStage, scheduleStages } from "../stages/schedule.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
 import {
@@ -26,7 +26,7 @@ interface StageOptions extends RunOptionValues {
   data?: string;
 }
 
-type StageKind = PlannedStage["kind"];
+type StageKind = ScheduledStage["kind"];
 
 const commands: [command: string, kind: StageKind, description: string][] = [
   ["self-play", "self-play", "let the model play and make training data of it"],
@@ -99,20 +99,20 @@ async function findRun(
 }
 
 /** The planned stages of a kind (and arm), each with those that must be done before it. */
-function stagesOf(config: Config, kind: StageKind, arm: ArmName | undefined): PlannedStage[][] {
-  const plan = planStages(config);
-  return plan
+function stagesOf(config: Config, kind: StageKind, arm: ArmName | undefined): ScheduledStage[][] {
+  const schedule = scheduleStages(config);
+  return schedule
     .filter((stage) => stage.kind === kind && (arm === undefined || stage.arm === arm))
     .map((stage) => {
-      const before = plan.slice(0, plan.indexOf(stage));
-      const isNeeded = (other: PlannedStage) => other.arm === undefined || other.arm === stage.arm;
+      const before = schedule.slice(0, schedule.indexOf(stage));
+      const isNeeded = (other: ScheduledStage) => other.arm === undefined || other.arm === stage.arm;
       return [...before.filter((other) => other.kind !== "evaluate" && isNeeded(other)), stage];
     });
 }
 
 async function doStages(context: StageContext, kind: StageKind, options: StageOptions): Promise<void> {
   const { run, config } = context;
-  const isDone = (stage: PlannedStage) => run.stage(stage.id)?.state === "done";
+  const isDone = (stage: ScheduledStage) => run.stage(stage.id)?.state === "done";
   const all = stagesOf(config, kind, options.arm);
   // An evaluation asks no training of a run: what has not been trained is not evaluated.
   const chosen = kind === "evaluate" ? all.filter((stages) => stages.slice(0, -1).every(isDone)) : all;
@@ -127,7 +127,7 @@ async function doStages(context: StageContext, kind: StageKind, options: StageOp
   }
   for (const stages of chosen) {
     const last = stages.at(-1)!;
-    if (isDone(last) && options.again) forgetStages(run, planStages(config), last.id);
+    if (isDone(last) && options.again) forgetStages(run, scheduleStages(config), last.id);
     if (isDone(last)) context.progress.note(`${last.id} is done already; --again does it again`);
     for (const stage of stages) await runStage(context, stage);
   }

@@ -4,7 +4,7 @@ import { SpaError } from "../errors.ts";
 import { runStage } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { requireTrusted } from "../run/trust.ts";
-import { planStages } from "../stages/schedule.ts";
+import { scheduleStages } from "../stages/schedule.ts";
 import { describeRun } from "./dry-run.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
@@ -84,7 +84,7 @@ function existingRun({ resume, run }: TrainOptions): string | undefined {
 
 async function trainIn(folder: string, options: TrainOptions): Promise<number> {
   return workInRun(folder, options, async (context) => {
-    const stages = planStages(context.config);
+    const stages = scheduleStages(context.config);
     if (options.redo !== undefined) forgetStages(context.run, stages, options.redo);
     for (const stage of stages) await runStage(context, stage);
     await finishRun(context, options);

@@ -4,7 +4,7 @@ import { writeReport } from "../report/write-report.ts";
 import { formatDuration, type Progress } from "../run/progress.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
-import { planStages } from "../stages/schedule.ts";
+import { scheduleStages } from "../stages/schedule.ts";
 import { interruptionCode, untilInterrupted } from "./interrupt.ts";
 import { print, printError, printJson } from "./print.ts";
 import { progressFor } from "./progress-mode.ts";
@@ -12,8 +12,8 @@ import { resultsTable } from "./results-table.ts";
 import { type RunOptionValues, showPath } from "./run-options.ts";
 
 function progressOf(folder: string, options: RunOptionValues): Progress {
-  const plan = planStages(RunFolder.open(folder).config).map((stage) => stage.id);
-  return progressFor(options, plan);
+  const schedule = scheduleStages(RunFolder.open(folder).config).map((stage) => stage.id);
+  return progressFor(options, schedule);
 }
 
 /** Failures after which the user wants to know what is left. */

@@ -13,7 +13,7 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { EstimatedModel } from "./model-shape.ts";
-import { type PlannedStage, planStages } from "./schedule.ts";
+import { type ScheduledStage, scheduleStages } from "./schedule.ts";
 
 /** What a run will take, roughly: from the lengths of episodes of a random player that replies in full. */
 export interface RunEstimate {
@@ -59,7 +59,7 @@ export async function estimateRun(
     plain: await episodeLength(config, tokenizer, createEnvironment, "plain"),
     "world-model": await episodeLength(config, tokenizer, createEnvironment, "world-model"),
   };
-  const stages = planStages(config).map((stage) => stageEstimate(stage, config, lengths));
+  const stages = scheduleStages(config).map((stage) => stageEstimate(stage, config, lengths));
   const parameters = parameterCount(shape);
   const sampled = stages.reduce((sum, stage) => sum + stage.tokensSampled, 0);
   const trained = stages.reduce((sum, stage) => sum + stage.tokensTrained, 0);
@@ -111,7 +111,7 @@ async function episodeLength(
 }
 
 function stageEstimate(
-  { id, kind, format = "world-model" }: PlannedStage,
+  { id, kind, format = "world-model" }: ScheduledStage,
   config: Config,
   lengths: Record<TurnFormat, EpisodeLength>,
 ): StageEstimate {

@@ -13,7 +13,7 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { tryEnvironment } from "./environment-check.ts";
-import { planStages } from "./schedule.ts";
+import { scheduleStages } from "./schedule.ts";
 import { checkSplit } from "./self-play/self-play.ts";
 import { openSourceStage } from "./source-stage.ts";
 import { trainingLevels } from "./training-levels.ts";
@@ -82,14 +82,14 @@ function checkVocabulary({ config: { model, environment }, unknown }: Trial): st
 
 /** The formats in which a run plays. */
 function formatsOf(config: Config): Set<TurnFormat> {
-  return new Set(planStages(config).flatMap(({ format }) => format ?? ["plain", "world-model"]));
+  return new Set(scheduleStages(config).flatMap(({ format }) => format ?? ["plain", "world-model"]));
 }
 
 /** Whether the first prompts of the levels leave room for a reply. */
 async function checkPrompts(trial: Trial, format: TurnFormat): Promise<void> {
   const { config, tokenizer, environments, split, unknown, signal } = trial;
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
-  const trained = planStages(config).flatMap(({ draws }) =>
+  const trained = scheduleStages(config).flatMap(({ draws }) =>
     draws === undefined
       ? []
       : trainingLevels(trial, draws).take(Math.min(draws.count, MEASURED_LEVELS), signal),

@@ -17,7 +17,7 @@ import { checkTrainable } from "./sft/trainable.ts";
 import type { DrawingStage } from "./training-levels.ts";
 
 /** A stage of a run's schedule. */
-export interface PlannedStage extends DrawingStage {
+export interface ScheduledStage extends DrawingStage {
   id: string;
   kind: "base" | "self-play" | "sft" | "ppo" | "evaluate";
   /** Undefined for stages that the arms share. */
@@ -29,8 +29,8 @@ export interface PlannedStage extends DrawingStage {
 }
 
 /** The schedule of a run: what it does, in order. */
-export function planStages(config: Config): PlannedStage[] {
-  const stages: PlannedStage[] = [evaluation("random", "plain", null, config)];
+export function scheduleStages(config: Config): ScheduledStage[] {
+  const stages: ScheduledStage[] = [evaluation("random", "plain", null, config)];
   if (config.model.kind === "nano") {
     const draws = { kind: "base" as const, count: config.base.levels };
     stages.push({ id: BASE_STAGE, kind: "base", draws, run: pretrain });
@@ -44,7 +44,7 @@ export function planStages(config: Config): PlannedStage[] {
 }
 
 /** World-model fine-tuning, then PPO in world-model format. */
-function spaArm(config: Config): PlannedStage[] {
+function spaArm(config: Config): ScheduledStage[] {
   const arm = "spa";
   const tuning = config.sft.data === null ? selfPlayRounds(config) : [sftStage("spa/sft", BASE_STAGE, null)];
   const { id: source } = tuning[tuning.length - 1];
@@ -57,8 +57,8 @@ function spaArm(config: Config): PlannedStage[] {
 }
 
 /** Self-play and SFT by turns: each round plays with the model of the one before, and trains it further. */
-function selfPlayRounds(config: Config): PlannedStage[] {
-  const stages: PlannedStage[] = [];
+function selfPlayRounds(config: Config): ScheduledStage[] {
+  const stages: ScheduledStage[] = [];
   let source = BASE_STAGE;
   for (let round = 1; round <= config.selfPlay.rounds; round++) {
     const [id, from] = [selfPlayStage(round), source];
@@ -109,7 +109,7 @@ export async function configuredExamples(
 }
 
 /** SFT on the data of a self-play stage, or on the configured file. */
-function sftStage(id: string, source: string, selfPlayId: string | null): PlannedStage {
+function sftStage(id: string, source: string, selfPlayId: string | null): ScheduledStage {
   const examplesOf = async (context: StageContext) => {
     const { config, run, tokenizer, progress, signal } = context;
     if (selfPlayId === null) {
@@ -136,7 +136,7 @@ function sftStage(id: string, source: string, selfPlayId: string | null): Planne
 }
 
 /** PPO from the base with the plain prompt: the same steps, its own tuned settings. */
-function controlArm(config: Config): PlannedStage[] {
+function controlArm(config: Config): ScheduledStage[] {
   return [
     ppoStage("control", BASE_STAGE, "plain", controlSettings(config)),
     evaluation("control", "plain", "control/ppo", config, "control"),
@@ -144,7 +144,7 @@ function controlArm(config: Config): PlannedStage[] {
 }
 
 /** PPO from the base in world-model format, without SFT: what the format alone does. */
-function formatOnlyArm(config: Config): PlannedStage[] {
+function formatOnlyArm(config: Config): ScheduledStage[] {
   return [
     ppoStage("format-only", BASE_STAGE, "world-model", config.ppo),
     evaluation("formatOnly", "world-model", "format-only/ppo", config, "format-only"),
@@ -156,7 +156,7 @@ function controlSettings({ ppo: settings, control }: Config): PpoConfig {
   return { ...settings, ...own, loss: { ...settings.loss, entropyCoefficient, supervisedCoefficient: 0 } };
 }
 
-function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: PpoConfig): PlannedStage {
+function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: PpoConfig): ScheduledStage {
   const id = `${arm}/ppo`;
   return {
     id,
@@ -178,7 +178,7 @@ function evaluation(
   source: string | null,
   config: Config,
   arm?: ArmName,
-): PlannedStage {
+): ScheduledStage {
   return {
     id: evaluationStage(policy, config.evaluation.split),
     kind: "evaluate",

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { planStages } from "../../lib/stages/schedule.ts";
+import { scheduleStages } from "../../lib/stages/schedule.ts";
 import { spa, start, writeTinyConfig } from "./spa.ts";
 
 let folder: string;
@@ -66,7 +66,7 @@ function expectSameNumbers(name: string): void {
 test("a run leaves its configuration, ledger, logs, checkpoints, data and results", () => {
   const run = RunFolder.open(path("straight"));
   expect(run.stages.map((stage) => [stage.id, stage.state])).toEqual(
-    planStages(run.config).map((stage) => [stage.id, "done"]),
+    scheduleStages(run.config).map((stage) => [stage.id, "done"]),
   );
   expect(run.stagesWithTrajectories()).toEqual(
     expect.arrayContaining(["base", "spa/self-play", "spa/ppo", "evaluate/spa"]),

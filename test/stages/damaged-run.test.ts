@@ -6,7 +6,7 @@ import { forgetStages } from "../../lib/cli/forget-stages.ts";
 import type { SpaError } from "../../lib/errors.ts";
 import { resume, train } from "../../lib/pipeline.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { planStages } from "../../lib/stages/schedule.ts";
+import { scheduleStages } from "../../lib/stages/schedule.ts";
 import { rejection } from "../thrown-error.ts";
 import { outcomeOf, snapshotRun, tinyConfig, watchingProgress } from "./tiny-run.ts";
 
@@ -39,7 +39,7 @@ async function resumeDamaged(from: string, file: string, at: number, redo?: stri
   if (redo !== undefined) {
     const run = RunFolder.open(folder);
     using _lock = run.lock();
-    forgetStages(run, planStages(run.config), redo);
+    forgetStages(run, scheduleStages(run.config), redo);
   }
   const bytes = readFileSync(join(folder, file));
   bytes[Math.floor(at * (bytes.length - 1))] ^= 1 << Math.floor(at * 7);

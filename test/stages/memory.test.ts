@@ -6,7 +6,7 @@ import { planMemory } from "../../lib/memory/plan.ts";
 import { createRun, runStage, train, withRun } from "../../lib/pipeline.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
 import { prepareModel } from "../../lib/stages/prepare-model.ts";
-import { modelFolder, planStages } from "../../lib/stages/schedule.ts";
+import { modelFolder, scheduleStages } from "../../lib/stages/schedule.ts";
 import type { SftExample } from "../../lib/stages/sft/examples.ts";
 import { sft } from "../../lib/stages/sft/sft.ts";
 import { MicroBatchWatch } from "../../lib/stages/training.ts";
@@ -27,7 +27,7 @@ test("no stage of a run takes more than was planned", async () => {
     expect(context.config.engine.rolloutSlots).toBe(plan.settings.rolloutSlots);
     expect((await context.engine.memory()).limit).toBe(40e6);
     const before = (await context.engine.memory()).current;
-    for (const stage of planStages(context.config)) {
+    for (const stage of scheduleStages(context.config)) {
       await context.engine.resetPeakMemory();
       await runStage(context, stage);
       const taken = (await context.engine.memory()).peak - before;
@@ -52,7 +52,7 @@ test("SFT on examples as long as the context takes what was planned, within 10 %
   const run = RunFolder.create(config, { root, name: "full" });
   await withRun(run.path, {}, async (context) => {
     const before = (await context.engine.memory()).current;
-    const base = planStages(context.config).find(({ kind }) => kind === "base")!;
+    const base = scheduleStages(context.config).find(({ kind }) => kind === "base")!;
     await runStage(context, base);
     const { maxTokens } = config.protocol;
     const examples = Array.from(

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { estimate, train } from "../../lib/pipeline.ts";
-import { planStages } from "../../lib/stages/schedule.ts";
+import { scheduleStages } from "../../lib/stages/schedule.ts";
 import { checkLevels, sharedSeeds } from "../../lib/stages/training-levels.ts";
 import { scratchFolder, tinyConfig } from "./tiny-run.ts";
 
@@ -13,7 +13,7 @@ describe("checkLevels", () => {
   const check = (changes: Record<string, unknown>) => {
     const config = tinyConfig({ ...sokoban, ...changes });
     const { name, options } = config.environment;
-    return checkLevels(config, planStages(config), createEnvironment(name, options), {});
+    return checkLevels(config, scheduleStages(config), createEnvironment(name, options), {});
   };
 
   it("is content where seeds reach to their bound", async () => {
@@ -69,7 +69,7 @@ describe("sharedSeeds", () => {
   it("names what is trained on and reported on, unless contents are kept apart", () => {
     const shared = (levels: object) => {
       const config = tinyConfig({ levels });
-      return sharedSeeds(config, planStages(config));
+      return sharedSeeds(config, scheduleStages(config));
     };
     const overlapping = { trainSeed: 100, testSeed: 118, tuningSeed: 121 };
     expect(shared(overlapping)).toEqual([]);
