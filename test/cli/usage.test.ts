@@ -242,6 +242,7 @@ describe("wrong input ends with one error, a hint, the documented code, and no r
       "nope/results.json cannot be read: nope does not exist",
     ],
     ["a folder to compare", ["compare", "."], 4, "results.json cannot be read: . is no run folder"],
+    ["no k to compare by", ["compare", "others/first", "--pass-at", "1,0"], 2, "whole numbers from 1 on"],
     [
       "a run without results",
       ["compare", "others/first"],
