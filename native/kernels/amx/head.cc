@@ -48,11 +48,14 @@ void for_each_block(const HeadRows& head, const HeadTokens& tokens, float* logit
   }
 }
 
-/// Lanes whose target is one of the 32 rows from `first` on.
-inline __mmask16 targets_in(const int32_t* targets, int64_t first) {
+/// Lanes whose target is one of the 32 rows from `first` on, as bits.
+inline unsigned targets_in(const int32_t* targets, int64_t first) {
   const __m512i at =
       _mm512_sub_epi32(_mm512_loadu_si512(targets), _mm512_set1_epi32(static_cast<int>(first)));
-  return _mm512_cmplt_epu32_mask(at, _mm512_set1_epi32(block));
+  unsigned lanes = _mm512_cmplt_epu32_mask(at, _mm512_set1_epi32(block));
+  // GCC 12 at -O1 may spill a mask register as 16 bits and read 32: a general register holds it before.
+  asm("" : "+r"(lanes));
+  return lanes;
 }
 
 /// Adds a block's logits for 16 tokens.
