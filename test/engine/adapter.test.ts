@@ -98,7 +98,7 @@ describe("an adapter that PEFT wrote", () => {
     expectClose(logProbs.subarray(1), expected.logprobs, 2e-4);
     await using merged = await model.merge();
     expect(merged.adapter).toBeNull();
-    expectClose(await merged.logProbs(batch), logProbs, 1e-5);
+    expectClose(await merged.logProbs(batch), logProbs, 5e-5);
     const session = await model.openSession({ slots: 1, maxTokens: 64 });
     await session.extend([0], pack([reference.greedy.prompt]));
     const { tokens } = await session.generate([0], { maxNewTokens: 12, temperature: 0 });
