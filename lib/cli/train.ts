@@ -32,7 +32,7 @@ Examples:
   spa train nano-frozen-lake-single-turn seed=3
   spa train nano-frozen-lake "arms=[spa]" ppo.steps=20 ppo.optimizer.learningRate=1e-4
   spa train ./mine.yaml --name second-try
-  spa train start=runs/first#spa/sft environment.options.size=6   from what another run's stage ended with
+  spa train start=runs/first#spa/sft-2 environment.options.size=6   from what another run's stage ended with
   spa train --env ./my-game.mjs environment.options.size=5
   spa train --resume                       go on with the last run
   spa train --resume runs/second-try       go on with that one
