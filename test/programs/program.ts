@@ -1,11 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
-
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, "..", "..");
+import { join } from "node:path";
+import { type Bundle, bundle } from "./bundle.ts";
 
 /** How a child process ended, and what it wrote. */
 export interface Ending {
@@ -14,36 +9,18 @@ export interface Ending {
   output: string;
 }
 
-/** A program of this folder as one file of plain JavaScript, which node and worker threads can run. */
-export interface Program extends Disposable {
-  file: string;
+/** A program of this folder. */
+export interface Program extends Bundle {
   start(...args: string[]): ChildProcess;
   run(...args: string[]): Promise<Ending>;
 }
 
-/** Bundles `<name>.ts` of this folder into a place from which the package's own files are found. */
+/** Bundles `<name>.ts` of this folder. */
 export async function buildProgram(name: string): Promise<Program> {
-  const folder = mkdtempSync(join(root, "node_modules", ".spa-native-test-"));
-  const file = join(folder, `${name}.mjs`);
-  await build({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: {
-      ssr: join(here, `${name}.ts`),
-      outDir: folder,
-      target: "node20",
-      rolldownOptions: { output: { entryFileNames: `${name}.mjs` } },
-    },
-  });
+  const built = await bundle(join(import.meta.dirname, `${name}.ts`));
   const start = (...args: string[]) =>
-    spawn(process.execPath, [file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
-  return {
-    file,
-    start,
-    run: (...args) => ending(start(...args)),
-    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
-  };
+    spawn(process.execPath, [built.file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  return { ...built, start, run: (...args) => ending(start(...args)) };
 }
 
 /** Waits until a child has ended. */

@@ -1,44 +1,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
+import { join } from "node:path";
+import { type Bundle, bundle } from "../../programs/bundle.ts";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, "..", "..", "..");
-
-/** A program of this folder as plain JavaScript that `node` can run; node_modules stay outside. */
-export interface Program extends Disposable {
+/** A program of this folder. */
+export interface Program extends Bundle {
   /** @param before options of Node, and a command that it is started by */
   start(args: string[], before?: { command?: string[]; node?: string[] }): ChildProcess;
 }
 
 /** Bundles `<name>.ts` of this folder. */
 export async function buildProgram(name: string): Promise<Program> {
-  const folder = mkdtempSync(join(root, "node_modules", ".spa-test-"));
-  await build({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: {
-      ssr: join(here, `${name}.ts`),
-      outDir: folder,
-      target: "node20",
-      rolldownOptions: { output: { entryFileNames: `${name}.mjs` } },
-    },
-  });
+  const built = await bundle(join(import.meta.dirname, `${name}.ts`));
   return {
+    ...built,
     start: (args, { command = [], node = [] } = {}) => {
-      const [program, ...rest] = [
-        ...command,
-        process.execPath,
-        ...node,
-        join(folder, `${name}.mjs`),
-        ...args,
-      ];
+      const [program, ...rest] = [...command, process.execPath, ...node, built.file, ...args];
       return spawn(program, rest, { stdio: ["pipe", "pipe", "inherit"] });
     },
-    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
