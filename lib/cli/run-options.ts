@@ -3,10 +3,10 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { createEnvironment, loadEnvironmentModule } from "../../envs/index.ts";
 import { loadConfig } from "../config/load.ts";
 import { parseOverride } from "../config/overrides.ts";
+import { withAbsolutePaths } from "../config/paths.ts";
 import { defaultPreset } from "../config/presets.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
-import { isModelFolder } from "../hub/resolve-model.ts";
 import { createRun } from "../pipeline.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import { whileInterruptible } from "./download.ts";
@@ -73,6 +73,13 @@ export function readRequest(args: readonly string[]): Request {
   return { source: named ? first : undefined, settings };
 }
 
+/** The settings that `--env` stands for; its module is executed for its name. */
+export async function environmentSettings(module: string | undefined): Promise<string[]> {
+  if (module === undefined) return [];
+  const name = await loadEnvironmentModule(module);
+  return [`environment.name=${name}`, `environment.module=${JSON.stringify(resolve(module))}`];
+}
+
 /**
  * The configuration that a new run is asked for. The environment is made once, so that an unknown name or option is
  * found before there is a run folder.
@@ -80,38 +87,13 @@ export function readRequest(args: readonly string[]): Request {
  * @throws SpaError BAD_CONFIG, UNKNOWN_NAME, BAD_ENVIRONMENT, BAD_ARGUMENT
  */
 export async function requestedConfig(request: Request, options: RunOptionValues): Promise<Config> {
-  const settings = [...request.settings];
+  const settings = [...(await environmentSettings(options.env)), ...request.settings];
   if (options.seed !== undefined) settings.push(`seed=${options.seed}`);
-  if (options.env !== undefined) {
-    const name = await loadEnvironmentModule(options.env);
-    settings.unshift(
-      `environment.name=${name}`,
-      `environment.module=${JSON.stringify(resolve(options.env))}`,
-    );
-  }
   const config = loadConfig(request.source ?? defaultPreset, settings);
   const { name, module, options: environmentOptions } = config.environment;
   if (module !== null && options.env === undefined) await loadEnvironmentModule(module);
   await createEnvironment(name, environmentOptions).close?.();
   return withAbsolutePaths(config);
-}
-
-/** A run can then be resumed from any working directory. */
-function withAbsolutePaths(config: Config): Config {
-  const { model, environment, sft } = config;
-  return {
-    ...config,
-    sft: { ...sft, data: sft.data && resolve(sft.data) },
-    model: withAbsolutePath(model),
-    environment: { ...environment, module: environment.module && resolve(environment.module) },
-  };
-}
-
-function withAbsolutePath(model: Config["model"]): Config["model"] {
-  if (model.kind === "stage") return { ...model, run: resolve(model.run) };
-  if (model.kind === "pretrained" && isModelFolder(model.path))
-    return { ...model, path: resolve(model.path) };
-  return model;
 }
 
 /** Makes a run folder, with progress of what is fetched for it; Ctrl-C stops that. */

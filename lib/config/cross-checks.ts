@@ -19,6 +19,11 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: ({ arms }) => new Set(arms).size < arms.length,
   },
   {
+    path: ["arms"],
+    message: "world-model is a part of spa: leave it out",
+    isBroken: ({ arms }) => arms.includes("spa") && arms.includes("world-model"),
+  },
+  {
     path: ["model", "keyValueHeads"],
     message: "it must divide model.heads",
     isBroken: ({ model }) => model.kind === "nano" && model.heads % model.keyValueHeads !== 0,

@@ -8,16 +8,19 @@ import { base, selfPlay, sft } from "./sections/supervised.ts";
 // All settings of a run. Every field has a default and a description: docs/configuration.md is generated from this file and
 // its sections, `--help` and error messages quote it, and the resolved configuration is written into the run folder.
 
-export const armNames = ["spa", "control", "format-only"] as const;
+export const armNames = ["spa", "control", "format-only", "world-model"] as const;
+
+/** What `arms: all` stands for: the others are parts of these. */
+const allArms: readonly ArmName[] = ["spa", "control", "format-only"];
 
 export const settings = z.strictObject({
   preset: z.string().default("custom").describe("name of the preset that this started from"),
   seed: z.int().min(0).default(1).describe("every random choice follows from it"),
   arms: z
-    .union([z.literal("all").transform(() => [...armNames]), z.array(z.enum(armNames)).min(1)])
+    .union([z.literal("all").transform((): ArmName[] => [...allArms]), z.array(z.enum(armNames)).min(1)])
     .default(["spa", "control"])
     .describe(
-      "spa: self-play, SFT, PPO; control: the same base, plain prompt, PPO; format-only: world-model format without SFT; all",
+      "spa: self-play, SFT, PPO; control: the same base, plain prompt, PPO; format-only: world-model format without SFT; world-model: self-play and SFT without PPO; all: the first three",
     ),
   engine,
   model,

@@ -34,6 +34,8 @@ export interface Evaluation extends PassRates {
   byDistance: { [distance: string]: PassRates & { levels: number } };
   levels: number;
   samples: number;
+  /** Samples that solved each level, in the order of the levels; absent where an earlier version wrote. */
+  successes?: number[];
 }
 
 export type Evaluations = Readonly<Record<string, Evaluation>>;

@@ -47,6 +47,7 @@ const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
     byDistance: z.record(z.string(), writtenRates(z.number()).safeExtend({ levels: z.int() })),
     levels: z.int(),
     samples: z.int().min(1),
+    successes: z.array(z.int().min(0)).optional(),
   })
   .transform(({ passAt1, passAtK, passAt8, passAt, ci95, byDistance, levels, samples, ...shares }) => {
     const k = kOf(samples);

@@ -39,40 +39,69 @@ export function scheduleStages(config: Config): ScheduledStage[] {
     evaluation("base", "plain", BASE_STAGE, config),
     evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
   );
-  const arms = { spa: spaArm, control: controlArm, "format-only": formatOnlyArm };
+  const arms: Record<ArmName, (config: Config) => ScheduledStage[]> = {
+    "world-model": (all) => worldModelArm(all),
+    spa: spaArm,
+    control: controlArm,
+    "format-only": formatOnlyArm,
+  };
   return [...stages, ...config.arms.flatMap((arm) => arms[arm](config))];
 }
+
+/** Name of what an arm has trained in results.json. */
+export const trainedPolicies = {
+  "world-model": "sft",
+  spa: "spa",
+  control: "control",
+  "format-only": "formatOnly",
+} as const satisfies Record<ArmName, string>;
 
 /** World-model fine-tuning, then PPO in world-model format. */
 function spaArm(config: Config): ScheduledStage[] {
   const arm = "spa";
-  const tuning = config.sft.data === null ? selfPlayRounds(config) : [sftStage("spa/sft", BASE_STAGE, null)];
-  const { id: source } = tuning[tuning.length - 1];
   return [
-    ...tuning,
-    evaluation("sft", "world-model", source, config, arm),
-    ppoStage(arm, source, "world-model", config.ppo),
-    evaluation("spa", "world-model", "spa/ppo", config, arm),
+    ...worldModelArm(config, arm),
+    ppoStage(arm, worldModelStage(config), "world-model", config.ppo),
+    evaluation(trainedPolicies[arm], "world-model", "spa/ppo", config, arm),
   ];
 }
 
+/** World-model fine-tuning alone: what other runs start from. */
+function worldModelArm(config: Config, arm: ArmName = "world-model"): ScheduledStage[] {
+  const tuning =
+    config.sft.data === null ? selfPlayRounds(config, arm) : [sftStage(sftStageId(1), BASE_STAGE, null, arm)];
+  return [
+    ...tuning,
+    evaluation(trainedPolicies["world-model"], "world-model", worldModelStage(config), config, arm),
+  ];
+}
+
+/** The SFT stage that ends with the world model which SPA's PPO starts from. */
+export function worldModelStage({ selfPlay, sft }: Pick<Config, "selfPlay" | "sft">): string {
+  return sftStageId(sft.data === null ? selfPlay.rounds : 1);
+}
+
+/** Id of the SFT stage of a round, from 1 on. */
+function sftStageId(round: number): string {
+  return selfPlayStage(round).replace("self-play", "sft");
+}
+
 /** Self-play and SFT by turns: each round plays with the model of the one before, and trains it further. */
-function selfPlayRounds(config: Config): ScheduledStage[] {
+function selfPlayRounds(config: Config, arm: ArmName): ScheduledStage[] {
   const stages: ScheduledStage[] = [];
   let source = BASE_STAGE;
   for (let round = 1; round <= config.selfPlay.rounds; round++) {
-    const [id, from] = [selfPlayStage(round), source];
-    const sftId = id.replace("self-play", "sft");
+    const [id, sftId, from] = [selfPlayStage(round), sftStageId(round), source];
     stages.push(
       {
         id,
         kind: "self-play",
-        arm: "spa",
+        arm,
         format: "world-model",
         draws: { kind: "self-play", round, count: levelsPerRound(config) },
         run: (context) => selfPlay(context, { id, round, source: modelFolder(context, from) }),
       },
-      sftStage(sftId, from, id),
+      sftStage(sftId, from, id, arm),
     );
     source = sftId;
   }
@@ -109,7 +138,7 @@ export async function configuredExamples(
 }
 
 /** SFT on the data of a self-play stage, or on the configured file. */
-function sftStage(id: string, source: string, selfPlayId: string | null): ScheduledStage {
+function sftStage(id: string, source: string, selfPlayId: string | null, arm: ArmName): ScheduledStage {
   const examplesOf = async (context: StageContext) => {
     const { config, run, tokenizer, progress, signal } = context;
     if (selfPlayId === null) {
@@ -126,7 +155,7 @@ function sftStage(id: string, source: string, selfPlayId: string | null): Schedu
   return {
     id,
     kind: "sft",
-    arm: "spa",
+    arm,
     format: "world-model",
     run: async (context) => {
       const examples = await examplesOf(context);
@@ -139,7 +168,7 @@ function sftStage(id: string, source: string, selfPlayId: string | null): Schedu
 function controlArm(config: Config): ScheduledStage[] {
   return [
     ppoStage("control", BASE_STAGE, "plain", controlSettings(config)),
-    evaluation("control", "plain", "control/ppo", config, "control"),
+    evaluation(trainedPolicies.control, "plain", "control/ppo", config, "control"),
   ];
 }
 
@@ -147,7 +176,7 @@ function controlArm(config: Config): ScheduledStage[] {
 function formatOnlyArm(config: Config): ScheduledStage[] {
   return [
     ppoStage("format-only", BASE_STAGE, "world-model", config.ppo),
-    evaluation("formatOnly", "world-model", "format-only/ppo", config, "format-only"),
+    evaluation(trainedPolicies["format-only"], "world-model", "format-only/ppo", config, "format-only"),
   ];
 }
 

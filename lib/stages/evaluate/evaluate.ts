@@ -116,6 +116,7 @@ export function summarizeEvaluation(
     ),
     levels: levels.length,
     samples,
+    successes: levels.map(({ passAt1 }) => Math.round(passAt1 * samples)),
   };
 }
 

@@ -47,7 +47,7 @@ export function bootstrapIntervals(
 }
 
 /** Linear interpolation between order statistics. */
-function quantile(sorted: Float64Array, share: number): number {
+export function quantile(sorted: Float64Array, share: number): number {
   const place = share * (sorted.length - 1);
   const below = Math.floor(place);
   const above = Math.min(below + 1, sorted.length - 1);
