@@ -119,7 +119,7 @@ async function doStages(context: StageContext, kind: StageKind, options: StageOp
   if (chosen.length === 0) {
     throw new SpaError(
       "BAD_ARGUMENT",
-      `there is nothing to do: this run's arms are ${config.arms.join(", ")}`,
+      `there is nothing to do: this run's arms are ${config.arms.join(", ") || "none"}`,
       {
         hint: "the arms of a run are chosen when it begins: arms=all",
       },

@@ -24,6 +24,17 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: ({ arms }) => arms.includes("spa") && arms.includes("world-model"),
   },
   {
+    path: ["arms"],
+    message: "nothing is trained and nothing evaluated: name an arm, or a policy in evaluation.references",
+    isBroken: ({ arms, model, evaluation }) =>
+      arms.length === 0 && evaluation.references.length === 0 && model.kind !== "nano",
+  },
+  {
+    path: ["evaluation", "references"],
+    message: "a policy is named twice",
+    isBroken: ({ evaluation: { references } }) => new Set(references).size < references.length,
+  },
+  {
     path: ["model", "keyValueHeads"],
     message: "it must divide model.heads",
     isBroken: ({ model }) => model.kind === "nano" && model.heads % model.keyValueHeads !== 0,

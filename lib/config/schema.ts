@@ -1,7 +1,8 @@
 import { crossChecks } from "./cross-checks.ts";
 import { settings } from "./settings.ts";
 
-export { type ArmName, armNames, type Config, type PpoConfig } from "./settings.ts";
+export { type ArmName, armNames } from "./arms.ts";
+export type { Config, PpoConfig } from "./settings.ts";
 
 /** The settings, each right on its own and with the others. */
 export const configSchema = settings.superRefine((config, context) => {

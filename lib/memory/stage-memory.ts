@@ -1,5 +1,6 @@
 import type { NativePassMemory, NativeWorkload, PhaseName } from "../addon/addon.ts";
 import { fieldNeeding } from "../addon/loss-fields.ts";
+import { hasPpo, hasSft } from "../config/arms.ts";
 import type { Config } from "../config/schema.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import { type MemorySettings, passMemory } from "./pass-memory.ts";
@@ -46,7 +47,7 @@ export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
   if (config.model.kind === "nano") {
     works.push({ stage: "base", ...training, updateRows: turns * base.batchSize, scoredRows: 0, slots: 0 });
   }
-  if (config.arms.includes("spa")) {
+  if (hasSft(config.arms)) {
     if (sft.data === null && selfPlay.policy === "model") {
       works.push({ stage: "self-play", ...playing, slots: slots(selfPlay.trajectories) });
     }
@@ -58,12 +59,10 @@ export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
       slots: slots(sft.validationLevels),
     });
   }
+  if (hasPpo(config.arms)) works.push(ppoWork(config, turns, slots));
   const tested = evaluation.split === "test" ? levels.testLevels : levels.tuningLevels;
-  return [
-    ...works,
-    ppoWork(config, turns, slots),
-    { stage: "evaluate", ...playing, slots: slots(tested * evaluation.samples) },
-  ];
+  works.push({ stage: "evaluate", ...playing, slots: slots(tested * evaluation.samples) });
+  return works;
 }
 
 function ppoWork(

@@ -1,4 +1,5 @@
 import type { Environment } from "../../envs/environment.ts";
+import { hasSft } from "../config/arms.ts";
 import type { Config } from "../config/schema.ts";
 import { heedSignal, SpaError } from "../errors.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
@@ -131,7 +132,7 @@ async function checkStates(trial: Trial, format: TurnFormat): Promise<string[]> 
   const [shortest, longest] = [Math.min(...replies), Math.max(...replies)];
   const { arms, sft } = trial.config;
   // SFT on self-play would teach replies that cannot be given.
-  const isTaught = format === "world-model" && arms.includes("spa") && sft.data === null;
+  const isTaught = format === "world-model" && hasSft(arms) && sft.data === null;
   if (shortest > maxNewTokens && isTaught) {
     throw new SpaError(
       "CAPACITY",

@@ -30,22 +30,39 @@ export interface ScheduledStage extends DrawingStage {
 
 /** The schedule of a run: what it does, in order. */
 export function scheduleStages(config: Config): ScheduledStage[] {
-  const stages: ScheduledStage[] = [evaluation("random", "plain", null, config)];
-  if (config.model.kind === "nano") {
-    const draws = { kind: "base" as const, count: config.base.levels };
-    stages.push({ id: BASE_STAGE, kind: "base", draws, run: pretrain });
-  }
-  stages.push(
-    evaluation("base", "plain", BASE_STAGE, config),
-    evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
-  );
   const arms: Record<ArmName, (config: Config) => ScheduledStage[]> = {
     "world-model": (all) => worldModelArm(all),
     spa: spaArm,
     control: controlArm,
     "format-only": formatOnlyArm,
   };
-  return [...stages, ...config.arms.flatMap((arm) => arms[arm](config))];
+  return [
+    ...referenceEvaluations(config, ["random"]),
+    ...baseStages(config),
+    ...referenceEvaluations(config, ["base", "baseWorldModel"]),
+    ...config.arms.flatMap((arm) => arms[arm](config)),
+  ];
+}
+
+/** The stage that trains the base; none where the run starts from a model that is there. */
+function baseStages({ model, base }: Config): ScheduledStage[] {
+  if (model.kind !== "nano") return [];
+  const draws = { kind: "base" as const, count: base.levels };
+  return [{ id: BASE_STAGE, kind: "base", draws, run: pretrain }];
+}
+
+type Reference = Config["evaluation"]["references"][number];
+
+/** Of these reference policies those that are asked for, in this order. */
+function referenceEvaluations(config: Config, policies: readonly Reference[]): ScheduledStage[] {
+  const references = {
+    random: evaluation("random", "plain", null, config),
+    base: evaluation("base", "plain", BASE_STAGE, config),
+    baseWorldModel: evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
+  };
+  return policies
+    .filter((policy) => config.evaluation.references.includes(policy))
+    .map((policy) => references[policy]);
 }
 
 /** Name of what an arm has trained in results.json. */

@@ -176,3 +176,9 @@ test("a configuration with a budget is resolved by its plan, or refused with wha
     activationCheckpointing: false,
   });
 });
+
+test("a run without arms plans with no PPO", () => {
+  const nano = configSchema.parse({ arms: [] });
+  expect(stagesWork(nano, 256).map(({ stage }) => stage)).toEqual(["base", "evaluate"]);
+  expect(stagesWork(llm(half, { arms: [] }), 256).map(({ stage }) => stage)).toEqual(["evaluate"]);
+});
