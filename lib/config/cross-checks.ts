@@ -80,6 +80,14 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: (config) => estimatorOf(config).compares && config.ppo.groupSize === 1,
   },
   {
+    path: ["ppo", "rewards", "task"],
+    message:
+      "0 leaves only right states to be rewarded: set ppo.rewards.observation or ppo.rewards.prediction above 0, and leave out the control arm, which writes none",
+    isBroken: ({ arms, ppo: { rewards } }) =>
+      rewards.task === 0 &&
+      (arms.includes("control") || (rewards.observation === 0 && rewards.prediction === 0)),
+  },
+  {
     path: ["ppo", "filter"],
     message:
       "top-p keeps no group where none differs: it needs a value above 0 and groups of more than one (ppo.groupSize)",

@@ -66,6 +66,20 @@ const supervised: readonly Metric[] = [
 ];
 
 const ppo: readonly (Metric & Pick<StepMetric, "over">)[] = [
+  {
+    name: "state_reward",
+    meaning:
+      "mean over episodes of what right states add to the reward that is trained on (`ppo.rewards.observation`, `ppo.rewards.prediction`); only where they are set",
+    healthy:
+      "rises with the accuracies; alone, without `success_rate`, the policy dawdles to be paid for states",
+    charts: {
+      ppo: {
+        chart: "state-reward",
+        title: "Reward for states",
+        about: "What right observations and predictions add to an episode's reward in training, on average.",
+      },
+    },
+  },
   ...stepMetricEntries.map(([, metric]) => metric).filter(({ over }) => over !== undefined),
   {
     name: "updates",

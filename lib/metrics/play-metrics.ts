@@ -166,7 +166,7 @@ export const groupMetrics: readonly Metric[] = [
   {
     name: "group_std",
     meaning:
-      "standard deviation of reward within a group (same level), mean over all groups of the step; exactly 0 where rewards are equal, none where groups have one member",
+      "standard deviation of the reward that is trained on, before `ppo.rewards` scales or normalises it, within a group (same level), mean over all groups of the step; exactly 0 where rewards are equal, none where groups have one member",
     healthy:
       "above 0.05; near 0 every level is either always solved or never, and there is nothing to tell good from bad",
     charts: {

@@ -38,6 +38,7 @@ const folded = [
   "format",
   "observation",
   "prediction",
+  "state-reward",
   "cut",
   "response-length",
   "logprob-difference",

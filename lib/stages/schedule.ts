@@ -199,7 +199,12 @@ function formatOnlyArm(config: Config): ScheduledStage[] {
 
 function controlSettings({ ppo: settings, control }: Config): PpoConfig {
   const { entropyCoefficient, ...own } = control;
-  return { ...settings, ...own, loss: { ...settings.loss, entropyCoefficient, supervisedCoefficient: 0 } };
+  return {
+    ...settings,
+    ...own,
+    loss: { ...settings.loss, entropyCoefficient, supervisedCoefficient: 0 },
+    rewards: { ...settings.rewards, observation: 0, prediction: 0 },
+  };
 }
 
 function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: PpoConfig): ScheduledStage {

@@ -41,6 +41,7 @@ test("the charts and their order", () => {
       "format",
       "observation",
       "prediction",
+      "state-reward",
       "cut",
       "response-length",
       "logprob-difference",

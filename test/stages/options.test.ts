@@ -90,6 +90,17 @@ describe("PPO's settings", () => {
     );
   });
 
+  it("pays for right states in training, and reports the environment's reward", async () => {
+    const [paid] = await ppoRows({ rewards: { observation: 0.5, prediction: 0.5 } });
+    const [unpaid] = await ppoRows({});
+    for (const name of ["reward_mean", "success_rate", "observation_accuracy"])
+      expect(paid[name]).toBe(unpaid[name]);
+    // Of every well-formed turn half of what is right; of malformed ones nothing.
+    const right = number(paid.observation_accuracy) + number(paid.prediction_accuracy);
+    expect(number(paid.state_reward)).toBeLessThanOrEqual(0.5 * number(paid.turns_mean) * right + 1e-9);
+    expect(unpaid.state_reward).toBeUndefined();
+  });
+
   it("makes epochs over minibatches", async () => {
     const [first] = await ppoRows({ epochs: 3, minibatch: 3, filter: { kind: "none" } });
     expect(number(first.updates)).toBe(3 * 4);

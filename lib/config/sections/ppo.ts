@@ -5,8 +5,17 @@ import { type LossSettings, lossSetting, runLossFields } from "./loss-fields.ts"
 const rewardNormalizations = ["none", "mean", "mean-std", "asymmetric-clip"] as const;
 const rewardGroupings = ["state", "batch", "tag"] as const;
 
+const weight = (standard: number) => z.number().min(0).default(standard);
+
 const rewards = z
   .strictObject({
+    task: weight(1).describe("factor on the environment's reward; format penalties stay as they are"),
+    observation: weight(0).describe(
+      "added to the reward of a well-formed turn whose observation is the true state before it, for training only; the control arm, which writes none, has 0",
+    ),
+    prediction: weight(0).describe(
+      "the same for a prediction that is the true state after the turn (VAGEN; RWML, arXiv 2602.05842)",
+    ),
     placement: z
       .enum(["trajectory", "turn"])
       .default("trajectory")

@@ -31,6 +31,7 @@ import {
 import { CollapseWatch } from "./collapse-watch.ts";
 import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
+import { rewardStates } from "./state-rewards.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 
 /** Reinforcement learning of one arm. */
@@ -164,13 +165,15 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   const collected = await collectStep(stage, step);
   const sampled = sampledTokens(collected);
   const rolloutSeconds = (performance.now() - begin) / 1000;
-  const chosen = chooseTrajectories(collected, settings, context.config.environment.name);
+  const { trajectories, stateReward } = rewardStates(collected, protocol, settings.rewards);
+  const chosen = chooseTrajectories(trajectories, settings, context.config.environment.name);
   const statistics = playStatistics(collected, protocol);
   const figures: Record<string, number | undefined> = {
     ...playMetrics(statistics),
     group_std: chosen.deviation,
     groups_kept: chosen.groups,
-    ...groupFigures(collected),
+    ...groupFigures(trajectories),
+    state_reward: stateReward,
   };
   const trainBegin = performance.now();
   if (chosen.trajectories.length > 0) {
