@@ -34,7 +34,7 @@ export interface Speech extends TokenPiece {
 /** Who speaks for the agent: a session that samples, or a script that writes. */
 export interface Speaker {
   /** Gets ready for the reply to a player's prompt. @returns why no reply has room behind it; null where one has */
-  prepare(player: Player): SpaError | null;
+  prepare(player: Player): SpaError | null | Promise<SpaError | null>;
   /** The replies of all who are under way, in their order. */
   speak(players: readonly Player[]): Promise<Speech[]>;
   /** Told of players whose next prompt, if any, starts a sequence of its own. */
@@ -92,7 +92,7 @@ export class Player {
     const { environments, plays, protocol } = options;
     const episode = await Episode.start(environments.acquire(), plays[place].level, protocol.settings);
     const player = new Player(place, slot, episode, options);
-    const refusal = player.#ask(speaker);
+    const refusal = await player.#ask(speaker);
     if (refusal !== null) throw refusal;
     return player;
   }
@@ -114,12 +114,12 @@ export class Player {
     turns.push({ message, begin, end: this.#tokens.length, ...(await episode.act(speech.reply)) });
     this.#ended = speech.tokens[speech.tokens.length - 1] === protocol.chat.endToken;
     if (turns.length === most) episode.finish ??= "turns";
-    if (episode.finish === null && this.#ask(speaker) !== null) episode.finish = "context";
+    if (episode.finish === null && (await this.#ask(speaker)) !== null) episode.finish = "context";
   }
 
-  #ask(speaker: Speaker): SpaError | null {
+  async #ask(speaker: Speaker): Promise<SpaError | null> {
     this.prompt = this.#nextPrompt();
-    return speaker.prepare(this);
+    return await speaker.prepare(this);
   }
 
   #nextPrompt(): Prompt {

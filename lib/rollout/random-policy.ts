@@ -1,4 +1,4 @@
-import type { Environment } from "../../envs/environment.ts";
+import type { Environment, Json } from "../../envs/environment.ts";
 import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
@@ -9,7 +9,7 @@ import type { TurnProtocol } from "./turn-protocol.ts";
 
 type PolicyConfig = Pick<Config, "base" | "protocol">;
 
-/** Tries at a free-text action that the environment reads before it is called unreadable. */
+/** Tries at an action that the environment reads, or calls valid, before it is called unreadable, or taken as it is. */
 const MAX_TRIES = 200;
 
 /**
@@ -31,21 +31,42 @@ export function randomActions(
   return Array.from({ length: count }, () => randomAction(guarded, generator));
 }
 
-/** A turn's actions by the random policy: the actions of the traces, and the baseline of the evaluation. */
-export function randomPolicyActions(
+/**
+ * A turn's actions by the random policy: the actions of the traces, and the baseline of the evaluation. With `base.validActions`
+ * each is one that the environment calls valid in the state before the turn; of what it does nothing else is looked at.
+ */
+export async function randomPolicyActions(
   { base, protocol }: PolicyConfig,
   episode: Episode,
   generator: SeededGenerator,
-): string[] {
+): Promise<string[]> {
+  const { environment } = episode;
   const atMost = Math.min(protocol.maxActionsPerTurn, episode.actionsLeft);
-  return randomActions(episode.environment, generator, base.actionCounts, atMost);
+  const actions = randomActions(environment, generator, base.actionCounts, atMost);
+  if (!base.validActions) return actions;
+  const before = environment.state();
+  for (const [index, action] of actions.entries()) {
+    let drawn = action;
+    // Where nothing is valid something is done all the same.
+    for (let tries = 1; tries < MAX_TRIES && !(await isValid(environment, before, drawn)); tries++)
+      drawn = randomAction(environment, generator);
+    actions[index] = drawn;
+  }
+  return actions;
+}
+
+/** Tries an action, and takes it back. */
+async function isValid(environment: GuardedEnvironment, before: Json, action: string): Promise<boolean> {
+  const { info } = await environment.step(action);
+  environment.restore(before);
+  return info.valid;
 }
 
 /** The random policy in replies of full length: the state before the turn stands for both. */
 export function randomStatesScript(config: PolicyConfig, protocol: TurnProtocol): Script {
-  return (episode, generator) => {
+  return async (episode, generator) => {
     const state = protocol.traceState(episode.state);
-    const actions = randomPolicyActions(config, episode, generator);
+    const actions = await randomPolicyActions(config, episode, generator);
     return { observation: state, reasoning: "", prediction: state, actions };
   };
 }

@@ -16,7 +16,7 @@ interface ScriptedReply {
 }
 
 /** Decides a turn; sees the environment behind the episode, which a model does not. */
-export type Script = (episode: Episode, generator: SeededGenerator) => ScriptedReply;
+export type Script = (episode: Episode, generator: SeededGenerator) => ScriptedReply | Promise<ScriptedReply>;
 
 export interface ScriptedOptions extends Omit<PlayOptions, "slots"> {
   script: Script;
@@ -46,12 +46,12 @@ class ScriptedSpeaker implements Speaker {
     this.#options = options;
   }
 
-  prepare(player: Player): SpaError | null {
+  async prepare(player: Player): Promise<SpaError | null> {
     const { protocol, script, generatorOf } = this.#options;
     const { episode, held, play } = player;
     const generator = this.#generators.get(player) ?? generatorOf(play);
     this.#generators.set(player, generator);
-    const reply = script(episode, generator);
+    const reply = await script(episode, generator);
     const piece = encodeReply(protocol, reply);
     this.#written.set(player, { ...piece, reply: { valid: true, ...reply } });
     const { maxTokens } = protocol.settings;

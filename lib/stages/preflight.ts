@@ -13,6 +13,8 @@ import type { Trajectory } from "../rollout/trajectory.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { promptProtocols } from "./base/traces.ts";
+import { Worlds } from "./base/worlds.ts";
 import { tryEnvironment } from "./environment-check.ts";
 import { scheduleStages } from "./schedule.ts";
 import { checkSplit } from "./self-play/self-play.ts";
@@ -64,7 +66,36 @@ export async function preflight(request: PreflightRequest): Promise<string[]> {
     await checkPrompts(trial, format);
     notes.push(...(await checkStates(trial, format)));
   }
+  await checkTraces(trial);
   return [...notes, ...checkVocabulary(trial)];
+}
+
+/**
+ * Whether what the base learns beside the run's own environment and prompts (`base.also`, `base.promptStates`) is there, and first turns
+ * fit the context.
+ */
+async function checkTraces(trial: Trial): Promise<void> {
+  const { config, tokenizer, signal } = trial;
+  const { model, base } = config;
+  if (model.kind !== "nano" || (base.also.length === 0 && base.promptStates === null)) return;
+  await using worlds = await Worlds.open(trial, PLAYED_EPISODES);
+  for (const { name, environments, levels } of worlds.all) {
+    for (const settings of promptProtocols(config)) {
+      for (const format of ["plain", "world-model"] as const) {
+        const protocol = new TurnProtocol(tokenizer, settings, format);
+        const script = randomStatesScript(config, protocol);
+        const generatorOf = ({ id }: Play) => new SeededGenerator("preflight", name, format, id);
+        const options = { protocol, environments, plays: playsOf(levels), script, generatorOf, signal };
+        await playScripted({ ...options, turns: 1 }).catch((error: unknown) => {
+          if (!(error instanceof SpaError && error.code === "CAPACITY")) throw error;
+          const what = `traces of the base on ${name}, with prompts of promptState ${settings.promptState}`;
+          throw new SpaError("CAPACITY", `${what}: ${error.message}`, {
+            ...(error.hint !== undefined && { hint: error.hint }),
+          });
+        });
+      }
+    }
+  }
 }
 
 /**
@@ -165,8 +196,8 @@ async function measure(
   const protocol = new TurnProtocol(tokenizer, config.protocol, format);
   const measured: Measured = { replies: [], cut: 0 };
   const write = randomStatesScript(config, protocol);
-  const script: Script = (episode, generator) => {
-    const reply = write(episode, generator);
+  const script: Script = async (episode, generator) => {
+    const reply = await write(episode, generator);
     const { tokens } = encodeReply(protocol, reply);
     measured.replies.push(tokens.length);
     unknown.see(tokens);

@@ -175,3 +175,29 @@ describe("self-play data that the true states make longer than the context", () 
     );
   });
 });
+
+describe("traces of the base", () => {
+  const options = { size: 3, slippery: false };
+  const nothing = { createEnvironment: () => createEnvironment("frozen-lake", options) };
+  const checkBase = (base: Record<string, unknown>) =>
+    preflight({ config: tinyConfig({ base }), tokenizer: nanoTokenizer(), ...nothing });
+
+  it("must fit the context in the worlds that are learnt beside the run's own", async () => {
+    expect(await checkBase({ also: [{ name: "frozen-lake", options: { size: 4 } }] })).toEqual([]);
+    const also = [{ name: "frozen-lake", options: { size: 12, slippery: false } }];
+    expect(await rejection(checkBase({ also }))).toMatchObject({
+      code: "CAPACITY",
+      message: expect.stringMatching(
+        /^traces of the base on frozen-lake, .*promptState grid: .* protocol\.maxTokens is 400/,
+      ),
+    });
+  });
+
+  it("are of environments and options that there are", async () => {
+    expect(await rejection(checkBase({ also: [{ name: "frozen-lak" }] }))).toMatchObject({
+      code: "UNKNOWN_NAME",
+    });
+    const misspelt = checkBase({ also: [{ name: "frozen-lake", options: { sise: 3 } }] });
+    expect(await rejection(misspelt)).toMatchObject({ code: "UNKNOWN_NAME" });
+  });
+});

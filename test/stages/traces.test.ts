@@ -1,10 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import type { Environment } from "../../envs/environment.ts";
 import { createEnvironment } from "../../envs/index.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
 import { TraceSource } from "../../lib/stages/base/traces.ts";
 import type { StageContext } from "../../lib/stages/context.ts";
 import { createStageContext } from "../../lib/stages/context.ts";
+import { UnknownText } from "../../lib/stages/unknown-text.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { parseTurn } from "../../lib/text/parse.ts";
 import { sameState } from "../../lib/text/turn-text.ts";
@@ -27,7 +28,7 @@ async function contextOf(
 const lake = () => createEnvironment("frozen-lake", { size: 4, slippery: false });
 
 async function traces(context: StageContext, batches: number): Promise<Trajectory[]> {
-  const source = await TraceSource.create(context);
+  await using source = await TraceSource.create(context);
   const result: Trajectory[] = [];
   for (let step = 1; step <= batches; step++) result.push(...(await source.batch(step)));
   return result;
@@ -121,6 +122,114 @@ describe("traces of the base", () => {
     for (const prediction of predictions) expect(prediction).toMatch(/^[A.#]{12}$/);
     expect(new Set(predictions).size).toBeGreaterThan(5);
   });
+});
+
+describe("traces of several worlds", () => {
+  const also = [{ name: "frozen-lake", options: { size: 6, slippery: false } }];
+  const larger = { maxTurns: 2, maxNewTokens: 200, maxTokens: 900 };
+  const rowsOf = ({ turns }: Trajectory) => turns[0].stateBefore.grid.split("\n").length;
+  const showsPlaces = ({ turns }: Trajectory) => turns[0].message.includes("Player (P) at");
+
+  it("come from each as often, under each kind of prompt, and are the same for the same step", async () => {
+    const base = { batchSize: 100, also, promptStates: ["grid", "structured"], tokenDropProbability: 0 };
+    const context = await contextOf(lake, { base, protocol: larger });
+    const all = await traces(context, 4);
+    const kinds = all.map((trace) => `${rowsOf(trace)} ${showsPlaces(trace)}`);
+    expect([...new Set(kinds)].sort()).toEqual(["4 false", "4 true", "6 false", "6 true"]);
+    for (const kind of new Set(kinds))
+      expect(share(kinds.map((other) => other === kind))).toBeCloseTo(0.25, 1);
+    expect(await traces(context, 4)).toEqual(all);
+    // Noise of a world has the world's own coordinates.
+    const columns = all.map((trace) => [
+      rowsOf(trace),
+      ...[...(trace.turns[0].observation ?? "").matchAll(/,(\d)\)/g)].map(([, column]) => Number(column)),
+    ]);
+    for (const [rows, ...places] of columns) expect(Math.max(0, ...places)).toBeLessThan(rows);
+    expect(Math.max(...columns.filter(([rows]) => rows === 6).flatMap(([, ...places]) => places))).toBe(5);
+  });
+
+  it("never show what a run in one of them would be tested on", async () => {
+    const levels = { testLevels: 40, tuningLevels: 10 };
+    const drawn = { environment: { name: "frozen-lake", options: { size: 3, slippery: false } }, levels };
+    const three = () => createEnvironment("frozen-lake", { size: 3, slippery: false });
+    const [context, other] = [
+      await contextOf(lake, { levels, base: { also: [drawn.environment] } }),
+      await contextOf(three, drawn),
+    ];
+    const starts = (await traces(context, 4)).map(({ turns }) => turns[0].stateBefore.grid);
+    expect(starts.some((grid) => grid.split("\n").length === 3)).toBe(true);
+    for (const grid of starts) expect(other.split.held.has(grid)).toBe(false);
+  });
+});
+
+describe("traces of valid actions", () => {
+  const puzzle = () => createEnvironment("sudoku", { size: 4, blanks: 3, maxSteps: 30 });
+  /** Shares of actions that name a cell which was empty before their turn, and the digits they place. */
+  const cellsOf = (all: Trajectory[]) =>
+    all.flatMap(({ turns }) =>
+      turns.flatMap(({ actions, stateBefore }) => {
+        const cells = stateBefore.grid.split("\n").map((row) => row.replace(/[\s|]/g, ""));
+        return actions.map((action) => {
+          const [row, column, value] = action.split(",").map(Number);
+          return { isEmpty: cells[row - 1][column - 1] === ".", value };
+        });
+      }),
+    );
+
+  it("fill cells that are not given, with any digit", async () => {
+    const given = cellsOf(await traces(await contextOf(puzzle), 2));
+    expect(share(given.map(({ isEmpty }) => isEmpty))).toBeLessThan(0.35);
+    const context = await contextOf(puzzle, { base: { validActions: true } });
+    const filled = cellsOf((await traces(context, 4)).filter(({ turns }) => turns.length === 1));
+    expect(filled.length).toBeGreaterThan(100);
+    expect(filled.every(({ isEmpty }) => isEmpty)).toBe(true);
+    for (const digit of [1, 2, 3, 4])
+      expect(share(filled.map(({ value }) => value === digit))).toBeCloseTo(0.25, 0.7);
+  });
+
+  it("are tried and taken back, also where the environment answers later", async () => {
+    const later = (): Environment => {
+      const inner = puzzle();
+      return {
+        name: inner.name,
+        actions: inner.actions,
+        instructions: () => inner.instructions(),
+        reset: async (options) => inner.reset(options),
+        step: async (action) => inner.step(action),
+        render: (mode) => inner.render(mode),
+        state: () => inner.state(),
+        restore: (state) => inner.restore(state),
+        parseAction: (text) => inner.parseAction(text),
+      };
+    };
+    const changes = { base: { validActions: true } };
+    const [first] = await traces(await contextOf(puzzle, changes), 1);
+    expect((await traces(await contextOf(later, changes), 1))[0].tokens).toEqual(first.tokens);
+    const [turn] = first.turns;
+    expect(turn.executed).toBe(turn.actions.length);
+    const level = puzzle();
+    level.reset({ seed: first.seed, level: turn.stateBefore.grid });
+    for (const action of turn.actions) level.step(action);
+    expect(level.render("structured")).toBe(turn.stateAfter.structured);
+  });
+});
+
+test("the nano vocabulary has words for all that built-in games with grids write", async () => {
+  const worlds = [
+    ...[4, 5, 6, 7, 8].map((size) => createEnvironment("frozen-lake", { size, slippery: false })),
+    createEnvironment("sokoban", { rows: 6, columns: 6, boxes: 1, searchDepth: 30 }),
+    createEnvironment("sokoban", { rows: 6, columns: 6, boxes: 2, searchDepth: 60 }),
+    createEnvironment("sudoku", { size: 4, blanks: 3 }),
+    createEnvironment("sudoku", { size: 9, blanks: 40 }),
+  ];
+  const unknown = new UnknownText(tokenizer);
+  for (const environment of worlds) {
+    for (let seed = 1; seed <= 10; seed++) {
+      await environment.reset({ seed });
+      unknown.see(tokenizer.encode(environment.render("structured")));
+    }
+  }
+  expect(unknown.found).toEqual([]);
 });
 
 /** Walk to the right end of a corridor of twelve cells with some walls drawn in: a level is a place and its walls. */

@@ -1,6 +1,11 @@
 import { z } from "zod";
 import { fraction, gradientClip, optimizer, positive, schedule } from "./fields.ts";
 
+const tracedEnvironment = z.strictObject({
+  name: z.string().describe("a registered environment"),
+  options: z.record(z.string(), z.unknown()).default({}).describe("the environment's own options"),
+});
+
 export const base = z
   .strictObject({
     steps: positive().default(1200).describe("updates of supervised pre-training"),
@@ -14,6 +19,24 @@ export const base = z
       .min(1)
       .default([0.3, 0.3, 0.2, 0.1, 0.1])
       .describe("weights of answers with 1, 2, … actions, in traces and for the random policy"),
+    validActions: z
+      .boolean()
+      .default(false)
+      .describe(
+        "actions in traces and of the random policy are drawn until the environment calls them valid in the state before the turn (Sudoku: no given cells)",
+      ),
+    also: z
+      .array(tracedEnvironment)
+      .default([])
+      .describe(
+        "environments that traces are played in beside the run's own, each as often, so that runs there can start from this base: a list of { name, options }",
+      ),
+    promptStates: z
+      .array(z.enum(["grid", "structured"]))
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("how the prompts of traces show the state, each as often; null: as protocol.promptState"),
     worldModelShare: fraction().default(0.6).describe("share of traces in world-model format"),
     corruptionProbability: fraction()
       .default(0.3)

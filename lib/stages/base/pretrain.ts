@@ -23,7 +23,7 @@ export async function pretrain(context: StageContext): Promise<void> {
   const { config, engine, tokenizer } = context;
   const { base } = config;
   const run = await StageRun.begin(context, BASE_STAGE, base.steps);
-  const traces = await TraceSource.create(context);
+  await using traces = await TraceSource.create(context);
   const { dtype } = config.engine;
   const seed = seedOf(config.seed, BASE_STAGE, "weights");
   await using model: Model = run.checkpoint

@@ -43,9 +43,9 @@ export async function playLevels(
   }
   return playScripted({
     ...options,
-    script: (episode, generator) => ({
+    script: async (episode, generator) => ({
       reasoning: "",
-      actions: randomPolicyActions(config, episode, generator),
+      actions: await randomPolicyActions(config, episode, generator),
     }),
     generatorOf: ({ id }) => new SeededGenerator(seed, "random", id),
   });

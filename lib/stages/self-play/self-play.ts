@@ -155,11 +155,11 @@ async function play(
   };
   if (config.selfPlay.policy === "random") {
     // The ablation: well-formed turns with random actions in place of the model's.
-    const script: Script = (episode, generator) => ({
+    const script: Script = async (episode, generator) => ({
       observation: protocol.traceState(episode.state),
       reasoning: "",
       prediction: "",
-      actions: randomPolicyActions(config, episode, generator),
+      actions: await randomPolicyActions(config, episode, generator),
     });
     return playScripted({ ...options, script, generatorOf: ({ id }) => new SeededGenerator(seed, id) });
   }
