@@ -1,6 +1,6 @@
 // A run's weights, to the last bit, with each instruction set's kernels: a change that was not to change numbers has not. After
-// one that was: `npx vitest run -u test/cli/reproduction.test.ts`. Sampling, scoring and SFT depend on nothing else of the
-// machine. PPO does: a critic's values come from MKL, whose order of additions depends on the CPU's maker.
+// one that was: `npx vitest run test/cli/reproduction.test.ts -u`. A nano model's sampling, scoring and training depend on nothing
+// else of the machine: no product of theirs comes from MKL, whose order of additions depends on the CPU's maker.
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,9 +31,15 @@ test.each(instructionSets.filter((_, index) => index <= best))("%s", async (isa)
   });
   expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
   const run = RunFolder.open(join(folder, "runs", isa));
-  const lines = ["base", "spa/sft"].map((stage) => {
+  const lines = ["base", "spa/sft", "spa/ppo"].flatMap((stage) => {
     const checkpoint = latestCheckpoint(run, stage);
-    return `${stage} ${weightsDigest(join(checkpoint?.folder ?? "", "model.safetensors"))}\n`;
+    const folders = [checkpoint?.folder ?? "", checkpoint?.criticFolder].filter(
+      (folder) => folder !== undefined,
+    );
+    return folders.map((folder, index) => {
+      const name = index === 0 ? stage : `${stage}/critic`;
+      return `${name} ${weightsDigest(join(folder, "model.safetensors"))}\n`;
+    });
   });
   await expect(lines.join("")).toMatchFileSnapshot(`../fixtures/weights/${isa}.txt`);
 });
