@@ -14,7 +14,6 @@ export type SpaErrorCode =
   | "DISPOSED" // an object was used after dispose()
   | "EPISODE_OVER" // step() on a finished episode
   | "FILE_FAILED" // the system refused to read or write a file or folder: permission, kind, name, device
-  | "GATE_CLOSED" // a stage has learnt too little for the next to start from it (`sft.gate`)
   | "HUB_FAILED" // a download broke off, or came with a wrong checksum, after several attempts
   | "HUB_NOT_FOUND" // the Hub has no such model or revision
   | "HUB_OFFLINE" // a model is not in the cache, and the network is switched off or cannot be reached

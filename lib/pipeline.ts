@@ -125,12 +125,25 @@ export async function resume(folder: string, options: RunOptions = {}): Promise<
   });
 }
 
-/** Does one planned stage. One that is done must have left what it says. @throws SpaError BAD_CHECKPOINT */
+/**
+ * Does one planned stage, unless its arm has ended before it. One that is done must have left what it says.
+ *
+ * @throws SpaError BAD_CHECKPOINT
+ */
 export async function runStage(context: StageContext, stage: ScheduledStage): Promise<void> {
-  if (context.run.stage(stage.id)?.state === "done") return checkStageFiles(context.run, stage.id);
+  const { run, progress } = context;
+  const { state, reason } = run.stage(stage.id) ?? {};
+  if (state === "done") return checkStageFiles(run, stage.id);
+  if (state === "skipped") return progress.note(`${stage.id} has been skipped: ${reason}`);
+  if (!isAhead(run, stage)) return;
   await heedSignal(context.signal);
   await stage.run(context);
   writeResults(context);
+}
+
+/** Whether a stage is still to be done: it is not over, and its arm has not ended before it. */
+function isAhead(run: RunFolder, { id, arm }: ScheduledStage): boolean {
+  return run.stage(id)?.state !== "done" && (arm === undefined || run.untrained[arm] === undefined);
 }
 
 /**
@@ -175,7 +188,7 @@ async function workIn<T>(
   const context = await createStageContext(parts);
   const { environments } = context;
   try {
-    const ahead = scheduleStages(config).filter(({ id }) => run.stage(id)?.state !== "done");
+    const ahead = scheduleStages(config).filter((stage) => isAhead(run, stage));
     const drawing = environments.acquire();
     await checkLevels(config, ahead, drawing, { excluded: context.split.held, signal });
     environments.release(drawing);
@@ -260,15 +273,19 @@ export function writeResults({ run, split: drawn }: Pick<StageContext, "run" | "
     const { policy, evaluation } = checkShape(evaluationResultSchema, result, source);
     if (id === evaluationStage(policy, split)) evaluations[policy] = evaluation;
   }
-  const stages = run.stages.map(({ id, seconds, tokensSampled, tokensTrained }) => ({
-    name: id,
-    seconds,
-    tokensSampled,
-    tokensTrained,
-  }));
+  const stages = run.stages
+    .filter(({ state }) => state !== "skipped")
+    .map(({ id, seconds, tokensSampled, tokensTrained }) => ({
+      name: id,
+      seconds,
+      tokensSampled,
+      tokensTrained,
+    }));
   const { preset, seed } = run.config;
   const levels = { test: figuresOf(drawn.test), tuning: figuresOf(drawn.tuning) };
-  const results = { preset, seed, levels, evaluations, stages };
+  const { untrained } = run;
+  const isWhole = Object.keys(untrained).length === 0;
+  const results = { preset, seed, levels, evaluations, ...(!isWhole && { untrained }), stages };
   run.writeResults(results as unknown as Json);
   return results;
 }

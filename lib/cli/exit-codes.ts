@@ -31,7 +31,6 @@ const byCode: Record<SpaErrorCode, number> = {
   DISPOSED: 1,
   EPISODE_OVER: 1,
   FILE_FAILED: 5,
-  GATE_CLOSED: 5,
   HUB_FAILED: 6,
   HUB_NOT_FOUND: 2,
   HUB_OFFLINE: 6,

@@ -127,7 +127,8 @@ async function doStages(context: StageContext, kind: StageKind, options: StageOp
   }
   for (const stages of chosen) {
     const last = stages.at(-1)!;
-    if (isDone(last) && options.again) forgetStages(run, scheduleStages(config), last.id);
+    const isOver = isDone(last) || run.stage(last.id)?.state === "skipped";
+    if (isOver && options.again) forgetStages(run, scheduleStages(config), last.id);
     if (isDone(last)) context.progress.note(`${last.id} is done already; --again does it again`);
     for (const stage of stages) await runStage(context, stage);
   }

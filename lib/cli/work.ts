@@ -91,6 +91,8 @@ export async function finishRun(context: StageContext, options: RunOptionValues)
     return;
   }
   if (Object.keys(results.evaluations).length > 0) print(`\n${resultsTable(results.evaluations)}\n`);
+  for (const [arm, reason] of Object.entries(results.untrained ?? {}))
+    print(`${arm} has not been trained: ${reason}\n`);
   const seconds = run.stages.reduce((sum, stage) => sum + stage.seconds, 0);
   print(
     `worked ${formatDuration(seconds)}; report: ${showPath(report)}; results: ${showPath(run.file("results.json"))}`,

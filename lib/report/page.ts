@@ -24,7 +24,7 @@ export function renderPage(run: RunFolder, results: Results | undefined): string
       ["trajectories", "Trajectories"],
       ["configuration", "Configuration"],
     ],
-    main: html`${resultSection(results?.evaluations ?? {}, results?.levels)}
+    main: html`${resultSection(results?.evaluations ?? {}, results?.levels, results?.untrained)}
 ${chartSection(chartSections(run.metrics.rows()))}
 ${stageSection(run.stages)}
 ${trajectorySection(chooseTrajectories(run), config.protocol.traceState)}

@@ -3,12 +3,16 @@ import { describeLevels } from "../run/level-figures.ts";
 import type { Results } from "../run/results.ts";
 import { percent, points } from "./format.ts";
 import { type Html, html } from "./html.ts";
-import { armColor, comparePolicies, policyAbout, policyTitle } from "./names.ts";
+import { armColor, armTitle, comparePolicies, policyAbout, policyTitle } from "./names.ts";
 import { passCurves } from "./pass-curve.ts";
 import { worldModelTables } from "./world-model-section.ts";
 
 /** What the run has shown: key figures, the table with intervals, and pass rates by distance. */
-export function resultSection(evaluations: Evaluations, drawn?: Results["levels"]): Html {
+export function resultSection(
+  evaluations: Evaluations,
+  drawn?: Results["levels"],
+  untrained: Results["untrained"] = {},
+): Html {
   const policies = Object.keys(evaluations).sort(comparePolicies);
   if (policies.length === 0) {
     return html`<section id="results"><h2>Results</h2><p class="empty">No policy has been evaluated yet.</p></section>`;
@@ -21,6 +25,7 @@ ${keyFigures(evaluations, ks)}
 <p class="note">${levels} held-out levels, ${samples} attempts at each. ${ks.length > 1 && `${ks.slice(1).map(passAt).join(" and ")}: the unbiased estimate. `}In brackets and as bars,
 95 % intervals from a bootstrap over levels.</p>
 ${drawn && html`<p class="note">Levels by the number of actions in a shortest solution. Test: ${describeLevels(drawn.test)}. Tuning: ${describeLevels(drawn.tuning)}.</p>`}
+${Object.entries(untrained).map(([arm, reason]) => html`<p class="note"><strong>${armTitle(arm)} has not been trained</strong>: ${reason}</p>`)}
 ${resultTable(policies, evaluations, ks)}
 ${passCurves(policies, evaluations)}
 ${distanceTable(policies, evaluations, ks)}

@@ -4,6 +4,12 @@ import { count } from "./format.ts";
 import { type Html, html } from "./html.ts";
 import { armColor } from "./names.ts";
 
+/** What is said of a stage that is not done. */
+const states: Readonly<Partial<Record<StageRecord["state"], string>>> = {
+  running: "under way",
+  skipped: "skipped",
+};
+
 /** What each stage took: time, tokens sampled, tokens trained on. */
 export function stageSection(stages: readonly StageRecord[]): Html {
   const total = (key: "seconds" | "tokensSampled" | "tokensTrained") =>
@@ -16,7 +22,7 @@ export function stageSection(stages: readonly StageRecord[]): Html {
       seconds,
       tokensSampled,
       tokensTrained,
-    }) => html`<tr><th scope="row"><code>${id}</code>${state === "running" && html` <em>under way</em>`}</th>
+    }) => html`<tr><th scope="row"><code>${id}</code>${states[state] && html` <em>${states[state]}</em>`}</th>
 <td>${duration(seconds)}</td>
 <td class="bar" aria-hidden="true"><i class="arm-${armColor(id.replace(/^evaluate\//, ""))}" style="width:${((100 * seconds) / longest).toFixed(1)}%"></i></td>
 <td>${tokens(tokensSampled)}</td><td>${tokens(tokensTrained)}</td>

@@ -27,7 +27,10 @@ export function isStageId(id: string): boolean {
 
 const stageSchema = z.object({
   id: stageId,
-  state: z.enum(["running", "done"]),
+  /** `skipped`: what came before it is such that it is not done, and its arm ends. */
+  state: z.enum(["running", "done", "skipped"]),
+  /** Why it is skipped. */
+  reason: z.string().optional(),
   /** Working time, interruptions apart. */
   seconds: count,
   tokensSampled: count,

@@ -13,6 +13,8 @@ export interface Results {
   levels?: { test: LevelFigures; tuning: LevelFigures };
   /** By policy: random, base, baseWorldModel, sft, control, spa, formatOnly. */
   evaluations: { [policy: string]: Evaluation };
+  /** Arms that have ended before their training was done, with the reason; absent where there are none. */
+  untrained?: { [arm: string]: string };
   stages: { name: string; seconds: number; tokensSampled: number; tokensTrained: number }[];
 }
 
@@ -81,6 +83,7 @@ const resultsSchema: z.ZodType<Results> = z.object({
   seed: z.int(),
   levels: z.object({ test: levelFiguresSchema, tuning: levelFiguresSchema }).optional(),
   evaluations: z.record(z.string(), evaluationSchema),
+  untrained: z.record(z.string(), z.string()).optional(),
   stages: z.array(
     z.object({ name: z.string(), seconds: z.number(), tokensSampled: z.number(), tokensTrained: z.number() }),
   ),

@@ -218,6 +218,19 @@ export class RunFolder {
     return stage;
   }
 
+  /** Enters a stage, which has not begun, as one that is not done: its arm ends before it, for this reason. */
+  skipStage(id: string, reason: string): void {
+    const counts = { seconds: 0, tokensSampled: 0, tokensTrained: 0 };
+    const stage: StageRecord = { id, state: "skipped", reason, ...counts };
+    this.#writeLedger({ ...this.#ledger, stages: [...this.#ledger.stages, stage] });
+  }
+
+  /** The arms that have ended before their training was done, and why. */
+  get untrained(): { [arm: string]: string } {
+    const skipped = this.stages.filter(({ state }) => state === "skipped");
+    return Object.fromEntries(skipped.map(({ id, reason = "" }) => [id.split("/")[0], reason]));
+  }
+
   /** Drops what a stage logged after `step` (-1: everything), to go on from there. */
   rewindStage(id: string, step: number): void {
     this.metrics.truncateAfter(id, step);

@@ -217,7 +217,11 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
     draws: { kind: "ppo", count: settings.steps * settings.groups },
     run: async (context) => {
       const begins = context.run.stage(id) === undefined;
-      if (begins && source !== BASE_STAGE) checkGate(context, source);
+      const closed = begins && source !== BASE_STAGE ? checkGate(context, source) : null;
+      if (closed !== null) {
+        context.progress.note(`${id} is not done, and its arm ends here (sft.gate.stop)`);
+        return context.run.skipStage(id, closed);
+      }
       await ppo(context, { id, source: modelFolder(context, source), format, settings });
     },
   };

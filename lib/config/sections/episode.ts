@@ -72,7 +72,7 @@ export const levels = z
   .prefault({});
 
 /** What a run is compared with: policies that none of its arms has trained. */
-export const referenceNames = ["random", "base", "baseWorldModel"] as const;
+const referenceNames = ["random", "base", "baseWorldModel"] as const;
 
 export const evaluation = z
   .strictObject({

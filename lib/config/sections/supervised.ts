@@ -73,7 +73,10 @@ const gate = z
       .nullable()
       .default(null)
       .describe("least share of right predictions in the last validation before PPO; null: any"),
-    stop: z.boolean().default(false).describe("end the run where PPO would start from less, not only warn"),
+    stop: z
+      .boolean()
+      .default(false)
+      .describe("end the arm where PPO would start from less, not only warn; other arms go on"),
   })
   .prefault({});
 

@@ -1,5 +1,4 @@
 import type { Config } from "../../config/schema.ts";
-import { SpaError } from "../../errors.ts";
 import type { MetricsRow } from "../../run/metrics.ts";
 import type { StageContext } from "../context.ts";
 
@@ -31,23 +30,18 @@ const REMEDY =
 
 /**
  * Looks at what an SFT stage came to in its last validation on tuning levels before PPO starts from it (`sft.gate`): where it falls
- * short, that is a note, or with `stop` an error. Without validation (`sft.validationLevels` 0) nothing is known and nothing said.
+ * short, that is a note. Without validation (`sft.validationLevels` 0) nothing is known and nothing said.
  *
- * @throws SpaError GATE_CLOSED
+ * @returns why PPO is not to start, with `stop`; null where it is
  */
-export function checkGate({ config, run, progress }: GateContext, stage: string): void {
+export function checkGate({ config, run, progress }: GateContext, stage: string): string | null {
   const { gate, validationLevels } = config.sft;
   const row = lastValidation(run.metrics.rows(), stage);
   const shortfalls = conditions.flatMap((condition) => shortfallOf(condition, gate[condition.setting], row));
-  if (shortfalls.length === 0) return;
+  if (shortfalls.length === 0) return null;
   const problem = `${stage} is not ready for PPO, on ${validationLevels} tuning levels: ${shortfalls.join("; ")}`;
-  if (!gate.stop) {
-    progress.note(`warning: ${problem}. To try: ${REMEDY}`);
-    return;
-  }
-  throw new SpaError("GATE_CLOSED", problem, {
-    hint: `in a new run ${REMEDY}; sft.gate.stop=false goes on with a warning`,
-  });
+  progress.note(`warning: ${problem}. To try: ${REMEDY}`);
+  return gate.stop ? problem : null;
 }
 
 type GateContext = Pick<StageContext, "run" | "progress"> & { config: Pick<Config, "sft"> };
