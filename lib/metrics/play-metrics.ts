@@ -147,7 +147,7 @@ export const passMetrics: readonly Metric[] = [
   },
   {
     name: "pass_at_{k}",
-    meaning: String.raw`mean over levels of $1 - \binom{n-c}{k} / \binom{n}{k}$ with $k = \min(8, n)$, by which it is named: ${"`pass_at_4`"} with four samples (Chen et al. 2021, equation 1)`,
+    meaning: String.raw`mean over levels of $1 - \binom{n-c}{k} / \binom{n}{k}$ with $k = \min(8, n)$, by which it is named: ${"`pass_at_4`"} with four samples (Chen et al. 2021, equation 1); a validation also has every power of two up to $n$`,
     healthy: "does not fall while Pass@1 rises; if it does, the policy loses its variety",
     charts: {
       ppo: {

@@ -3,7 +3,12 @@ import { configSchema } from "../../lib/config/schema.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
-import { passMetrics, passRates, summarizeEvaluation } from "../../lib/stages/evaluate/evaluate.ts";
+import {
+  passCurveMetrics,
+  passMetrics,
+  passRates,
+  summarizeEvaluation,
+} from "../../lib/stages/evaluate/evaluate.ts";
 import { playStatistics } from "../../lib/stages/play-statistics.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 
@@ -65,6 +70,19 @@ describe("passRates", () => {
       pass_at_4: expect.closeTo(2 / 3, 12),
     });
     expect(Object.keys(passMetrics(passRates(played, 1)))).toEqual(["pass_at_1"]);
+    // Successes 0, 1 and 4 of 4: a pair of attempts holds one of one success with 1 - C(3, 2) / C(4, 2) = 1/2.
+    expect(passCurveMetrics(passRates(played, 4), 4)).toEqual({
+      pass_at_1: expect.closeTo(1.25 / 3, 12),
+      pass_at_2: expect.closeTo(1.5 / 3, 12),
+      pass_at_4: expect.closeTo(2 / 3, 12),
+    });
+    expect(Object.keys(passCurveMetrics(passRates(played, 6), 6))).toEqual([
+      "pass_at_1",
+      "pass_at_2",
+      "pass_at_4",
+      "pass_at_6",
+    ]);
+    expect(Object.keys(passCurveMetrics(passRates(played, 1), 1))).toEqual(["pass_at_1"]);
   });
 
   it("estimates Pass@8 without bias from more samples", () => {

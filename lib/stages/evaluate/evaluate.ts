@@ -87,6 +87,15 @@ export function passMetrics({ k, passAt1, passAtK }: PassRates & { k: number }):
   return { pass_at_1: passAt1, [`pass_at_${k}`]: passAtK };
 }
 
+/** {@link passMetrics}, and Pass@k for every power of two up to the number of samples. */
+export function passCurveMetrics({ levels, ...rates }: LevelRates, samples: number): Record<string, number> {
+  const powers = Array.from({ length: Math.floor(Math.log2(samples)) }, (_, exponent) => 2 ** (exponent + 1));
+  const meanAt = (k: number) =>
+    meanOf(levels.map(({ passAt1 }) => passAtK(samples, Math.round(passAt1 * samples), k)));
+  const curve = powers.map((k) => [`pass_at_${k}`, meanAt(k)]);
+  return { pass_at_1: rates.passAt1, ...Object.fromEntries(curve), ...passMetrics(rates) };
+}
+
 /** What results.json says of a policy's trajectories. */
 export function summarizeEvaluation(
   trajectories: readonly Trajectory[],

@@ -13,7 +13,7 @@ import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../../text/tags.ts";
 import { loadBeside, loadTrained } from "../adapters.ts";
 import { protocolOf, type StageContext } from "../context.ts";
-import { passMetrics, passRates } from "../evaluate/evaluate.ts";
+import { passCurveMetrics, passRates } from "../evaluate/evaluate.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
 import { MicroBatchWatch, memorySettings, trainerSchedule } from "../training.ts";
@@ -257,6 +257,6 @@ async function validateStep({ run, task, protocol, models }: PpoStage, step: num
   const { validationLevels: levels, validationSamples: samples } = task.settings;
   const { trajectories, figures } = await validate(run, models.actor, protocol, { levels, samples });
   const rates = passRates(trajectories, samples);
-  run.log(step, { ...validationFigures(passMetrics(rates)), ...figures });
+  run.log(step, { ...validationFigures(passCurveMetrics(rates, samples)), ...figures });
   return rates.passAt1;
 }
