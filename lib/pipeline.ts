@@ -13,7 +13,7 @@ import { plannedDevice } from "./memory/plan.ts";
 import { type ResolvedConfig, resolveMemory } from "./memory/resolve.ts";
 import { isMeasured, warmUp } from "./memory/warm-up.ts";
 import { EnvironmentPool } from "./rollout/environment-pool.ts";
-import type { Level } from "./rollout/levels.ts";
+import { type Level, scarceDistances } from "./rollout/levels.ts";
 import { describeLevels, type LevelFigures, levelFigures } from "./run/level-figures.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { evaluationResultSchema, type Results } from "./run/results.ts";
@@ -194,6 +194,11 @@ async function workIn<T>(
     environments.release(drawing);
     for (const split of ["test", "tuning"] as const)
       progress.note(`${split} levels: ${describeLevels(figuresOf(context.split[split]))}`);
+    const scarce = config.levels.testDistances === "even" ? scarceDistances(context.split.test) : [];
+    if (scarce.length > 0)
+      progress.note(
+        `warning: test levels are not even over distances (levels.testDistances): there were too few of ${scarce.join(", ")}`,
+      );
     for (const shared of sharedSeeds(config, ahead)) progress.note(`warning: ${shared}`);
     const start = describeStart(config);
     if (start !== undefined) progress.note(`every arm ${start}`);

@@ -147,6 +147,62 @@ interface SplitOptions {
   tuningLevels: number;
   disjoint: boolean;
   maxDistance: number | null;
+  testDistances: "natural" | "even";
+}
+
+/** Levels that are looked at for each test level of an even draw. */
+const EVEN_DRAW = 10;
+
+/** Seeds after the first that test levels may come from, as far as none is refused. */
+export function testSeeds({
+  testLevels,
+  testDistances,
+}: Pick<SplitOptions, "testLevels" | "testDistances">): number {
+  return testDistances === "even" ? EVEN_DRAW * testLevels : testLevels;
+}
+
+/**
+ * Of a stream's next levels `count` with as many of each distance, from 1 to the longest among them: the first ones of each. Where
+ * a distance has too few, the others have more.
+ *
+ * @throws SpaError BAD_CONFIG where the environment does not tell distances, and as `LevelStream.take`
+ */
+async function takeEvenly(
+  stream: LevelStream,
+  options: SplitOptions,
+  signal?: AbortSignal,
+): Promise<Level[]> {
+  const { testLevels: count } = options;
+  const byDistance = new Map<number, Level[]>();
+  for (const level of await stream.take(testSeeds(options), signal)) {
+    if (level.distance === null || level.distance === 0) continue;
+    byDistance.set(level.distance, [...(byDistance.get(level.distance) ?? []), level]);
+  }
+  const pools = [...byDistance].sort(([left], [right]) => left - right).map(([, levels]) => levels);
+  const taken = pools.map(() => 0);
+  for (let number = 0; number < count; number++) {
+    const open = [...pools.keys()].filter((index) => taken[index] < pools[index].length);
+    if (open.length === 0) {
+      throw new SpaError(
+        "BAD_CONFIG",
+        `levels.testDistances=even finds ${number} levels of known distance, where levels.testLevels is ${count}`,
+        { hint: "set levels.testDistances=natural, or let the environment implement shortestSolution()" },
+      );
+    }
+    const fewest = open.reduce((least, index) => (taken[index] < taken[least] ? index : least));
+    taken[fewest]++;
+  }
+  return pools
+    .flatMap((levels, index) => levels.slice(0, taken[index]))
+    .sort((left, right) => left.seed - right.seed);
+}
+
+/** Distances, from 1 to the longest of an even draw, of which it has found fewer levels than their share. */
+export function scarceDistances(levels: readonly Level[]): number[] {
+  const longest = levels.reduce((most, { distance }) => Math.max(most, distance ?? 0), 0);
+  const share = Math.floor(levels.length / Math.max(1, longest));
+  const distances = Array.from({ length: longest }, (_, index) => index + 1);
+  return distances.filter((each) => levels.filter(({ distance }) => distance === each).length < share);
 }
 
 /** The levels that results are reported on, those that settings are chosen on, and what training must avoid. */
@@ -158,8 +214,10 @@ export interface LevelSplit {
 }
 
 /**
- * Test and tuning levels. Test levels are those of consecutive seeds, as published; tuning levels leave out what
- * occurs among them.
+ * Test and tuning levels. Test levels are those of consecutive seeds, as published, or of these as many of each distance; tuning
+ * levels leave out what occurs among them.
+ *
+ * @throws SpaError BAD_CONFIG as `LevelStream.take`, and where an even draw does not find enough; ABORTED
  */
 export async function splitLevels(
   environment: Environment,
@@ -171,7 +229,10 @@ export async function splitLevels(
     maxDistance,
     source: "levels.testSeed",
   });
-  const test = await testStream.take(options.testLevels, signal);
+  const test =
+    options.testDistances === "even"
+      ? await takeEvenly(testStream, options, signal)
+      : await testStream.take(options.testLevels, signal);
   const testContents = new Set(options.disjoint ? test.map(({ grid }) => grid) : []);
   const tuningStream = new LevelStream(environment, options.tuningSeed, {
     excluded: testContents,

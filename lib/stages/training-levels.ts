@@ -1,6 +1,6 @@
 import type { Environment } from "../../envs/environment.ts";
 import type { Config } from "../config/schema.ts";
-import { type LevelConditions, LevelStream } from "../rollout/levels.ts";
+import { type LevelConditions, LevelStream, testSeeds } from "../rollout/levels.ts";
 import type { StageContext } from "./context.ts";
 
 /** How far the training levels of the other stages lie from those of PPO, in seeds. */
@@ -62,11 +62,11 @@ export async function checkLevels(
   environment: Environment,
   { excluded = new Set(), signal }: { excluded?: ReadonlySet<string>; signal?: AbortSignal | undefined },
 ): Promise<void> {
-  const { testSeed, testLevels, tuningSeed, tuningLevels, maxDistance } = config.levels;
+  const { testSeed, tuningSeed, tuningLevels, maxDistance } = config.levels;
   const test = new LevelStream(environment, testSeed, { maxDistance, source: "levels.testSeed" });
   const tuning = new LevelStream(environment, tuningSeed, { maxDistance, source: "levels.tuningSeed" });
   const drawn = [
-    { stream: test, count: testLevels },
+    { stream: test, count: testSeeds(config.levels) },
     { stream: tuning, count: tuningLevels },
     ...stages.flatMap(({ draws }) =>
       draws === undefined
@@ -87,7 +87,7 @@ export async function checkLevels(
 export function sharedSeeds({ levels }: Pick<Config, "levels">, stages: readonly DrawingStage[]): string[] {
   if (levels.disjoint) return [];
   const held = [
-    { name: "test levels (levels.testSeed)", first: levels.testSeed, count: levels.testLevels },
+    { name: "test levels (levels.testSeed)", first: levels.testSeed, count: testSeeds(levels) },
     { name: "tuning levels (levels.tuningSeed)", first: levels.tuningSeed, count: levels.tuningLevels },
   ];
   const trained = stages.flatMap(({ draws }) =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createEnvironment } from "../../envs/index.ts";
 import { SpaError } from "../../lib/errors.ts";
-import { LevelStream, splitLevels } from "../../lib/rollout/levels.ts";
+import { type Level, LevelStream, scarceDistances, splitLevels } from "../../lib/rollout/levels.ts";
 
 const lake = (size: number) => createEnvironment("frozen-lake", { size, slippery: false });
 const split = {
@@ -11,6 +11,7 @@ const split = {
   tuningLevels: 20,
   disjoint: true,
   maxDistance: null,
+  testDistances: "natural" as const,
 };
 
 describe("LevelStream", () => {
@@ -165,5 +166,59 @@ describe("splitLevels", () => {
   it("holds nothing back where the levels need not be disjoint", async () => {
     const { held } = await splitLevels(lake(4), { ...split, disjoint: false });
     expect(held.size).toBe(0);
+  });
+});
+
+describe("an even draw of test levels", () => {
+  const even = { ...split, testDistances: "even" as const, tuningLevels: 1 };
+  const countsOf = (levels: readonly Level[]): { [distance: string]: number } =>
+    Object.fromEntries(
+      [...new Set(levels.map(({ distance }) => distance))]
+        .sort((a, b) => Number(a) - Number(b))
+        .map((distance) => [distance, levels.filter((level) => level.distance === distance).length]),
+    );
+
+  it("has as many levels of each distance, the first ones that the seeds give", async () => {
+    const { test } = await splitLevels(lake(4), { ...even, maxDistance: 4, testLevels: 22 });
+    expect(countsOf(test)).toEqual({ 1: 6, 2: 6, 3: 5, 4: 5 });
+    expect(scarceDistances(test)).toEqual([]);
+    const natural = await new LevelStream(lake(4), 123, { maxDistance: 4 }).take(220);
+    for (const [distance, count] of [
+      [1, 6],
+      [2, 6],
+      [3, 5],
+      [4, 5],
+    ]) {
+      const firsts = natural.filter((level) => level.distance === distance).slice(0, count);
+      expect(test.filter((level) => level.distance === distance)).toEqual(firsts);
+    }
+    expect(test.map(({ seed }) => seed)).toEqual(test.map(({ seed }) => seed).toSorted((a, b) => a - b));
+  });
+
+  it("takes more of other distances where one has too few, and says which", async () => {
+    const levels = (...distances: number[]) =>
+      distances.map((distance, seed): Level => ({ seed, grid: "", distance }));
+    expect(scarceDistances(levels(1, 1, 1, 2, 2, 2, 3))).toEqual([3]);
+    expect(scarceDistances(levels(1, 1, 3, 3))).toEqual([2]);
+    const { test } = await splitLevels(lake(4), { ...even, testLevels: 64 });
+    const counts = countsOf(test);
+    expect(test).toHaveLength(64);
+    const longest = Math.max(...Object.keys(counts).map(Number));
+    const drawn = countsOf(await new LevelStream(lake(4), 123).take(640));
+    const most = Math.max(...Object.values(counts));
+    for (let distance = 1; distance <= longest; distance++) {
+      // As many as the fullest distance, one fewer, or all there are.
+      const all = drawn[distance] ?? 0;
+      expect(counts[distance] ?? 0).toBeGreaterThanOrEqual(Math.min(all, most - 1));
+    }
+  });
+
+  it("needs distances", async () => {
+    await expect(
+      splitLevels(createEnvironment("bandit"), { ...even, disjoint: false }),
+    ).rejects.toMatchObject({
+      code: "BAD_CONFIG",
+      message: expect.stringContaining("levels.testDistances=even finds 0 levels"),
+    });
   });
 });

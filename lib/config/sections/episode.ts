@@ -59,6 +59,12 @@ export const levels = z
       .default(5_000)
       .describe("first seed of the tuning levels, on which settings are chosen"),
     testLevels: positive().default(128).describe("number of test levels"),
+    testDistances: z
+      .enum(["natural", "even"])
+      .default("natural")
+      .describe(
+        "natural: test levels as their seeds give them; even: as many of each distance (length of a shortest solution), from 1 to the longest that ten seeds for each test level hold",
+      ),
     tuningLevels: positive().default(64).describe("number of tuning levels"),
     disjoint: z
       .boolean()
