@@ -8,6 +8,7 @@ import { addDoctorCommand } from "./doctor.ts";
 import { addDownloadCommand } from "./download.ts";
 import { addEnvironmentCommand } from "./environment-check.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { addExperimentCommand } from "./experiment.ts";
 import { addExportCommand } from "./export.ts";
 import { interruptionCode } from "./interrupt.ts";
 import { codeWithOutput, guardOutput } from "./output.ts";
@@ -31,6 +32,7 @@ Examples:
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
+  spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
   spa export runs/a --to models/a                 the trained model, for transformers and vLLM
   spa download Qwen/Qwen2.5-1.5B-Instruct         fetch a model, to train with model=<id>
   spa doctor                                      is everything installed?
@@ -56,6 +58,7 @@ function createProgram(finish: (code: number) => void): Command {
   addStageCommands(program, finish);
   addShowCommand(program, finish);
   addCompareCommand(program, finish);
+  addExperimentCommand(program, finish);
   addExportCommand(program, finish);
   addPlanCommand(program, finish);
   addEnvironmentCommand(program, finish);

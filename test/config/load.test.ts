@@ -171,7 +171,11 @@ describe("wrong input gives one error that says where, what and what is right", 
       ["engine.threads=0"],
       "engine.threads is 0; it must be a whole number, greater than 0 or null",
     ],
-    ["list", ["arms=[spa, spq]"], 'it must be "all" or a list of "spa", "control" or "format-only"'],
+    [
+      "list",
+      ["arms=[spa, spq]"],
+      'it must be "all" or a list of "spa", "control", "format-only" or "world-model"',
+    ],
     [
       "pair",
       ["sft.optimizer.betas=[0.9]"],

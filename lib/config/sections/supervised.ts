@@ -41,6 +41,11 @@ export const base = z
     corruptionProbability: fraction()
       .default(0.3)
       .describe("probability that a state has one to three wrong cells; also of each wrong coordinate"),
+    reasoningCorruption: fraction()
+      .default(0)
+      .describe(
+        "probability of each wrong coordinate in the reasoning of plain traces, which an instruct LLM reads off the grid",
+      ),
     tokenDropProbability: fraction().default(0.04).describe("share of traces that lose one token"),
     optimizer: optimizer(3e-3, [0.9, 0.98], 0.01),
     schedule: schedule("cosine", 0.025, 0.1),

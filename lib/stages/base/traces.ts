@@ -13,7 +13,7 @@ import { StateNoise } from "../sft/state-noise.ts";
 import { type World, Worlds } from "./worlds.ts";
 
 /** What the agent of a plain trace says after it has named where things are. */
-const conclusions = [" So I move closer.", " I go to the goal.", " I move away.", ""];
+const conclusions = [" So I go to the goal.", " I go to the goal.", " So I go.", ""];
 
 /** Levels that are played through to learn what states look like. */
 const EXPLORED_LEVELS = 100;
@@ -110,9 +110,9 @@ export class TraceSource implements AsyncDisposable {
   }
 
   #plainReply(noise: StateNoise): Script {
-    const { corruptionProbability } = this.#context.config.base;
+    const { reasoningCorruption } = this.#context.config.base;
     return async (episode, generator) => {
-      const places = noise.coordinates(episode.state, generator, corruptionProbability);
+      const places = noise.coordinates(episode.state, generator, reasoningCorruption);
       return {
         reasoning: places + generator.choice(conclusions),
         actions: await randomPolicyActions(this.#context.config, episode, generator),

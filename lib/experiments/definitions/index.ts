@@ -1,0 +1,29 @@
+import type { Experiment } from "../experiment.ts";
+import { advantage } from "./advantage.ts";
+import { crossEnvironment } from "./cross-environment.ts";
+import { easyToHard } from "./easy-to-hard.ts";
+import { filter } from "./filter.ts";
+import { groundTruth } from "./ground-truth.ts";
+import { initialPolicy } from "./initial-policy.ts";
+import { keepWorldModel } from "./keep-world-model.ts";
+import { main } from "./main.ts";
+import { mask } from "./mask.ts";
+import { passAtK } from "./pass-at-k.ts";
+import { rlWorldModel } from "./rl-world-model.ts";
+import { scale } from "./scale.ts";
+
+/** Every experiment, in the order in which a reader meets them. */
+export const experiments: readonly Experiment[] = [
+  main,
+  passAtK,
+  groundTruth,
+  initialPolicy,
+  easyToHard,
+  crossEnvironment,
+  scale,
+  mask,
+  advantage,
+  filter,
+  rlWorldModel,
+  keepWorldModel,
+];

@@ -1,0 +1,76 @@
+import { type Html, html } from "../report/html.ts";
+import { renderShell } from "../report/shell.ts";
+import { type Figure, renderFigure } from "./figure.ts";
+import type { ExperimentResults } from "./results.ts";
+import { differenceTable, distanceTable, resultTable, settingsTable, shownKs, type Table } from "./table.ts";
+
+/** An experiment's report as one HTML page. */
+export function renderExperiment(results: ExperimentResults): string {
+  const { experiment, claim, source, about, preset, settings, seeds, missing } = results;
+  const ks = shownKs(results);
+  const figures = figuresOf(results);
+  return renderShell({
+    title: `Experiment ${experiment}`,
+    facts: [preset, ...settings, `seeds ${seeds.join(", ")}`].join(" · "),
+    sections: [
+      ["claim", "Claim"],
+      ["results", "Results"],
+      ["differences", "Differences"],
+      ["curves", "Curves"],
+      ["distances", "Distances"],
+      ["arms", "Arms"],
+    ],
+    main: html`<section id="claim"><h2>Claim</h2><p>${claim} (${source})</p><p>${about}</p>
+${missing.length > 0 && html`<p class="note">Not all is done: ${missing.length} runs are missing.</p>`}</section>
+<section id="results"><h2>Results</h2>
+<p class="note">Means over seeds; 95 % intervals of Pass@k over seeds and test levels (bootstrap over both). Tokens: what came after the base,
+sampled and trained on.</p>
+${tableOf(resultTable(results, ks))}</section>
+<section id="differences"><h2>Differences</h2><p class="note">Of the same seeds on the same levels; an interval without 0 is a difference.</p>
+${tableOf(differenceTable(results, ks))}</section>
+<section id="curves"><h2>Curves</h2><p class="note">Means over seeds; bands are 95 % intervals (Student's t).</p>
+${figures.map(([, figure]) => html`<figure>${renderFigure(figure)}</figure>`)}</section>
+<section id="distances"><h2>Pass@1 by distance</h2><p class="note">By the number of actions in a shortest solution.</p>
+${tableOf(distanceTable(results))}</section>
+<section id="arms"><h2>Arms</h2>${tableOf(settingsTable(results.arms))}</section>`,
+  });
+}
+
+/** Every figure of the report as an SVG file: name without extension, content. */
+export function renderFigures(results: ExperimentResults): [name: string, svg: string][] {
+  return figuresOf(results).map(([name, figure]) => [name, `${renderFigure(figure).text}\n`]);
+}
+
+function figuresOf(results: ExperimentResults): [name: string, figure: Figure][] {
+  const passed = results.rows.filter(({ passAt }) => Object.keys(passAt).length > 2);
+  const attempts: Figure = {
+    title: "Pass@k, by the number of attempts k",
+    xTitle: "attempts k",
+    share: true,
+    logarithmic: true,
+    lines: passed.map(({ name, passAt }) => ({
+      name,
+      points: Object.entries(passAt).map(([k, estimate]) => ({ x: Number(k), ...estimate })),
+    })),
+  };
+  const curves = results.curves.map(({ metric, title, share, arms }): [string, Figure] => [
+    metric.replaceAll("_", "-"),
+    {
+      title,
+      xTitle: "PPO step",
+      share,
+      lines: Object.entries(arms).map(([name, { steps, values }]) => ({
+        name,
+        points: steps.map((x, index) => ({ x, ...values[index] })),
+      })),
+    },
+  ]);
+  return passed.length === 0 ? curves : [["pass-at-k", attempts], ...curves];
+}
+
+function tableOf({ header, rows }: Table): Html {
+  const line = ([name, ...cells]: readonly string[]) =>
+    html`<tr><th scope="row">${name}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>\n`;
+  return html`<div class="scroll"><table><thead><tr>${header.map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
+<tbody>${rows.map(line)}</tbody></table></div>`;
+}

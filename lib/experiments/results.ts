@@ -1,0 +1,308 @@
+import { packageVersion } from "../package.ts";
+import { SeededGenerator } from "../rollout/seeded-generator.ts";
+import { allKsOf, type Evaluation, kOf } from "../run/evaluation.ts";
+import { type Results, readResults } from "../run/results.ts";
+import { RunFolder } from "../run/run-folder.ts";
+import { passAtK } from "../stages/evaluate/pass-rates.ts";
+import { trainedPolicies } from "../stages/schedule.ts";
+import { type Curve, defaultCurves } from "./experiment.ts";
+import { chosenSettings, type ExperimentPlan, type PlannedArm, type PlannedRun } from "./plan.ts";
+import {
+  type Cells,
+  type Estimate,
+  estimateCells,
+  estimateSeeds,
+  meanOf,
+  pairedDifference,
+} from "./statistics.ts";
+
+/** An estimate, and the mean of each seed. */
+interface SeededEstimate extends Estimate {
+  seeds: number[];
+}
+
+/** A policy of an experiment over all seeds that have got so far. */
+export interface ResultRow {
+  /** An arm's name, `<arm> after SFT`, or the name of a reference policy. */
+  name: string;
+  about: string;
+  /** The seeds that it is of; fewer than the experiment's while that is under way. */
+  seeds: number[];
+  levels: number;
+  samples: number;
+  /** By k; the interval is over seeds and levels. */
+  passAt: { [k: string]: SeededEstimate };
+  /** Shares of turns; intervals over seeds. Null where they do not apply. */
+  formatRate: SeededEstimate | null;
+  observation: SeededEstimate | null;
+  prediction: SeededEstimate | null;
+  predictionChanged: SeededEstimate | null;
+  /** Pass@1 by the length of a shortest solution. */
+  byDistance: { [distance: string]: { passAt1: number; levels: number } };
+  /** What came after the base, in the mean over seeds; null for the base's own policies. */
+  cost: { tokensSampled: number; tokensTrained: number; seconds: number } | null;
+}
+
+/** What one row has above another, of the same seeds on the same levels. */
+interface Difference {
+  row: string;
+  against: string;
+  passAt: { [k: string]: Estimate };
+}
+
+/** A metric of PPO's steps. */
+interface CurveResult extends Curve {
+  /** By arm: steps, and over seeds the mean and its 95 % interval at each. */
+  arms: { [arm: string]: { steps: number[]; values: Estimate[] } };
+}
+
+/** What an arm is. */
+export interface ArmDescription {
+  about: string;
+  /** Those in which the arms differ; `start`: the run and stage that it starts from. */
+  settings: { [name: string]: unknown };
+  /** Its run folders, one a seed. */
+  folders: string[];
+}
+
+/** The content of an experiment's results.json. */
+export interface ExperimentResults {
+  experiment: string;
+  claim: string;
+  source: string;
+  about: string;
+  package: string;
+  preset: string;
+  settings: readonly string[];
+  seeds: readonly number[];
+  /** The k of the tables; null: 1 and 8, or as many as there are samples. */
+  passAt: readonly number[] | null;
+  /** In the order of the table. */
+  rows: ResultRow[];
+  differences: Difference[];
+  curves: CurveResult[];
+  arms: { [arm: string]: ArmDescription };
+  /** Runs that are not done. */
+  missing: string[];
+}
+
+/** Resamples of an interval. */
+const RESAMPLES = 2000;
+
+/** Gathers what the runs of a plan have come to so far. @throws SpaError BAD_CHECKPOINT for a damaged results.json */
+export function gatherResults(plan: ExperimentPlan): ExperimentResults {
+  const { experiment, source, settings, seeds, arms } = plan;
+  const policies = policiesOf(plan);
+  const rows = policies.flatMap((policy) => rowOf(policy) ?? []);
+  return {
+    experiment: experiment.name,
+    claim: experiment.claim,
+    source: experiment.source,
+    about: experiment.about,
+    package: packageVersion(),
+    preset: source,
+    settings,
+    seeds,
+    passAt: experiment.passAt ?? null,
+    rows,
+    differences: comparisonsOf(plan, policies),
+    curves: [...defaultCurves, ...(experiment.curves ?? [])].flatMap((curve) => curveOf(curve, arms) ?? []),
+    arms: describeArms(arms),
+    missing: plan.runs.filter((run) => resultsOf(run) === undefined).map(({ name }) => name),
+  };
+}
+
+/** A policy that may be a row: who evaluated it, seed by seed. */
+interface Policy {
+  name: string;
+  about: string;
+  runs: readonly PlannedRun[];
+  /** Its name in the runs' results.json. */
+  policy: string;
+  isReference: boolean;
+}
+
+const references: readonly [policy: string, about: string][] = [
+  ["random", "uniform random actions"],
+  ["base", "the model that arms start from, plain prompt"],
+  ["baseWorldModel", "the same model, asked to write states"],
+];
+
+function policiesOf({ arms }: ExperimentPlan): Policy[] {
+  const bases = new Map(arms.toReversed().map(({ arm, bases: runs }) => [runs[0]?.name, { arm, runs }]));
+  const base = [...bases.values()].toReversed().flatMap(({ arm, runs }) =>
+    references.map(([policy, about]): Policy => {
+      const name = bases.size > 1 ? `${policy} (${arm.name})` : policy;
+      return { name, about, runs, policy, isReference: true };
+    }),
+  );
+  const trained = arms.flatMap(({ arm, runs }): Policy[] => {
+    const { name, about, trains } = arm;
+    if (trains === null) return [];
+    const policy = trainedPolicies[trains === "control" ? "control" : "format-only"];
+    const own = { name, about, runs, policy, isReference: false };
+    if (trains !== "spa") return [own];
+    const before = runs.flatMap(({ after }) => after ?? []);
+    const tuned = {
+      name: `${name} after SFT`,
+      about: `${about}: before PPO`,
+      policy: trainedPolicies["world-model"],
+    };
+    return [{ ...own, ...tuned, runs: before }, own];
+  });
+  return [...base, ...trained];
+}
+
+/** A policy's evaluation by one seed's run. */
+interface Seeded {
+  seed: number;
+  run: PlannedRun;
+  evaluation: Evaluation;
+}
+
+function evaluationsOf({ runs, policy }: Policy): Seeded[] {
+  return runs.flatMap((run) => {
+    const evaluation = resultsOf(run)?.evaluations[policy];
+    return evaluation ? [{ seed: run.seed, run, evaluation }] : [];
+  });
+}
+
+function resultsOf(run: PlannedRun): Results | undefined {
+  return readResults(run.folder);
+}
+
+/** Pass@k of every seed on every level. */
+function cellsOf(seeded: readonly Seeded[], k: number): Cells {
+  return seeded.map(({ evaluation: { samples, successes = [] } }) =>
+    successes.map((count) => passAtK(samples, count, k)),
+  );
+}
+
+/** Of equal seeds the same draws, for whatever row: two rows that are alike come out alike. */
+function resampling(): SeededGenerator {
+  return new SeededGenerator("experiment", "bootstrap");
+}
+
+function rowOf(policy: Policy): ResultRow | undefined {
+  const seeded = evaluationsOf(policy);
+  if (seeded.length === 0) return undefined;
+  const { evaluation } = seeded[0];
+  const share = (figure: (one: Evaluation) => number | null): SeededEstimate | null => {
+    const seeds = seeded.flatMap((one) => figure(one.evaluation) ?? []);
+    return seeds.length === 0 ? null : { ...estimateSeeds(seeds), seeds };
+  };
+  const ks = allKsOf(evaluation);
+  const cells = ks.map((k) => cellsOf(seeded, k));
+  const estimates = estimateCells(cells, RESAMPLES, resampling());
+  return {
+    name: policy.name,
+    about: policy.about,
+    seeds: seeded.map(({ seed }) => seed),
+    levels: evaluation.levels,
+    samples: evaluation.samples,
+    passAt: Object.fromEntries(
+      ks.map((k, index) => [k, { ...estimates[index], seeds: cells[index].map(meanOf) }]),
+    ),
+    formatRate: share(({ formatRate }) => formatRate),
+    observation: share(({ observationAccuracy }) => observationAccuracy),
+    prediction: share(({ predictionAccuracy }) => predictionAccuracy),
+    predictionChanged: share(({ predictionAccuracyChanged }) => predictionAccuracyChanged),
+    byDistance: Object.fromEntries(
+      Object.keys(evaluation.byDistance).map((distance) => {
+        const rates = seeded.flatMap((one) => one.evaluation.byDistance[distance]?.passAt1 ?? []);
+        return [distance, { passAt1: meanOf(rates), levels: evaluation.byDistance[distance].levels }];
+      }),
+    ),
+    cost: policy.isReference ? null : meanCost(seeded),
+  };
+}
+
+/** What a policy has cost beyond its base: the stages of its run, and of those that it starts from. */
+function meanCost(seeded: readonly Seeded[]): NonNullable<ResultRow["cost"]> {
+  const stages = seeded.map(({ run }) => chainStages(run));
+  const mean = (figure: "tokensSampled" | "tokensTrained" | "seconds") =>
+    meanOf(stages.map((own) => own.reduce((sum, stage) => sum + stage[figure], 0)));
+  return {
+    tokensSampled: mean("tokensSampled"),
+    tokensTrained: mean("tokensTrained"),
+    seconds: mean("seconds"),
+  };
+}
+
+/** The stages that trained a run's policy, the base and evaluations apart. */
+function chainStages(run: PlannedRun): Results["stages"] {
+  const own = resultsOf(run)?.stages ?? [];
+  const { model } = run.config;
+  const before = run.after && model.kind === "stage" ? chainStages(run.after) : [];
+  const taken = before.findIndex(({ name }) => model.kind === "stage" && name === model.stage);
+  const isTraining = ({ name }: Results["stages"][number]) =>
+    name !== "base" && !name.startsWith("evaluate/");
+  return [...before.slice(0, taken + 1), ...own].filter(isTraining);
+}
+
+function comparisonsOf(plan: ExperimentPlan, policies: readonly Policy[]): Difference[] {
+  const names = plan.arms.filter(({ arm }) => arm.trains !== null).map(({ arm }) => arm.name);
+  const last = names.at(-1);
+  const pairs = plan.experiment.comparisons ?? names.slice(0, -1).map((name) => [last!, name] as const);
+  return pairs.flatMap(([row, against]) => {
+    const [one, other] = [row, against].map((name) => {
+      const policy = policies.find((known) => known.name === name);
+      return policy ? evaluationsOf(policy) : [];
+    });
+    const shared = one.filter(({ seed }) => other.some((their) => their.seed === seed));
+    const theirs = shared.flatMap(({ seed }) => other.filter((their) => their.seed === seed));
+    if (shared.length === 0) return [];
+    const ks = allKsOf(shared[0].evaluation).filter((k) => k <= kOf(theirs[0].evaluation.samples));
+    const differences = ks.map((k) => pairedDifference(cellsOf(shared, k), cellsOf(theirs, k)));
+    const estimates = estimateCells(differences, RESAMPLES, resampling());
+    return { row, against, passAt: Object.fromEntries(ks.map((k, index) => [k, estimates[index]])) };
+  });
+}
+
+function curveOf(curve: Curve, arms: readonly PlannedArm[]): CurveResult | undefined {
+  const drawn = arms.flatMap(({ arm, runs }) => {
+    const seeds = runs.flatMap((run) => (resultsOf(run) ? [stepsOf(run, curve.metric)] : []));
+    const steps = [...(seeds[0]?.keys() ?? [])].filter((step) => seeds.every((points) => points.has(step)));
+    const values = steps.map((step) => estimateSeeds(seeds.map((points) => points.get(step)!)));
+    return steps.length === 0 ? [] : [[arm.name, { steps, values }] as const];
+  });
+  return drawn.length === 0 ? undefined : { ...curve, arms: Object.fromEntries(drawn) };
+}
+
+/** A metric of a run's PPO by step. */
+function stepsOf({ folder }: PlannedRun, metric: string): Map<number, number> {
+  const points = new Map<number, number>();
+  for (const row of RunFolder.open(folder).metrics.rows()) {
+    const value = row[metric];
+    if (row.stage.endsWith("/ppo") && typeof value === "number") points.set(row.step, value);
+  }
+  return points;
+}
+
+/** What the arms are, and the settings in which they differ, as of the first seed. */
+export function describeArms(arms: readonly PlannedArm[]): { [arm: string]: ArmDescription } {
+  const settings = arms.map(({ runs }) => startAnd(runs[0]));
+  const names = [...new Set(settings.flatMap((own) => Object.keys(own)))];
+  const differing = names.filter((name) => {
+    const values = new Set(settings.map((own) => JSON.stringify(own[name])));
+    return values.size > 1 && name !== "arms";
+  });
+  const ownOf = (own: { [name: string]: unknown }) =>
+    Object.fromEntries(differing.flatMap((name) => (name in own ? [[name, own[name]]] : [])));
+  return Object.fromEntries(
+    arms.map(({ arm: { name, about }, runs }, index) => [
+      name,
+      { about, settings: ownOf(settings[index]), folders: runs.map(({ folder }) => folder) },
+    ]),
+  );
+}
+
+/** A run's settings, those of the world model that it starts from among them, and what it starts from. */
+function startAnd(run: PlannedRun): { [name: string]: unknown } {
+  const { model } = run.config;
+  const own = chosenSettings({ ...run.config, model: run.shape });
+  if (model.kind !== "stage" || run.after === undefined) return own;
+  if (run.after.kind !== "world-model") return { ...own, start: `${run.after.name}#${model.stage}` };
+  const { selfPlay, sft } = run.after.config;
+  return chosenSettings({ ...run.config, model: run.shape, selfPlay, sft });
+}

@@ -1,0 +1,165 @@
+// Experiments as a user runs them: the command, its processes, and what it leaves.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { ExperimentResults } from "../../lib/experiments/results.ts";
+import { readResults } from "../../lib/run/results.ts";
+import { spa, start, writeTinyConfig } from "../cli/spa.ts";
+
+const experiment = `
+export default {
+  name: "tiny",
+  claim: "Trained policies differ.",
+  preset: "./tiny.yaml",
+  seeds: 2,
+  settings: () => ["levels.testLevels=6", "evaluation.samples=3"],
+  arms: () => [
+    { name: "plain", about: "plain PPO", trains: "control" },
+    { name: "spa", about: "SPA", trains: "spa" },
+    { name: "spa-answer", about: "loss on the answer", trains: "spa", ppo: ["ppo.mask=answer"] },
+  ],
+  comparisons: [["spa", "plain"]],
+};`;
+
+const failing = experiment.replace(
+  '{ name: "plain", about: "plain PPO", trains: "control" }',
+  '{ name: "plain", about: "plain PPO", trains: "control", settings: ["control.optimizer.learningRate=1e30"] }',
+);
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "spa-experiment-"));
+  writeTinyConfig(folder);
+  writeFileSync(join(folder, "tiny.mjs"), experiment);
+  writeFileSync(join(folder, "failing.mjs"), failing);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function resultsIn(root: string): ExperimentResults {
+  return JSON.parse(
+    readFileSync(join(folder, root, "tiny-tiny", "results.json"), "utf8"),
+  ) as ExperimentResults;
+}
+
+/** Without what names folders and clocks. */
+function comparable({ rows, differences, curves }: ExperimentResults): unknown {
+  return {
+    rows: rows.map(({ cost, ...row }) => ({ ...row, cost: cost && { ...cost, seconds: 0 } })),
+    differences,
+    curves,
+  };
+}
+
+const run = (root: string, ...options: string[]) => ["experiment", "./tiny.mjs", "--root", root, ...options];
+
+test("trains shared runs once, and its figures are those of the runs", async () => {
+  const { code, stdout, stderr } = await spa(folder, run("first", "--jobs", "2", "--log", "plain"));
+  expect([code, stderr.split("\n").filter((line) => line.includes("failed"))]).toEqual([0, []]);
+  const runs = readdirSync(join(folder, "first", "runs"));
+  const kinds = runs.map((name) => name.replace(/-[0-9a-f]{8}$/, "").replace("tiny-", ""));
+  expect(kinds.sort()).toEqual(
+    [1, 2]
+      .flatMap((seed) =>
+        ["base", "control", "format-only", "format-only", "world-model"].map((kind) => `${seed}-${kind}`),
+      )
+      .sort(),
+  );
+  const results = resultsIn("first");
+  expect(results.missing).toEqual([]);
+  const rateOf = (name: string) => results.rows.find((row) => row.name === name)!.passAt["1"];
+  expect(results.rows.map(({ name }) => name)).toEqual([
+    "random",
+    "base",
+    "baseWorldModel",
+    "plain",
+    "spa after SFT",
+    "spa",
+    "spa-answer after SFT",
+    "spa-answer",
+  ]);
+  const plain = results.arms.plain.folders.map((path) => readResults(path)!.evaluations.control.passAt1);
+  expect(rateOf("plain").seeds).toEqual(plain);
+  expect(rateOf("plain").mean).toBeCloseTo((plain[0] + plain[1]) / 2, 12);
+  expect(results.differences).toHaveLength(1);
+  expect(results.differences[0].passAt["1"].mean).toBeCloseTo(rateOf("spa").mean - rateOf("plain").mean, 12);
+  expect(stdout).toContain("spa-answer after SFT");
+  const page = readFileSync(join(folder, "first", "tiny-tiny", "report.html"), "utf8");
+  expect(page).toContain("Trained policies differ.");
+  expect(readdirSync(join(folder, "first", "tiny-tiny", "figures"))).toContain("pass-at-k.svg");
+});
+
+test("done again it trains nothing, and with a seed more only that", async () => {
+  const before = resultsIn("first");
+  const again = await spa(folder, run("first", "--quiet"));
+  expect(again.code).toBe(0);
+  expect(resultsIn("first")).toEqual(before);
+  const more = await spa(folder, run("first", "--seeds", "3", "--arms", "plain", "--quiet"));
+  expect(more.code).toBe(0);
+  expect(readdirSync(join(folder, "first", "runs"))).toHaveLength(12);
+  expect(resultsIn("first").rows.find(({ name }) => name === "plain")?.seeds).toEqual([1, 2, 3]);
+});
+
+test("killed and stopped it goes on to the same figures", async () => {
+  const killed = start(folder, run("second", "--jobs", "2", "--seeds", "1", "--log", "plain"));
+  while (!existsSync(join(folder, "second", "runs"))) await sleep(50);
+  while (!readdirSync(join(folder, "second", "runs")).some((name) => name.includes("world-model")))
+    await sleep(50);
+  killed.child.kill("SIGKILL");
+  await killed.end;
+  const interrupted = start(folder, run("second", "--jobs", "2", "--seeds", "1", "--log", "plain"));
+  await interrupted.says("begins");
+  await sleep(500);
+  interrupted.child.kill("SIGINT");
+  const stopped = await interrupted.end;
+  expect(stopped.code).toBe(130);
+  expect(stopped.stderr).toContain("stopped. The same command goes on");
+  const ended = await spa(folder, run("second", "--jobs", "1", "--seeds", "1", "--quiet"));
+  expect(ended.stderr).toBe("");
+  expect(ended.code).toBe(0);
+  const straight = await spa(folder, run("first", "--seeds", "1", "--quiet"));
+  expect(straight.code).toBe(0);
+  expect(comparable(resultsIn("second"))).toEqual(comparable(resultsIn("first")));
+});
+
+test("where a run fails the others go on", async () => {
+  const { code, stderr } = await spa(folder, [
+    "experiment",
+    "./failing.mjs",
+    "--root",
+    "third",
+    "--seeds",
+    "1",
+    "--log",
+    "plain",
+  ]);
+  expect(code).toBe(5);
+  expect(stderr).toMatch(/tiny-1-control-\w+ has failed: NOT_FINITE: /);
+  const { rows, missing } = resultsIn("third");
+  expect(rows.map(({ name }) => name)).toContain("spa");
+  expect(rows.map(({ name }) => name)).not.toContain("plain");
+  expect(missing.map((name) => name.replace(/-[0-9a-f]{8}$/, ""))).toEqual(["tiny-1-control"]);
+});
+
+test("a dry run says what it takes and makes nothing", async () => {
+  const { code, stdout } = await spa(folder, run("fourth", "--dry-run", "--rate", "0.01"));
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    /10 runs, \S+ TFLOP, \S+ of them to be done: about \S+ with \d+ at a time, at 0.01 TFLOP\/s/,
+  );
+  expect(stdout).toMatch(/tiny-1-world-model-\w+ +tiny-1-base-\w+/);
+  expect(existsSync(join(folder, "fourth"))).toBe(false);
+});
+
+test.each([
+  [["experiment", "mian"], 'there is no experiment "mian"; did you mean "main"?'],
+  [["experiment", "./none.mjs"], "does not exist"],
+  [["experiment", "main", "seed=3"], "an experiment sets this itself, run by run"],
+  [["experiment", "main", "--seeds", "none"], "It must be how many, such as 5, or which"],
+])("%j is refused", async (args, said) => {
+  const { code, stderr } = await spa(folder, args);
+  expect(code).toBe(2);
+  expect(stderr).toContain(said);
+});
