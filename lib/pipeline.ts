@@ -16,7 +16,7 @@ import { EnvironmentPool } from "./rollout/environment-pool.ts";
 import { type Level, scarceDistances } from "./rollout/levels.ts";
 import { describeLevels, type LevelFigures, levelFigures } from "./run/level-figures.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
-import { evaluationResultSchema, type Results } from "./run/results.ts";
+import { dataResultSchema, evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
 import { checkStageFiles } from "./run/stage-files.ts";
 import { requireTrusted, trustModule } from "./run/trust.ts";
@@ -271,10 +271,21 @@ function figuresOf(levels: readonly Level[]): LevelFigures {
 export function writeResults({ run, split: drawn }: Pick<StageContext, "run" | "split">): Results {
   const evaluations: Results["evaluations"] = {};
   const { split } = run.config.evaluation;
-  const hint = "the file was damaged or edited; spa eval --again evaluates anew";
+  let seen: Set<number> | undefined;
   for (const { id, state, result } of run.stages) {
-    if (state !== "done" || !id.startsWith(evaluationPrefix)) continue;
-    const source = { file: `${run.file("run.json")}, stage ${id}`, hint };
+    if (state !== "done") continue;
+    const redo = id.startsWith(evaluationPrefix)
+      ? "spa eval --again evaluates anew"
+      : `--redo ${id} does it again`;
+    const source = {
+      file: `${run.file("run.json")}, stage ${id}`,
+      hint: `the file was damaged or edited; ${redo}`,
+    };
+    if (!id.startsWith(evaluationPrefix)) {
+      const { heldStarts } = checkShape(dataResultSchema, result ?? {}, source);
+      if (heldStarts !== undefined) seen = new Set([...(seen ?? []), ...heldStarts]);
+      continue;
+    }
     const { policy, evaluation } = checkShape(evaluationResultSchema, result, source);
     if (id === evaluationStage(policy, split)) evaluations[policy] = evaluation;
   }
@@ -287,7 +298,8 @@ export function writeResults({ run, split: drawn }: Pick<StageContext, "run" | "
       tokensTrained,
     }));
   const { preset, seed } = run.config;
-  const levels = { test: figuresOf(drawn.test), tuning: figuresOf(drawn.tuning) };
+  const test = { ...figuresOf(drawn.test), ...(seen && { seenInTraining: seen.size }) };
+  const levels = { test, tuning: figuresOf(drawn.tuning) };
   const { untrained } = run;
   const isWhole = Object.keys(untrained).length === 0;
   const results = { preset, seed, levels, evaluations, ...(!isWhole && { untrained }), stages };

@@ -24,7 +24,7 @@ export function resultSection(
 ${keyFigures(evaluations, ks)}
 <p class="note">${levels} held-out levels, ${samples} attempts at each. ${ks.length > 1 && `${ks.slice(1).map(passAt).join(" and ")}: the unbiased estimate. `}In brackets and as bars,
 95 % intervals from a bootstrap over levels.</p>
-${drawn && html`<p class="note">Levels by the number of actions in a shortest solution. Test: ${describeLevels(drawn.test)}. Tuning: ${describeLevels(drawn.tuning)}.</p>`}
+${drawn && html`<p class="note">Levels by the number of actions in a shortest solution. Test: ${describeLevels(drawn.test)}. Tuning: ${describeLevels(drawn.tuning)}.${drawn.test.seenInTraining !== undefined && ` ${drawn.test.seenInTraining} of the ${drawn.test.count} test levels begin in a state of the fine-tuning data.`}</p>`}
 ${Object.entries(untrained).map(([arm, reason]) => html`<p class="note"><strong>${armTitle(arm)} has not been trained</strong>: ${reason}</p>`)}
 ${resultTable(policies, evaluations, ks)}
 ${passCurves(policies, evaluations)}

@@ -5,18 +5,24 @@ import { type Evaluation, kOf, nameRates, type PassRates, rateAt } from "./evalu
 import { type LevelFigures, levelFiguresSchema } from "./level-figures.ts";
 import { worldModelSchema } from "./world-model.ts";
 
+/** Of the test levels, also how many begin in a state of SFT's data; absent without such data. */
+export type TestLevelFigures = LevelFigures & { seenInTraining?: number | undefined };
+
 /** The content of results.json. */
 export interface Results {
   preset: string;
   seed: number;
   /** Of the levels that are reported on and tuned on; absent where an earlier version wrote. */
-  levels?: { test: LevelFigures; tuning: LevelFigures };
+  levels?: { test: TestLevelFigures; tuning: LevelFigures };
   /** By policy: random, base, baseWorldModel, sft, control, spa, formatOnly. */
   evaluations: { [policy: string]: Evaluation };
   /** Arms that have ended before their training was done, with the reason; absent where there are none. */
   untrained?: { [arm: string]: string };
   stages: { name: string; seconds: number; tokensSampled: number; tokensTrained: number }[];
 }
+
+/** What the ledger keeps of SFT's data: the test levels that begin in its states, by their places. */
+export const dataResultSchema = z.looseObject({ heldStarts: z.array(z.int().min(0)).optional() });
 
 /** What the ledger keeps of an evaluation. */
 export interface EvaluationResult {
@@ -81,7 +87,12 @@ export const evaluationResultSchema: z.ZodType<EvaluationResult> = z.object({
 const resultsSchema: z.ZodType<Results> = z.object({
   preset: z.string(),
   seed: z.int(),
-  levels: z.object({ test: levelFiguresSchema, tuning: levelFiguresSchema }).optional(),
+  levels: z
+    .object({
+      test: levelFiguresSchema.extend({ seenInTraining: z.int().optional() }),
+      tuning: levelFiguresSchema,
+    })
+    .optional(),
   evaluations: z.record(z.string(), evaluationSchema),
   untrained: z.record(z.string(), z.string()).optional(),
   stages: z.array(

@@ -6,13 +6,13 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { pretrain } from "./base/pretrain.ts";
 import { BASE_STAGE, baseFolder, type StageContext, stageFolder } from "./context.ts";
 import { evaluate, evaluationStage } from "./evaluate/evaluate.ts";
-import { noteHeldStarts, writtenStates } from "./held-states.ts";
+import { noteHeldStarts, withoutHeldStates, writtenStates } from "./held-states.ts";
 import { ppo } from "./ppo/ppo.ts";
 import { examplesFile, levelsPerRound, selfPlay, selfPlayStage } from "./self-play/self-play.ts";
 import type { SftExample } from "./sft/examples.ts";
 import { readExamples, readSftFile, readSftRows, whyHeldBack } from "./sft/files.ts";
 import { checkGate } from "./sft/gate.ts";
-import { sft } from "./sft/sft.ts";
+import { type SftData, sft } from "./sft/sft.ts";
 import { checkTrainable } from "./sft/trainable.ts";
 import type { DrawingStage } from "./training-levels.ts";
 
@@ -156,18 +156,34 @@ export async function configuredExamples(
 
 /** SFT on the data of a self-play stage, or on the configured file. */
 function sftStage(id: string, source: string, selfPlayId: string | null, arm: ArmName): ScheduledStage {
-  const examplesOf = async (context: StageContext) => {
+  const dataOf = async (context: StageContext): Promise<SftData> => {
     const { config, run, tokenizer, progress, signal } = context;
     if (selfPlayId === null) {
       const rows = await readSftRows(config.sft.data ?? "", signal);
-      noteHeldStarts(context, id, writtenStates(rows.map(({ response }) => response)));
-      return configuredExamples(config, tokenizer, signal);
+      const examples = await configuredExamples(config, tokenizer, signal);
+      // An example is a row.
+      const all = examples.map((example, index) => ({
+        example,
+        states: [...writtenStates([rows[index].response])],
+      }));
+      const kept = withoutHeldStates(
+        context,
+        id,
+        all,
+        ({ states }) => states,
+        ({ example }) => example.trajectory,
+      );
+      const states = kept.flatMap((item) => item.states);
+      return {
+        examples: kept.map(({ example }) => example),
+        result: { heldStarts: noteHeldStarts(context, id, states) },
+      };
     }
     const file = examplesFile(run, selfPlayId);
     const compared = await checkStageFile(run, selfPlayId, file);
     if (!compared)
       progress.note(`${file} was made by a version that kept no digests: only its form is checked`);
-    return readExamples(file, signal);
+    return { examples: await readExamples(file, signal) };
   };
   return {
     id,
@@ -175,8 +191,8 @@ function sftStage(id: string, source: string, selfPlayId: string | null, arm: Ar
     arm,
     format: "world-model",
     run: async (context) => {
-      const examples = await examplesOf(context);
-      await sft(context, { id, source: modelFolder(context, source), examples });
+      const data = await dataOf(context);
+      await sft(context, { id, source: modelFolder(context, source), ...data });
     },
   };
 }

@@ -3,13 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createEnvironment } from "../../envs/index.ts";
 import { Engine } from "../../lib/engine/engine.ts";
 import { catalogue } from "../../lib/metrics/catalogue.ts";
 import type { Metric } from "../../lib/metrics/metric.ts";
 import { estimate, train } from "../../lib/pipeline.ts";
+import { LevelStream } from "../../lib/rollout/levels.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
-import type { Results } from "../../lib/run/results.ts";
+import { type Results, readResults } from "../../lib/run/results.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { LevelStarts, writtenStates } from "../../lib/stages/held-states.ts";
 import { examplesFile, rowsFile } from "../../lib/stages/self-play/self-play.ts";
 import { readExamples } from "../../lib/stages/sft/files.ts";
 import { rejection } from "../thrown-error.ts";
@@ -191,6 +194,39 @@ describe("a whole run", () => {
     expect(ids).toContain("spa/sft");
     expect(ids).not.toContain("spa/self-play");
     expect(ids).not.toContain("base");
+  });
+});
+
+describe("test levels that fine-tuning has seen", () => {
+  it("are counted, and their trajectories left out on request", async () => {
+    const model = { kind: "pretrained", path: latestCheckpoint(run, "base")?.folder };
+    const shared = {
+      arms: ["spa"],
+      model,
+      levels: { testLevels: 60, tuningLevels: 3 },
+      selfPlay: { policy: "random" },
+      evaluation: { samples: 1, references: [] },
+      ppo: { steps: 1, validateEvery: 0 },
+    };
+    const levels = await new LevelStream(
+      createEnvironment("frozen-lake", { size: 3, slippery: false }),
+      123,
+    ).take(60);
+    const starts = new LevelStarts(levels);
+    const seenIn = async (name: string, excludeHeldStates: boolean) => {
+      const config = tinyConfig({ ...shared, sft: { epochs: 1, validationLevels: 0, excludeHeldStates } });
+      const { folder, results: written } = await train(config, { root, name });
+      const file = await asyncBufferFromFile(rowsFile(RunFolder.open(folder), "spa/self-play"));
+      const rows = await parquetReadObjects({ file });
+      const seen = starts.among(writtenStates(rows.map(({ response }) => response)));
+      expect(written.levels?.test.seenInTraining).toBe(seen.length);
+      expect(readResults(folder)?.levels?.test.seenInTraining).toBe(seen.length);
+      return { seen: seen.length, rows: rows.length };
+    };
+    const [all, some] = [await seenIn("seen", false), await seenIn("unseen", true)];
+    expect(all.seen).toBeGreaterThan(0);
+    expect(some.seen).toBe(0);
+    expect(some.rows).toBeLessThan(all.rows);
   });
 });
 

@@ -107,6 +107,12 @@ export const sft = z
       .describe(
         "what stands in observation and prediction; ablations are sampled: what the model wrote, random-coordinates: true grids with random coordinates, random: other states of the environment",
       ),
+    excludeHeldStates: z
+      .boolean()
+      .default(false)
+      .describe(
+        "leave trajectories out in which a test or tuning level begins, though training did not begin there",
+      ),
     validationShare: fraction().default(0.05).describe("share of trajectories kept for validation"),
     validationLevels: z
       .int()

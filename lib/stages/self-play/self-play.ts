@@ -11,7 +11,7 @@ import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type RunFolder, stageFileName } from "../../run/run-folder.ts";
 import { exploreStates, learnNoise } from "../base/traces.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
-import { noteHeldStarts } from "../held-states.ts";
+import { noteHeldStarts, withoutHeldStates } from "../held-states.ts";
 import { playMetrics, playStatistics } from "../play-statistics.ts";
 import {
   longestSegment,
@@ -70,9 +70,10 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
   const statistics = playStatistics(trajectories, protocol);
   run.cost.tokensSampled = sampled;
 
-  const { rewritten, tooLong } = await rewriteAll(context, protocol, trajectories, task);
+  const { rewritten: all, tooLong } = await rewriteAll(context, protocol, trajectories, task);
+  const rewritten = withoutHeldStates(context, task.id, all, trainedStates, (item) => item);
   const examples = rewritten.map(({ example }) => example);
-  noteHeldStarts(context, task.id, trainedStates(rewritten));
+  const heldStarts = noteHeldStarts(context, task.id, rewritten.flatMap(trainedStates));
   const files = [rowsFile(context.run, task.id), examplesFile(context.run, task.id)];
   writeSftRows(
     files[0],
@@ -90,12 +91,13 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
     decode: (ids) => tokenizer.decode(ids),
     limit: LOGGED_TRAJECTORIES,
   });
-  await run.complete({ examples: examples.length, formatRate: statistics.formatRate }, files);
+  const { formatRate } = statistics;
+  await run.complete({ examples: examples.length, formatRate, heldStarts }, files);
 }
 
-/** The grids of all states that are trained on. */
-function trainedStates(rewritten: readonly RewrittenTrajectory[]): string[] {
-  const turns = rewritten.flatMap((item) => item.turns.filter(({ trained }) => trained));
+/** The grids of a trajectory's states that are trained on. */
+function trainedStates({ turns: all }: RewrittenTrajectory): string[] {
+  const turns = all.filter(({ trained }) => trained);
   return turns.flatMap(({ turn: { stateBefore, stateAfter } }) => [stateBefore.grid, stateAfter.grid]);
 }
 

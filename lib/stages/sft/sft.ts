@@ -1,3 +1,4 @@
+import type { Json } from "../../../envs/environment.ts";
 import type { Model } from "../../engine/model.ts";
 import { createTrainer } from "../../engine/trainer.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
@@ -10,12 +11,18 @@ import { validate } from "../validation.ts";
 import { packExamples, type SftExample } from "./examples.ts";
 import { carriesLoss, checkTrainable } from "./trainable.ts";
 
+/** What is trained on. */
+export interface SftData {
+  examples: readonly SftExample[];
+  /** What the ledger keeps of the data with the stage. */
+  result?: { [name: string]: Json };
+}
+
 /** Supervised fine-tuning of a model on examples. */
-interface SftTask {
+interface SftTask extends SftData {
   id: string;
   /** Folder of the checkpoint to start from. */
   source: string;
-  examples: readonly SftExample[];
 }
 
 /**
@@ -83,7 +90,7 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
       trainer,
     });
   }
-  await run.complete();
+  await run.complete(task.result);
 }
 
 /** The order of an epoch, which depends on seed, stage and epoch alone. */
