@@ -88,6 +88,13 @@ export const crossChecks: readonly CrossCheck[] = [
       (arms.includes("control") || (rewards.observation === 0 && rewards.prediction === 0)),
   },
   {
+    path: ["ppo", "interaction", "annealTo"],
+    message:
+      "turns fall: it must be at most ppo.interaction.maxTurns, or protocol.maxTurns where that is null",
+    isBroken: ({ ppo: { interaction }, protocol }) =>
+      (interaction.annealTo ?? 1) > (interaction.maxTurns ?? protocol.maxTurns),
+  },
+  {
     path: ["ppo", "filter"],
     message:
       "top-p keeps no group where none differs: it needs a value above 0 and groups of more than one (ppo.groupSize)",

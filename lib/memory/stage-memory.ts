@@ -59,7 +59,8 @@ export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
       slots: slots(sft.validationLevels),
     });
   }
-  if (hasPpo(config.arms)) works.push(ppoWork(config, turns, slots));
+  const ppoTurns = context === "turn" ? Math.max(maxTurns, config.ppo.interaction.maxTurns ?? 1) : 1;
+  if (hasPpo(config.arms)) works.push(ppoWork(config, ppoTurns, slots));
   const tested = evaluation.split === "test" ? levels.testLevels : levels.tuningLevels;
   works.push({ stage: "evaluate", ...playing, slots: slots(tested * evaluation.samples) });
   return works;

@@ -82,6 +82,11 @@ const ppo: readonly (Metric & Pick<StepMetric, "over">)[] = [
   },
   ...stepMetricEntries.map(([, metric]) => metric).filter(({ over }) => over !== undefined),
   {
+    name: "turn_limit",
+    meaning: "turns that an episode of the step may take; only where `ppo.interaction` sets them",
+    healthy: "falls as it was asked to; `success_rate` should follow it slowly",
+  },
+  {
     name: "updates",
     meaning: "optimiser updates in the step; fewer than planned when `targetKl` stopped them",
   },

@@ -5,7 +5,7 @@ import { joined } from "../typed-arrays.ts";
 import { type Player, type PlayOptions, playTurns, type Speaker, type Speech } from "./player.ts";
 import type { Trajectory } from "./trajectory.ts";
 
-export interface CollectOptions extends Omit<PlayOptions, "turns"> {
+export interface CollectOptions extends PlayOptions {
   model: Model;
   temperature: number;
   /** Seed of the sampling streams. */

@@ -127,6 +127,8 @@ test("every row and slot of a stage counts: turns with prompts of their own, val
   expect(ppoOf({ ppo: { ...ppo, validateEvery: 5 } }).slots).toBe(64);
   const protocol = { style: "full", context: "turn", maxTurns: 3, maxNewTokens: 400, maxTokens: 2048 };
   expect(ppoOf({ ppo, protocol })).toMatchObject({ updateRows: 24, scoredRows: 24 });
+  const longer = { ...ppo, interaction: { maxTurns: 5, annealTo: 2 } };
+  expect(ppoOf({ ppo: longer, protocol })).toMatchObject({ updateRows: 40, scoredRows: 40 });
   expect(ppoOf({ ppo: { ...ppo, loss: { supervisedCoefficient: 0.1 } } }).updateRows).toBe(16);
 });
 

@@ -101,6 +101,23 @@ describe("PPO's settings", () => {
     expect(unpaid.state_reward).toBeUndefined();
   });
 
+  it("lets training episodes take ever fewer turns, and others as many as the protocol says", async () => {
+    const interaction = { maxTurns: 4, annealTo: 1, over: 4 };
+    const config = configOf(
+      { steps: 4, interaction, optimizer: { learningRate: 1e-6 } },
+      { protocol: { ...tinySettings.protocol, maxActions: 40, maxTokens: 1500 } },
+    );
+    const { folder } = await train(config, { root, name: "fewer-turns" });
+    const run = RunFolder.open(folder);
+    const most = (played: readonly { step: number; turns: unknown[] }[], step: number) =>
+      Math.max(...played.filter((one) => one.step === step).map(({ turns }) => turns.length));
+    const collected = run.trajectories("format-only/ppo").read();
+    expect([1, 2, 3, 4].map((step) => most(collected, step))).toEqual([4, 3, 2, 1]);
+    const rows = run.metrics.read().filter(({ stage }) => stage === "format-only/ppo");
+    expect(rows.map((row) => row.turn_limit)).toEqual([4, 3, 2, 1]);
+    expect(most(run.trajectories("evaluate/formatOnly").read(), 0)).toBe(2);
+  });
+
   it("makes epochs over minibatches", async () => {
     const [first] = await ppoRows({ epochs: 3, minibatch: 3, filter: { kind: "none" } });
     expect(number(first.updates)).toBe(3 * 4);

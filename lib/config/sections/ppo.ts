@@ -132,6 +132,23 @@ const policyLoss = z
   .strictObject(Object.fromEntries(runLossFields.map((name) => [name, lossSetting(name)])) as LossSettings)
   .prefault({});
 
+const interaction = z
+  .strictObject({
+    maxTurns: positive()
+      .nullable()
+      .default(null)
+      .describe("turns that an episode may take in the first step's collection; null: protocol.maxTurns"),
+    annealTo: positive()
+      .nullable()
+      .default(null)
+      .describe(
+        "to this they fall linearly, so that the agent must foresee more (WMAct, arXiv 2511.23476); null: they stay",
+      ),
+    over: positive().nullable().default(null).describe("step from which they are that few; null: the last"),
+  })
+  .prefault({})
+  .describe("turns of training episodes; validation and evaluation play with protocol.maxTurns");
+
 export const ppoSchema = z
   .strictObject({
     steps: positive().default(50).describe("PPO steps: one collection and its updates each"),
@@ -160,6 +177,7 @@ export const ppoSchema = z
     advantage,
     rewards,
     filter,
+    interaction,
     validateEvery: z
       .int()
       .min(0)

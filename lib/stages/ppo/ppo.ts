@@ -9,7 +9,7 @@ import type { LevelStream } from "../../rollout/levels.ts";
 import { playsOf } from "../../rollout/player.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
-import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../../text/tags.ts";
 import { loadBeside, loadTrained } from "../adapters.ts";
 import { protocolOf, type StageContext } from "../context.ts";
@@ -33,6 +33,7 @@ import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
 import { rewardStates } from "./state-rewards.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
+import { turnLimit } from "./turn-limit.ts";
 
 /** Reinforcement learning of one arm. */
 interface PpoTask {
@@ -52,6 +53,8 @@ interface PpoStage {
   run: StageRun;
   task: PpoTask;
   protocol: TurnProtocol;
+  /** The same, with the most turns that a training episode may ever take. */
+  collection: TurnProtocol;
   levels: LevelStream;
   models: PpoModels;
   trainer: Trainer;
@@ -89,7 +92,10 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
     const protocol = protocolOf(context, task.format);
     const collapse = resumedWatch(run);
     const microBatches = new MicroBatchWatch(context.progress, task.id);
-    const stage: PpoStage = { context, run, task, protocol, levels, models, trainer, collapse, microBatches };
+    const maxTurns = settings.interaction.maxTurns ?? config.protocol.maxTurns;
+    const collection = new TurnProtocol(context.tokenizer, { ...config.protocol, maxTurns }, task.format);
+    const playing = { protocol, collection, levels, models, collapse };
+    const stage: PpoStage = { context, run, task, trainer, microBatches, ...playing };
     if (run.step === 0 && settings.validateEvery > 0) await validateStep(stage, 0);
     const isStopped = () => settings.stopOnCollapse && collapse.collapsed;
     for (let step = run.step + 1; step <= settings.steps && !isStopped(); step++) {
@@ -174,6 +180,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     groups_kept: chosen.groups,
     ...groupFigures(trajectories),
     state_reward: stateReward,
+    turn_limit: turnLimitFigure(stage, step),
   };
   const trainBegin = performance.now();
   if (chosen.trajectories.length > 0) {
@@ -207,14 +214,22 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   });
 }
 
+/** The limit of turns as it is logged: only where it is not the protocol's throughout. */
+function turnLimitFigure({ context, task: { settings } }: PpoStage, step: number): number | undefined {
+  const { maxTurns, annealTo } = settings.interaction;
+  if (maxTurns === null && annealTo === null) return undefined;
+  return turnLimit(step, settings, context.config.protocol.maxTurns);
+}
+
 async function collectStep(
-  { context, task, protocol, levels, models }: PpoStage,
+  { context, task, collection, levels, models }: PpoStage,
   step: number,
 ): Promise<Trajectory[]> {
   const { groups, groupSize, temperature } = task.settings;
   return collect({
     model: models.actor,
-    protocol,
+    protocol: collection,
+    turns: turnLimit(step, task.settings, context.config.protocol.maxTurns),
     environments: context.environments,
     plays: playsOf(await levels.take(groups), groupSize, (step - 1) * groups),
     temperature,
