@@ -6,7 +6,7 @@ import { type LevelFigures, levelFiguresSchema } from "./level-figures.ts";
 import { worldModelSchema } from "./world-model.ts";
 
 /** Of the test levels, also how many begin in a state of SFT's data; absent without such data. */
-export type TestLevelFigures = LevelFigures & { seenInTraining?: number | undefined };
+type TestLevelFigures = LevelFigures & { seenInTraining?: number | undefined };
 
 /** The content of results.json. */
 export interface Results {

@@ -118,6 +118,25 @@ describe("PPO's settings", () => {
     expect(most(run.trajectories("evaluate/formatOnly").read(), 0)).toBe(2);
   });
 
+  it("ends with its tokens, also where it is stopped and goes on", async () => {
+    const spent = (await ppoRows({ steps: 3 })).map(
+      (row) => number(row.tokens_sampled) + number(row.tokens_trained),
+    );
+    const tokenBudget = spent[0] + spent[1];
+    expect((await ppoRows({ steps: 3, tokenBudget })).map(({ step }) => step)).toEqual([1, 2]);
+    const controller = new AbortController();
+    const progress = watchingProgress((id) => {
+      if (id === "format-only/ppo") controller.abort();
+    });
+    const options = { root, name: "spent", progress, signal: controller.signal };
+    const stopped = train(configOf({ steps: 3, tokenBudget: tokenBudget + 1 }), options);
+    await expect(stopped).rejects.toMatchObject({ code: "ABORTED" });
+    const run = RunFolder.open((await resume(join(root, "spent"))).folder);
+    expect(latestCheckpoint(run, "format-only/ppo")?.step).toBe(3);
+    const record = run.stage("format-only/ppo");
+    expect(number(record?.tokensSampled) + number(record?.tokensTrained)).toBe(tokenBudget + spent[2]);
+  });
+
   it("makes epochs over minibatches", async () => {
     const [first] = await ppoRows({ epochs: 3, minibatch: 3, filter: { kind: "none" } });
     expect(number(first.updates)).toBe(3 * 4);

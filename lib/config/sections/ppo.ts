@@ -185,6 +185,12 @@ export const ppoSchema = z
       .describe("steps between validations on tuning levels; 0: never"),
     validationLevels: positive().default(32).describe("tuning levels that a validation plays"),
     validationSamples: positive().default(4).describe("episodes on each of them"),
+    tokenBudget: positive()
+      .nullable()
+      .default(null)
+      .describe(
+        "end the stage, and keep its model, with the step in which its tokens, sampled (in validation too) and trained, come to so many; null: after its steps",
+      ),
     stopOnCollapse: z
       .boolean()
       .default(false)

@@ -97,7 +97,10 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
     const playing = { protocol, collection, levels, models, collapse };
     const stage: PpoStage = { context, run, task, trainer, microBatches, ...playing };
     if (run.step === 0 && settings.validateEvery > 0) await validateStep(stage, 0);
-    const isStopped = () => settings.stopOnCollapse && collapse.collapsed;
+    const hasCollapsed = () => settings.stopOnCollapse && collapse.collapsed;
+    const isSpent = () =>
+      run.cost.tokensSampled + run.cost.tokensTrained >= (settings.tokenBudget ?? Number.POSITIVE_INFINITY);
+    const isStopped = () => hasCollapsed() || isSpent();
     for (let step = run.step + 1; step <= settings.steps && !isStopped(); step++) {
       await trainStep(stage, step);
       const validates = settings.validateEvery > 0 && step % settings.validateEvery === 0;
@@ -111,7 +114,8 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
         validation,
       });
     }
-    if (isStopped())
+    if (isSpent()) context.progress.note(`${task.id} has ended with its tokens (ppo.tokenBudget)`);
+    if (hasCollapsed())
       context.progress.note(
         `${task.id} has ended before its ${settings.steps} steps, for it collapsed (ppo.stopOnCollapse); what it had learnt is kept`,
       );
