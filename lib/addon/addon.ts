@@ -321,7 +321,10 @@ export interface NativeTrainBatch {
   oldLogProbs?: Float32Array;
   advantages?: Float32Array;
   referenceLogProbs?: Float32Array;
+  /** Of the tokens in `mask` (sft) or `supervisedMask` (ppo), where it is above 0. */
+  tokenWeights?: Float32Array;
   supervisedMask?: Uint8Array;
+  environmentMask?: Uint8Array;
   valueMask?: Uint8Array;
   oldValues?: Float32Array;
   returns?: Float32Array;

@@ -9,7 +9,7 @@ export type Aggregation = (typeof aggregations)[number];
 export type KlEstimator = (typeof estimators)[number];
 
 /** Arrays of a batch that only some terms of the loss need. */
-export type TermArray = "referenceLogProbs" | "supervisedMask";
+export type TermArray = "referenceLogProbs" | "supervisedMask" | "environmentMask";
 
 /** A field of the loss: of {@link LossTerms}, of a run's setting `ppo.loss`, and of spa::LossOptions. */
 export interface LossField {
@@ -93,6 +93,13 @@ export const lossFields = {
     range: { atLeast: 0 },
     default: 0,
     needs: "supervisedMask",
+  },
+  environmentCoefficient: {
+    about:
+      "weight of a cross-entropy on the environment's answers, the states that prompts show after the first (ECHO; not in the paper)",
+    range: { atLeast: 0 },
+    default: 0,
+    needs: "environmentMask",
   },
   temperature: {
     about: "sampling temperature",

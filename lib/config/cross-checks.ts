@@ -95,6 +95,13 @@ export const crossChecks: readonly CrossCheck[] = [
       (interaction.annealTo ?? 1) > (interaction.maxTurns ?? protocol.maxTurns),
   },
   {
+    path: ["ppo", "loss", "environmentCoefficient"],
+    message:
+      "no sequence holds an answer of the environment: it needs protocol.context=episode and protocol.maxTurns above 1",
+    isBroken: ({ ppo, protocol }) =>
+      ppo.loss.environmentCoefficient > 0 && (protocol.context === "turn" || protocol.maxTurns === 1),
+  },
+  {
     path: ["ppo", "filter"],
     message:
       "top-p keeps no group where none differs: it needs a value above 0 and groups of more than one (ppo.groupSize)",

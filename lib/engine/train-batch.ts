@@ -27,6 +27,11 @@ import type { ModelConfig } from "../formats/model-config.ts";
 export interface SftBatch extends RaggedBatch {
   /** Tokens with loss. The first token of a row never counts: nothing predicts it. */
   mask: ArrayLike<number>;
+  /**
+   * [tokens] how much each token of `mask` counts, 0 or above; absent: 1 each. Means over tokens are then weighted ones: with
+   * w the weights, m the mask and l the tokens' losses, `token-mean` is sum(w m l) / sum(w m). A weight of 0 is a mask of 0.
+   */
+  weights?: ArrayLike<number>;
 }
 
 /** What the critic is trained on. */
@@ -50,11 +55,15 @@ export interface PpoBatch extends RaggedBatch {
   values?: ValueTargets;
   /** Tokens with auxiliary cross-entropy; needed when `supervisedCoefficient` is not 0. */
   supervisedMask?: ArrayLike<number>;
+  /** [tokens] how much each token of `supervisedMask` counts, as {@link SftBatch.weights} does; absent: 1 each. */
+  supervisedWeights?: ArrayLike<number>;
+  /** Tokens with a cross-entropy of their own, such as the environment's; needed when `environmentCoefficient` is not 0. */
+  environmentMask?: ArrayLike<number>;
 }
 
 export type TrainBatch = SftBatch | PpoBatch;
 
-/** Mean negative log-prob of the masked tokens. */
+/** Mean negative log-prob of the masked tokens, weighted where the batch has weights. */
 export interface SftLoss extends Partial<Pick<LossTerms, FieldsOf<"sft">>> {
   kind: "sft";
 }
@@ -106,14 +115,17 @@ function checkField(
     : checkNumber(value ?? standard, `loss.${name}`, range);
 }
 
-const sftKeys = ["tokens", "offsets", "mask"] as const;
+const batchKeys = ["tokens", "offsets", "mask"] as const;
+const sftBatchKeys = [...batchKeys, "weights"] as const;
 const ppoBatchKeys = [
-  ...sftKeys,
+  ...batchKeys,
   "oldLogProbs",
   "advantages",
   "referenceLogProbs",
   "values",
   "supervisedMask",
+  "supervisedWeights",
+  "environmentMask",
 ] as const;
 
 /** Checks a batch for a loss. @throws SpaError `BAD_ARGUMENT`, `CAPACITY`. @internal */
@@ -123,12 +135,17 @@ export function checkTrainBatch(
   { vocabularySize, maxPositions }: Pick<ModelConfig, "vocabularySize" | "maxPositions">,
   critic: boolean,
 ): NativeTrainBatch {
-  checkObject(batch, "batch", loss.kind === "sft" ? sftKeys : ppoBatchKeys);
+  checkObject(batch, "batch", loss.kind === "sft" ? sftBatchKeys : ppoBatchKeys);
   const rows = checkBatch(batch, "batch", vocabularySize);
   checkRowLengths(rows, maxPositions);
   const length = rows.tokens.length;
   const mask = (value: unknown, name: string) => checkMask(value, name, rows.offsets, length);
-  if (loss.kind === "sft") return { ...rows, mask: mask(batch.mask, "batch.mask") };
+  if (loss.kind === "sft") {
+    const { weights } = batch as SftBatch;
+    const weighted = withWeights(mask(batch.mask, "batch.mask"), weights, "batch.weights");
+    if (!weighted.mask.includes(1)) throw badArgument("batch.weights is 0 for every token of batch.mask");
+    return { ...rows, ...weighted };
+  }
 
   const ppo = batch as PpoBatch;
   const values = critic ? checkValues(ppo.values, mask, length) : {};
@@ -138,6 +155,9 @@ export function checkTrainBatch(
 
   const reference = termArray(ppo, loss, "referenceLogProbs");
   const supervised = termArray(ppo, loss, "supervisedMask");
+  if (supervised === undefined && ppo.supervisedWeights !== undefined)
+    throw badArgument("batch.supervisedWeights is given, but batch.supervisedMask is not");
+  const environment = termArray(ppo, loss, "environmentMask");
   return {
     ...rows,
     mask: mask(ppo.mask, "batch.mask"),
@@ -146,7 +166,12 @@ export function checkTrainBatch(
     ...(reference === undefined
       ? {}
       : { referenceLogProbs: toFloat32(reference, "batch.referenceLogProbs", length) }),
-    ...(supervised === undefined ? {} : { supervisedMask: supervisedMask(supervised, rows.offsets, length) }),
+    ...(supervised === undefined
+      ? {}
+      : supervisedTokens(supervised, ppo.supervisedWeights, rows.offsets, length)),
+    ...(environment === undefined
+      ? {}
+      : { environmentMask: auxiliaryMask(environment, "batch.environmentMask", rows.offsets, length) }),
     ...values,
   };
 }
@@ -190,9 +215,29 @@ function checkMask(value: unknown, name: string, offsets: Uint32Array, length: n
   return mask;
 }
 
-/** The auxiliary mask may be empty: not every batch has such tokens. */
-function supervisedMask(value: unknown, offsets: Uint32Array, length: number): Uint8Array {
-  return withoutFirst(toMask(value, "batch.supervisedMask", length), offsets);
+/** An auxiliary loss's mask may be empty: not every batch has such tokens. */
+function auxiliaryMask(value: unknown, name: string, offsets: Uint32Array, length: number): Uint8Array {
+  return withoutFirst(toMask(value, name, length), offsets);
+}
+
+function supervisedTokens(value: unknown, weights: unknown, offsets: Uint32Array, length: number) {
+  const selected = auxiliaryMask(value, "batch.supervisedMask", offsets, length);
+  const { mask, tokenWeights } = withWeights(selected, weights, "batch.supervisedWeights");
+  return { supervisedMask: mask, ...(tokenWeights && { tokenWeights }) };
+}
+
+/** A mask without the tokens whose weight is 0, and the weights; just the mask where there are none. */
+function withWeights(
+  mask: Uint8Array,
+  value: unknown,
+  name: string,
+): { mask: Uint8Array; tokenWeights?: Float32Array } {
+  if (value === undefined) return { mask };
+  const tokenWeights = toFloat32(value, name, mask.length);
+  const negative = tokenWeights.findIndex((weight) => weight < 0);
+  if (negative >= 0)
+    throw badArgument(`${name}[${negative}] is ${tokenWeights[negative]}; it must be 0 or above`);
+  return { mask: mask.map((entry, token) => (tokenWeights[token] === 0 ? 0 : entry)), tokenWeights };
 }
 
 /** The mask with 0 for the rows' first tokens; itself where it has no 1 there. */

@@ -21,7 +21,7 @@ export const stepMetrics = {
     always: true,
     over: "mean",
     meaning:
-      "`policy_loss` − `entropyCoefficient` · entropy + `klCoefficient` · KL + `valueCoefficient` · `value_loss` + `supervisedCoefficient` · `supervised_loss`",
+      "`policy_loss` − `entropyCoefficient` · entropy + `klCoefficient` · KL + `valueCoefficient` · `value_loss` + `supervisedCoefficient` · `supervised_loss` + `environmentCoefficient` · `environment_loss`",
     healthy: "says little by itself",
   },
   policyLoss: {
@@ -165,6 +165,12 @@ export const stepMetrics = {
     over: "mean",
     meaning: String.raw`mean of $-\log \pi_\theta$ of the true states of the same episodes; present when ${"`supervisedCoefficient`"} > 0`,
     healthy: "falls or stays",
+  },
+  environmentLoss: {
+    name: "environment_loss",
+    over: "mean",
+    meaning: String.raw`mean of $-\log \pi_\theta$ of the states that prompts show after the first, what the environment answered; present when ${"`environmentCoefficient`"} > 0`,
+    healthy: "falls, the faster the more the next state follows from state and actions",
   },
   microBatchTokens: {
     name: "micro_batch_tokens",

@@ -75,6 +75,18 @@ function nanoPrompt(settings: PromptSettings, { state, actionsLeft }: TurnPrompt
   return `${mode}${limit}:\n${escapeTags(state)}`;
 }
 
+/**
+ * The text of a user message before and after the state in it.
+ *
+ * @param state as the message was rendered with, without its escapes
+ */
+export function aroundState(message: string, state: string): [before: string, after: string] {
+  const shown = escapeTags(state);
+  // Before it stands a heading, which is the first line to end with a colon.
+  const begin = message.indexOf(`:\n${shown}`) + 2;
+  return [message.slice(0, begin), message.slice(begin + shown.length)];
+}
+
 function actionLimit({ maxActions, separator }: PromptSettings): string {
   return maxActions === 1
     ? "Give exactly one action in each turn."

@@ -233,7 +233,9 @@ OwnedTrainBatch::OwnedTrainBatch(const Napi::Object& object)
       offsets_(numbers<uint32_t>(object.Get("offsets"))),
       mask_(numbers<uint8_t>(object.Get("mask"))),
       supervised_mask_(optional_numbers<uint8_t>(object, "supervisedMask")),
+      environment_mask_(optional_numbers<uint8_t>(object, "environmentMask")),
       value_mask_(optional_numbers<uint8_t>(object, "valueMask")),
+      token_weights_(optional_numbers<float>(object, "tokenWeights")),
       old_log_probs_(optional_numbers<float>(object, "oldLogProbs")),
       advantages_(optional_numbers<float>(object, "advantages")),
       reference_log_probs_(optional_numbers<float>(object, "referenceLogProbs")),
@@ -241,8 +243,19 @@ OwnedTrainBatch::OwnedTrainBatch(const Napi::Object& object)
       returns_(optional_numbers<float>(object, "returns")) {}
 
 TrainBatch OwnedTrainBatch::view() const {
-  return {{tokens_, offsets_}, mask_,       old_log_probs_, advantages_, reference_log_probs_,
-          supervised_mask_,    value_mask_, old_values_,    returns_};
+  TrainBatch batch;
+  batch.rows = {tokens_, offsets_};
+  batch.mask = mask_;
+  batch.token_weights = token_weights_;
+  batch.old_log_probs = old_log_probs_;
+  batch.advantages = advantages_;
+  batch.reference_log_probs = reference_log_probs_;
+  batch.supervised_mask = supervised_mask_;
+  batch.environment_mask = environment_mask_;
+  batch.value_mask = value_mask_;
+  batch.old_values = old_values_;
+  batch.returns = returns_;
+  return batch;
 }
 
 }  // namespace spa::binding

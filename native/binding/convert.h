@@ -78,8 +78,8 @@ struct OwnedTrainBatch {
  private:
   std::vector<int32_t> tokens_;
   std::vector<uint32_t> offsets_;
-  std::vector<uint8_t> mask_, supervised_mask_, value_mask_;
-  std::vector<float> old_log_probs_, advantages_, reference_log_probs_, old_values_, returns_;
+  std::vector<uint8_t> mask_, supervised_mask_, environment_mask_, value_mask_;
+  std::vector<float> token_weights_, old_log_probs_, advantages_, reference_log_probs_, old_values_, returns_;
 };
 
 }  // namespace spa::binding

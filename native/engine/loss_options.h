@@ -14,8 +14,9 @@ enum class KlEstimator { k1, abs, k2, k3 };
 enum class LossKind { sft, ppo, value };
 
 /// sft: mean NLL. ppo: policy loss - entropy_coefficient * entropy + kl_coefficient * KL +
-/// supervised_coefficient * NLL of the supervised tokens, each aggregated alike (the last by token-mean), +
-/// value_coefficient * value loss (token-mean). value: the value loss alone.
+/// supervised_coefficient * NLL of the supervised tokens + environment_coefficient * NLL of the
+/// environment's, each aggregated alike (the last two by token-mean), + value_coefficient * value loss
+/// (token-mean). value: the value loss alone.
 struct LossOptions {
   LossKind kind{};
   Aggregation aggregation{};
@@ -29,6 +30,7 @@ struct LossOptions {
   KlEstimator kl_estimator{};
   double temperature{};  // of the policy's log-probs (ppo)
   double supervised_coefficient{};
+  double environment_coefficient{};
 
   /// Calls visit(name, field) for every field, under its name in lib/addon/loss-fields.ts.
   template <typename Visit>
@@ -45,6 +47,7 @@ struct LossOptions {
     visit("klEstimator", kl_estimator);
     visit("temperature", temperature);
     visit("supervisedCoefficient", supervised_coefficient);
+    visit("environmentCoefficient", environment_coefficient);
   }
 };
 

@@ -14,12 +14,15 @@ constexpr float max_log_ratio = 20.0f;  // verl's clamp; exp(20) still fits floa
 }  // namespace
 
 std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
-                                       Aggregation aggregation) {
+                                       Aggregation aggregation, std::span<const float> token_weights) {
   const size_t rows = offsets.empty() ? 0 : offsets.size() - 1;
+  const auto weight_of = [&](uint32_t k) -> double {
+    return mask[k] == 0 ? 0 : token_weights.empty() ? 1 : token_weights[k];
+  };
   std::vector<double> row_tokens(rows, 0);
   double tokens = 0, rows_with_tokens = 0;
   for (size_t row = 0; row < rows; ++row) {
-    for (uint32_t k = offsets[row]; k < offsets[row + 1]; ++k) row_tokens[row] += mask[k] != 0;
+    for (uint32_t k = offsets[row]; k < offsets[row + 1]; ++k) row_tokens[row] += weight_of(k);
     tokens += row_tokens[row];
     rows_with_tokens += row_tokens[row] > 0;
   }
@@ -39,7 +42,7 @@ std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<
         break;
     }
     for (uint32_t k = offsets[row]; k < offsets[row + 1]; ++k) {
-      if (mask[k] != 0) weights[k] = static_cast<float>(weight);
+      if (mask[k] != 0) weights[k] = static_cast<float>(weight * weight_of(k));
     }
   }
   return weights;

@@ -21,8 +21,11 @@ using StepMetrics = std::map<std::string, double>;
 
 /// Weight of every token such that the aggregated loss is sum_k weight[k] * loss[k]; 0 where mask is 0. Rows
 /// without a masked token count in no mean. The mask must not be empty.
+///
+/// `token_weights` (empty: all 1) make every mean over tokens a weighted one: token-mean is
+/// sum_k w_k loss_k / sum_k w_k over the masked tokens. They must be above 0 where the mask is not 0.
 std::vector<float> aggregation_weights(std::span<const uint8_t> mask, std::span<const uint32_t> offsets,
-                                       Aggregation aggregation);
+                                       Aggregation aggregation, std::span<const float> token_weights = {});
 
 /// Aggregated loss of a plain per-token array (the reference for all the others).
 double aggregate(std::span<const float> losses, std::span<const uint8_t> mask,

@@ -98,14 +98,39 @@ void sft_loss(std::span<const float> log_probs, std::span<const float> weights, 
   }
 }
 
-void supervised_loss(std::span<const float> log_probs, std::span<const float> weights, double coefficient,
-                     std::span<float> gradient, TrainSums& sums) {
-  for (size_t i = 0; i < log_probs.size(); ++i) {
-    if (weights[i] == 0) continue;
-    sums.supervised_loss -= static_cast<double>(weights[i]) * log_probs[i];
-    gradient[i] -= static_cast<float>(coefficient) * weights[i];
+/// Cross-entropies beside the policy loss. They are at temperature 1.
+class Auxiliary {
+ public:
+  /// Of no token.
+  Auxiliary() = default;
+  explicit Auxiliary(const TrainPass& pass)
+      : supervised_(pass.supervised_weights), environment_(pass.environment_weights) {}
+
+  bool empty() const { return supervised_.empty() && environment_.empty(); }
+  Selection select(const PackedBatch& packed, std::span<const float> others, at::Device device) const {
+    return Selection(packed, {others, supervised_, environment_}, device);
   }
-}
+  /// Adds the losses of the selected tokens, and their gradients with the coefficients.
+  void add(const Selection& selection, const LossOptions& loss, std::span<const float> log_probs,
+           std::span<float> gradient, TrainSums& sums) const {
+    add_term(selection.gather(supervised_), loss.supervised_coefficient, log_probs, gradient,
+             sums.supervised_loss);
+    add_term(selection.gather(environment_), loss.environment_coefficient, log_probs, gradient,
+             sums.environment_loss);
+  }
+
+ private:
+  static void add_term(const std::vector<float>& weights, double coefficient,
+                       std::span<const float> log_probs, std::span<float> gradient, double& sum) {
+    for (size_t i = 0; i < log_probs.size(); ++i) {
+      if (weights[i] == 0) continue;
+      sum -= static_cast<double>(weights[i]) * log_probs[i];
+      gradient[i] -= static_cast<float>(coefficient) * weights[i];
+    }
+  }
+
+  std::span<const float> supervised_, environment_;  // weights, [tokens] or empty
+};
 
 void ppo_loss(const TrainPass& pass, const Selection& selection, std::span<const float> log_probs,
               std::span<const float> entropy, std::span<float> grad_log_probs, std::span<float> grad_entropy,
@@ -134,14 +159,14 @@ void ppo_loss(const TrainPass& pass, const Selection& selection, std::span<const
 void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tensor& hidden,
                 const Decoder& decoder, const DecoderWeights& gradients, at::Tensor& grad_hidden,
                 TrainSums& sums) {
-  const std::span<const float> weights = pass.policy_weights, supervised = pass.supervised_weights;
+  const std::span<const float> weights = pass.policy_weights;
   const double temperature = pass.loss.kind == LossKind::ppo ? pass.loss.temperature : 1.0;
-  // The auxiliary loss is at temperature 1; it shares the head's work when the policy's is, too.
-  const bool apart = !supervised.empty() && temperature != 1.0;
-  const std::span<const float> none;
-  const Selection selection(packed, {weights, apart ? none : supervised}, hidden.device());
+  const Auxiliary auxiliary(pass);
+  // It shares the head's work when the policy's temperature is 1, too.
+  const bool apart = !auxiliary.empty() && temperature != 1.0;
+  const Auxiliary shared = apart ? Auxiliary{} : auxiliary;
+  const Selection selection = shared.select(packed, weights, hidden.device());
   const auto own_weights = selection.gather(weights);
-  const auto own_supervised = selection.gather(apart ? none : supervised);
   if (!selection.empty()) {
     run_head(selection, hidden, pass, temperature, pass.loss.kind == LossKind::ppo, decoder, gradients,
              grad_hidden, [&](auto log_probs, auto entropy, auto grad_log_probs, auto grad_entropy) {
@@ -150,17 +175,15 @@ void add_policy(const TrainPass& pass, const PackedBatch& packed, const at::Tens
                } else {
                  ppo_loss(pass, selection, log_probs, entropy, grad_log_probs, grad_entropy, sums);
                }
-               supervised_loss(log_probs, own_supervised, pass.loss.supervised_coefficient, grad_log_probs,
-                               sums);
+               shared.add(selection, pass.loss, log_probs, grad_log_probs, sums);
              });
   }
   if (!apart) return;
-  const Selection rest(packed, {supervised}, hidden.device());
-  const auto rest_weights = rest.gather(supervised);
+  const Selection rest = auxiliary.select(packed, {}, hidden.device());
   if (rest.empty()) return;
   run_head(rest, hidden, pass, 1.0, false, decoder, gradients, grad_hidden,
            [&](auto log_probs, auto, auto grad_log_probs, auto) {
-             supervised_loss(log_probs, rest_weights, pass.loss.supervised_coefficient, grad_log_probs, sums);
+             auxiliary.add(rest, pass.loss, log_probs, grad_log_probs, sums);
            });
 }
 
@@ -193,7 +216,7 @@ void TrainPass::trim_rows() {
   for (int64_t row = 0; row < batch.rows.rows(); ++row) {
     for (uint32_t k = offsets[row + 1]; k-- > offsets[row] + 1;) {
       if (has_weight(policy_weights, k) || has_weight(supervised_weights, k) ||
-          has_weight(value_weights, k)) {
+          has_weight(environment_weights, k) || has_weight(value_weights, k)) {
         lengths[row] = k - offsets[row];
         break;
       }
@@ -210,12 +233,14 @@ void TrainSums::add(const TrainSums& other) {
   kl += other.kl;
   kl_loss += other.kl_loss;
   supervised_loss += other.supervised_loss;
+  environment_loss += other.environment_loss;
   value.add(other.value);
 }
 
 double TrainSums::total(const LossOptions& loss) const {
   return sft_loss + policy.loss - loss.entropy_coefficient * entropy_loss + loss.kl_coefficient * kl_loss +
-         loss.supervised_coefficient * supervised_loss + loss.value_coefficient * value.loss;
+         loss.supervised_coefficient * supervised_loss + loss.value_coefficient * value.loss +
+         loss.environment_coefficient * environment_loss;
 }
 
 StepMetrics TrainSums::metrics(const TrainBatch& batch, const LossOptions& loss) const {
@@ -230,6 +255,7 @@ StepMetrics TrainSums::metrics(const TrainBatch& batch, const LossOptions& loss)
     metrics["entropy"] = entropy / policy.tokens;
     if (!batch.reference_log_probs.empty()) metrics["kl"] = kl / policy.tokens;
     if (loss.supervised_coefficient != 0) metrics["supervised_loss"] = supervised_loss;
+    if (loss.environment_coefficient != 0) metrics["environment_loss"] = environment_loss;
   }
   if (value.tokens > 0) value.report(metrics);
   return metrics;

@@ -108,11 +108,13 @@ void Trainer::check(const TrainBatch& batch, const LossOptions& loss) const {
   const bool valid = fits(batch.mask, loss.kind != LossKind::value) && fits(batch.old_log_probs, ppo) &&
                      fits(batch.advantages, ppo) &&
                      fits(batch.reference_log_probs, ppo && loss.kl_coefficient != 0) &&
+                     fits(batch.token_weights, false) &&
                      fits(batch.supervised_mask, ppo && loss.supervised_coefficient != 0) &&
+                     fits(batch.environment_mask, ppo && loss.environment_coefficient != 0) &&
                      fits(batch.value_mask, loss.kind == LossKind::value) && fits(batch.old_values, value) &&
                      fits(batch.returns, value) && (!value || critic_ || shared_critic_) &&
                      spares_first_tokens(batch.mask) && spares_first_tokens(batch.supervised_mask) &&
-                     spares_first_tokens(batch.value_mask);
+                     spares_first_tokens(batch.environment_mask) && spares_first_tokens(batch.value_mask);
   require(valid, "a training batch fits its loss");
 }
 
@@ -164,14 +166,21 @@ struct Trainer::Passes {
     const auto offsets = batch.rows.offsets;
     actor.policy = actor.backbone = policy;
     actor.value = value && shared_critic;
-    if (policy) actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation);
-    const auto& supervised = batch.supervised_mask;
-    // A small batch may well hold no token for the auxiliary loss.
-    const bool any_supervised =
-        std::any_of(supervised.begin(), supervised.end(), [](uint8_t entry) { return entry != 0; });
-    if (loss.kind == LossKind::ppo && loss.supervised_coefficient != 0 && any_supervised) {
-      actor.supervised_weights = aggregation_weights(supervised, offsets, Aggregation::token_mean);
+    const bool sft = loss.kind == LossKind::sft;
+    if (policy) {
+      actor.policy_weights = aggregation_weights(batch.mask, offsets, loss.aggregation,
+                                                 sft ? batch.token_weights : std::span<const float>{});
     }
+    // A small batch may well hold no token for an auxiliary loss.
+    const auto auxiliary = [&](std::span<const uint8_t> mask, double coefficient,
+                               std::span<const float> token_weights) -> std::vector<float> {
+      const bool any = std::any_of(mask.begin(), mask.end(), [](uint8_t entry) { return entry != 0; });
+      if (loss.kind != LossKind::ppo || coefficient == 0 || !any) return {};
+      return aggregation_weights(mask, offsets, Aggregation::token_mean, token_weights);
+    };
+    actor.supervised_weights =
+        auxiliary(batch.supervised_mask, loss.supervised_coefficient, batch.token_weights);
+    actor.environment_weights = auxiliary(batch.environment_mask, loss.environment_coefficient, {});
     if (value) {
       auto& weights = shared_critic ? actor.value_weights : critic.value_weights;
       weights = aggregation_weights(batch.value_mask, offsets, Aggregation::token_mean);

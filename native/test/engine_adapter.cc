@@ -249,7 +249,7 @@ TEST_CASE("training changes the adapter and its value head, and no other model o
   std::vector<float> advantages(mask.size()), returns(mask.size()), old_values(mask.size(), 0.0f);
   for (size_t k = 0; k < mask.size(); ++k) advantages[k] = returns[k] = std::sin(static_cast<float>(k));
   const auto old = actor->score(rows.view(), {}).log_probs;
-  const TrainBatch batch{rows.view(), mask, old, advantages, old, {}, mask, old_values, returns};
+  const TrainBatch batch{rows.view(), mask, {}, old, advantages, old, {}, {}, mask, old_values, returns};
   LossOptions loss = ppo_loss();
   Trainer trainer(actor, critic, {});
   Session session(actor, 1, 64, 1);
@@ -276,7 +276,7 @@ TEST_CASE("dropout in training does not depend on micro-batches, and goes on aft
   const AdapterConfig adapter{4, 2, 0.4, all_targets};
   const TokenRows rows({20, 9, 14, 3}, 37);
   const auto mask = whole_mask(rows);
-  const TrainBatch batch{rows.view(), mask, {}, {}, {}, {}, {}, {}, {}};
+  const TrainBatch batch{rows.view(), mask};
   const auto trained = [&](int64_t micro_batch, uint64_t seed, bool resume) {
     auto model = trained_adapter(backbone, adapter);
     TrainerOptions options;
@@ -310,7 +310,7 @@ TEST_CASE("bfloat16 adapters keep float32 master weights") {
   options.optimizer = {1e-5, 0.9, 0.999, 0.0, 1e-8};
   Trainer trainer(model, nullptr, options);
   const at::Tensor before = model->flat().to(at::kFloat);
-  for (int i = 0; i < 3; ++i) trainer.step({rows.view(), mask, {}, {}, {}, {}, {}, {}, {}}, {});
+  for (int i = 0; i < 3; ++i) trainer.step({rows.view(), mask}, {});
   const auto starts = model->layout().named(before, "master.");
   double largest = 0;
   for (const NamedTensor& entry : trainer.export_state().actor) {

@@ -105,7 +105,7 @@ TEST_CASE("gradients of all parameters agree with finite differences of the refe
     std::vector<float> returns(count), old_values(count, 0.0f);
     for (size_t k = 0; k < count; ++k) returns[k] = std::sin(static_cast<float>(k));
 
-    TrainBatch batch{rows.view(), mask, {}, {}, {}, {}, mask, old_values, returns};
+    TrainBatch batch{rows.view(), mask, {}, {}, {}, {}, {}, {}, mask, old_values, returns};
     LossOptions loss;
     loss.value_clip = std::nullopt;
     loss.value_coefficient = 0.7;

@@ -54,6 +54,28 @@ TEST_CASE("aggregation weights") {
   CHECK_THROWS_AS(aggregation_weights(none, offsets, Aggregation::token_mean), Error);
 }
 
+TEST_CASE("aggregation weights of tokens that count differently") {
+  const auto mask = some_mask();
+  std::vector<float> token_weights(20, 1.0f);
+  token_weights[2] = token_weights[13] = 2.0f;
+  token_weights[19] = 0.5f;
+  token_weights[7] = 100.0f;  // not in the mask
+  const auto aggregated = [&](Aggregation aggregation) {
+    const auto weights = aggregation_weights(mask, offsets, aggregation, token_weights);
+    double sum = 0;
+    for (size_t k = 0; k < weights.size(); ++k)
+      sum += static_cast<double>(weights[k]) * static_cast<double>(k);
+    return sum;
+  };
+  CHECK(aggregated(Aggregation::token_mean) == doctest::Approx(71.5 / 8.5));
+  CHECK(aggregated(Aggregation::seq_mean_token_mean) == doctest::Approx((10.0 / 4 + 61.5 / 4.5) / 2));
+  CHECK(aggregated(Aggregation::seq_mean_token_sum) == doctest::Approx(71.5 / 2));
+  for (const auto aggregation : {Aggregation::token_mean, Aggregation::seq_mean_token_mean}) {
+    CHECK(aggregation_weights(mask, offsets, aggregation, std::vector<float>(20, 1.0f)) ==
+          aggregation_weights(mask, offsets, aggregation));
+  }
+}
+
 TEST_CASE("policy loss and its gradient") {
   const auto mask = some_mask();
   const auto old = random_floats(20, 1, -3, -0.1f), advantages = random_floats(20, 2, -2, 2);

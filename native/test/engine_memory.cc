@@ -46,9 +46,7 @@ ModelConfig large_config() {
   return config;
 }
 
-TrainBatch sft_batch(const TokenRows& rows, const std::vector<uint8_t>& mask) {
-  return {rows.view(), mask, {}, {}, {}, {}, {}, {}, {}};
-}
+TrainBatch sft_batch(const TokenRows& rows, const std::vector<uint8_t>& mask) { return {rows.view(), mask}; }
 
 std::vector<uint8_t> full_mask(const TokenRows& rows) {
   std::vector<uint8_t> mask(rows.tokens.size(), 1);
@@ -151,7 +149,7 @@ TEST_CASE("actor and critic that run out of memory are updated together or not a
   const TokenRows rows({150, 150, 150, 150}, actor->config().vocab, 3);
   const auto mask = full_mask(rows);
   const std::vector<float> zeros(rows.tokens.size(), 0.0f), ones(rows.tokens.size(), 1.0f);
-  TrainBatch batch{rows.view(), mask, zeros, ones, {}, {}, mask, zeros, ones};
+  TrainBatch batch{rows.view(), mask, {}, zeros, ones, {}, {}, {}, mask, zeros, ones};
   LossOptions loss = ppo_loss();
   Trainer trainer(actor, critic, {});
   const at::Tensor before = actor->flat().clone(), critic_before = critic->flat().clone();

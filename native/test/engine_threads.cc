@@ -44,7 +44,7 @@ Outcome run(int threads, bool adapter) {
   TrainerOptions options;
   options.optimizer.epsilon = 1e-3;  // keeps tiny gradients from being blown up to a full step
   Trainer trainer(model, nullptr, options);
-  const TrainBatch batch{rows.view(), mask, {}, {}, {}, {}, {}, {}, {}};
+  const TrainBatch batch{rows.view(), mask};
   for (int i = 0; i < 3; ++i) trainer.step(batch, {});
   outcome.weights = model->flat();
   at::set_num_threads(1);
@@ -99,7 +99,7 @@ TEST_CASE("a model too large for side by side samples what it scores, and learns
     }
   }
   Trainer trainer(model, nullptr, {});
-  const TrainBatch batch{whole.view(), mask, {}, {}, {}, {}, {}, {}, {}};
+  const TrainBatch batch{whole.view(), mask};
   const double first = trainer.step(batch, {}).at("loss");
   for (int i = 0; i < 3; ++i) trainer.step(batch, {});
   CHECK(trainer.step(batch, {}).at("loss") < first);

@@ -18,32 +18,36 @@ namespace {
 /// A PPO batch with everything in it.
 struct PpoData {
   TokenRows rows;
-  std::vector<uint8_t> mask, supervised;
-  std::vector<float> old, advantages, reference, old_values, returns;
+  std::vector<uint8_t> mask, supervised, environment;
+  std::vector<float> weights, old, advantages, reference, old_values, returns;
 
   explicit PpoData(const std::shared_ptr<Model>& model, uint64_t seed = 3)
       : rows({22, 9, 0, 30, 14, 3}, model->config().vocab, seed) {
     const size_t count = rows.tokens.size();
     old = model->score(rows.view(), {}).log_probs;
-    mask.assign(count, 0), supervised.assign(count, 0);
+    mask.assign(count, 0), supervised.assign(count, 0), environment.assign(count, 0);
+    weights.resize(count);
     advantages.resize(count), old_values.assign(count, 0.1f), returns.resize(count);
     for (size_t k = 0; k < count; ++k) {
       mask[k] = k % 3 != 0;
       supervised[k] = k % 5 == 0;
+      environment[k] = k % 7 == 2;
+      weights[k] = 0.5f + static_cast<float>(k % 4);
       advantages[k] = std::sin(static_cast<float>(k));
       returns[k] = std::cos(static_cast<float>(k));
       old[k] += 0.3f * std::sin(static_cast<float>(3 * k));
     }
     for (size_t row = 0; row + 1 < rows.offsets.size(); ++row) {
-      if (rows.offsets[row] < count) mask[rows.offsets[row]] = supervised[rows.offsets[row]] = 0;
+      const uint32_t first = rows.offsets[row];
+      if (first < count) mask[first] = supervised[first] = environment[first] = 0;
     }
     reference = old;
     for (float& entry : reference) entry -= 0.2f;
   }
 
-  TrainBatch sft() const { return {rows.view(), mask, {}, {}, {}, {}, {}, {}, {}}; }
+  TrainBatch sft() const { return {rows.view(), mask}; }
   TrainBatch ppo(bool values) const {
-    TrainBatch batch{rows.view(), mask, old, advantages, reference, supervised, {}, {}, {}};
+    TrainBatch batch{rows.view(), mask, weights, old, advantages, reference, supervised, environment};
     if (values) batch.value_mask = mask, batch.old_values = old_values, batch.returns = returns;
     return batch;
   }
@@ -57,6 +61,7 @@ LossOptions full_loss() {
   loss.kl_coefficient = 0.1;
   loss.temperature = 0.9;
   loss.supervised_coefficient = 0.3;
+  loss.environment_coefficient = 0.2;
   return loss;
 }
 

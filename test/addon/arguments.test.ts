@@ -156,8 +156,20 @@ test("values of other types, for every option of every call, are one error or no
   const slots = await other.openSession({ slots: 2, maxTokens: 16 });
   await slots.extend([0], pack(someRows([3])));
   const own = createTrainer(other, { critic: "shared" });
-  const batch = { ...ppo, values, referenceLogProbs: floats, supervisedMask: mask };
-  const loss = { kind: "ppo", klCoefficient: 0.1, supervisedCoefficient: 0.1 };
+  const batch = {
+    ...ppo,
+    values,
+    referenceLogProbs: floats,
+    supervisedMask: mask,
+    supervisedWeights: mask,
+    environmentMask: mask,
+  };
+  const loss = {
+    kind: "ppo",
+    klCoefficient: 0.1,
+    supervisedCoefficient: 0.1,
+    environmentCoefficient: 0.1,
+  };
   const long = ["signal", "onProgress"];
   const shape = Object.keys(other.config);
   const gaeInput = { rewards: floats, values: floats, mask, offsets: rows.offsets, gamma: 1, lambda: 1 };
@@ -476,6 +488,11 @@ describe("steps", () => {
         /batch.supervisedMask is missing/,
         step(ppo, { kind: "ppo", supervisedCoefficient: 1 }),
       ],
+      [
+        "no environment mask",
+        /batch.environmentMask is missing/,
+        step(ppo, { kind: "ppo", environmentCoefficient: 1 }),
+      ],
       ["no critic", /the trainer has no critic/, step(ppo, { kind: "value" })],
     ]);
   });
@@ -490,6 +507,34 @@ describe("steps", () => {
         "short mask",
         /batch.mask has 8 entries, but there are 9 tokens/,
         step({ ...rows, mask: mask.subarray(1) }, { kind: "sft" }),
+      ],
+      ...(
+        [
+          ["short weights", /batch.weights has 8 entries, but there are 9 tokens/, floats.subarray(1)],
+          [
+            "negative weight",
+            /batch.weights\[2\] is -0.5; it must be 0 or above/,
+            [1, 1, -0.5, 1, 1, 1, 1, 1, 1],
+          ],
+          ["NaN as weight", /batch.weights\[3\] is NaN/, nan],
+          ["endless weight", /batch.weights\[0\] is Infinity/, new Array(9).fill(Number.POSITIVE_INFINITY)],
+          ["no weight", /batch.weights is 0 for every token of batch.mask/, new Array(9).fill(0)],
+        ] as const
+      ).map(([name, message, weights]): [string, RegExp, () => unknown] => [
+        name,
+        message,
+        step({ ...rows, mask, weights }, { kind: "sft" }),
+      ]),
+      ["weights of PPO", /unknown key "weights"/, change({ weights: floats })],
+      [
+        "supervised weights without a mask",
+        /batch.supervisedWeights is given, but batch.supervisedMask is not/,
+        change({ supervisedWeights: floats }),
+      ],
+      [
+        "negative supervised weight",
+        /batch.supervisedWeights\[0\] is -1/,
+        change({ supervisedMask: mask, supervisedWeights: new Array(9).fill(-1) }),
       ],
       [
         "mask of other numbers",

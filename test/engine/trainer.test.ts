@@ -6,6 +6,7 @@ import {
   type Engine,
   type Model,
   type PpoBatch,
+  type SftBatch,
   type TrainerOptions,
 } from "../../lib/index.ts";
 import { stepMetrics } from "../../lib/metrics/step-metrics.ts";
@@ -22,6 +23,8 @@ const length = rows.tokens.length;
 const isFirst = (k: number) => rows.offsets.includes(k);
 /** Two of three tokens, never a row's first. */
 const mask = Uint8Array.from({ length }, (_, k) => Number(k % 3 !== 0 && !isFirst(k)));
+/** From 0 to 3; of every sixth token 0. */
+const weights = Float32Array.from({ length }, (_, k) => (k % 6 === 1 ? 0 : 0.5 + (k % 7) / 2.8));
 const masked = (values: ArrayLike<number>, by: Uint8Array = mask) =>
   Array.from(values).filter((_, k) => by[k]);
 const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -97,6 +100,47 @@ describe("sft", () => {
     const first = await a.step({ ...rows, mask: withFirst }, { kind: "sft" });
     expect(first).toEqual(await b.step({ ...rows, mask }, { kind: "sft" }));
     expect(withFirst[0]).toBe(1);
+  });
+
+  test("weights make the mean a weighted one, and the update that of the weighted loss", async () => {
+    const model = await make();
+    const weightedLoss = async () => {
+      const logProbs = await model.logProbs(rows);
+      let [sum, total] = [0, 0];
+      for (let k = 0; k < length; k++) {
+        if (mask[k] === 0) continue;
+        sum -= weights[k] * logProbs[k];
+        total += weights[k];
+      }
+      return sum / total;
+    };
+    const before = await weightedLoss();
+    // AdamW's first update with such an epsilon is -learningRate / epsilon times the gradient.
+    const optimizer = { learningRate: 10, epsilon: 1e3, weightDecay: 0 };
+    const trainer = createTrainer(model, { optimizer, gradientClip: null });
+    const metrics = await trainer.step({ ...rows, mask, weights }, { kind: "sft" });
+    expect(metrics.loss).toBeCloseTo(before, 5);
+    expect(metrics.maskedTokens).toBe(mask.filter((entry, k) => entry === 1 && weights[k] > 0).length);
+    const expected = (optimizer.learningRate / optimizer.epsilon) * metrics.gradientNorm ** 2;
+    expect((before - (await weightedLoss())) / expected).toBeCloseTo(1, 1);
+    const plain = await createTrainer(await make()).step({ ...rows, mask }, { kind: "sft" });
+    expect(Math.abs(plain.loss - metrics.loss)).toBeGreaterThan(1e-3);
+  });
+
+  test("a weight of 0 is a mask of 0, weights of 1 are none, and only their ratios count", async () => {
+    const update = async (batch: Omit<SftBatch, "tokens" | "offsets">) => {
+      const model = await make();
+      const metrics = await createTrainer(model).step({ ...rows, ...batch }, { kind: "sft" });
+      return { metrics, weights: await fingerprint(model) };
+    };
+    const ones = new Float32Array(length).fill(1);
+    expect(await update({ mask, weights: ones })).toEqual(await update({ mask }));
+    const rest = mask.map((entry, k) => (weights[k] === 0 ? 0 : entry));
+    expect(await update({ mask, weights: Array.from(weights, Math.sign) })).toEqual(
+      await update({ mask: rest }),
+    );
+    const eightfold = weights.map((weight) => 8 * weight);
+    expect(await update({ mask, weights: eightfold })).toEqual(await update({ mask, weights }));
   });
 });
 
@@ -193,6 +237,50 @@ describe("ppo", () => {
     expectClose(await fingerprint(a), await fingerprint(b), 2e-3);
   });
 
+  test.each([1, 0.7])(
+    "cross-entropies of supervised and environment tokens, at temperature %s",
+    async (temperature) => {
+      const environmentMask = Uint8Array.from({ length }, (_, k) => Number(k % 3 === 0 && !isFirst(k)));
+      const supervisedMask = Uint8Array.from({ length }, (_, k) => Number(k % 4 === 1 && !isFirst(k)));
+      const [model, alone] = [await make(), await make()];
+      const logProbs = await model.logProbs(rows);
+      const change = { oldLogProbs: logProbs.map((x, k) => (x === 0 ? 0 : x + 0.4 * Math.cos(3 * k))) };
+      const batch = await ppoBatch(model, change);
+      const plain = await createTrainer(alone).step(batch, { kind: "ppo", temperature });
+      const metrics = await createTrainer(model).step(
+        { ...batch, environmentMask, supervisedMask, supervisedWeights: weights },
+        { kind: "ppo", temperature, environmentCoefficient: 0.3, supervisedCoefficient: 0.2 },
+      );
+      // The terms are at temperature 1.
+      const environment = -mean(masked(logProbs, environmentMask));
+      expect(metrics.environmentLoss).toBeCloseTo(environment, 5);
+      const weighted = masked(
+        logProbs.map((x, k) => x * weights[k]),
+        supervisedMask,
+      );
+      const total = masked(weights, supervisedMask).reduce((a, b) => a + b);
+      const supervised = -weighted.reduce((a, b) => a + b) / total;
+      expect(metrics.supervisedLoss).toBeCloseTo(supervised, 5);
+      expect(metrics.loss).toBeCloseTo(plain.loss + 0.3 * environment + 0.2 * supervised, 5);
+      const { environmentLoss: _, supervisedLoss: __, loss: ___, gradientNorm, ...policy } = metrics;
+      expect(plain).toMatchObject(policy);
+      expect(gradientNorm).not.toBeCloseTo(plain.gradientNorm, 4);
+    },
+  );
+
+  test.each([1, 0.7])(
+    "a cross-entropy of the environment alone is sft on its mask, at temperature %s",
+    async (temperature) => {
+      const [a, b] = [await make(), await make()];
+      const environmentMask = Uint8Array.from({ length }, (_, k) => Number(k % 3 === 0 && !isFirst(k)));
+      const advantages = new Float32Array(length);
+      const loss = { kind: "ppo", temperature, environmentCoefficient: 1 } as const;
+      await createTrainer(a).step(await ppoBatch(a, { advantages, environmentMask }), loss);
+      await createTrainer(b).step({ ...rows, mask: environmentMask }, { kind: "sft" });
+      expectClose(await fingerprint(a), await fingerprint(b), 2e-3);
+    },
+  );
+
   test("the entropy bonus raises entropy", async () => {
     const model = await make();
     const trainer = createTrainer(model, { optimizer: { weightDecay: 0 } });
@@ -276,9 +364,19 @@ test("every figure that the engine gives is in the table of step metrics, and th
   const oldLogProbs = Float32Array.from(await model.logProbs(rows));
   const returns = Float32Array.from({ length }, (_, k) => Math.cos(k));
   const values = { mask, oldValues: await critic.values(rows), returns };
-  const change = { referenceLogProbs: oldLogProbs, supervisedMask: mask, values };
+  const change = {
+    referenceLogProbs: oldLogProbs,
+    supervisedMask: mask,
+    environmentMask: mask,
+    values,
+  };
   const batch = await ppoBatch(model, change);
-  const loss = { kind: "ppo", klCoefficient: 0.1, supervisedCoefficient: 0.1 } as const;
+  const loss = {
+    kind: "ppo",
+    klCoefficient: 0.1,
+    supervisedCoefficient: 0.1,
+    environmentCoefficient: 0.1,
+  } as const;
   const checked = checkLoss(loss, true);
   const { figures } = await trainer.native.step(
     checkTrainBatch(batch, checked, model.config, true),

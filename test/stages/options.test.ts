@@ -177,6 +177,25 @@ describe("PPO's settings", () => {
     expect(number(first.supervised_loss)).toBeGreaterThan(0);
   });
 
+  it("learns from what the environment answers, beside the policy's loss", async () => {
+    const once = { minibatch: 1000, steps: 1 };
+    const [plain] = await ppoRows(once);
+    const [first] = await ppoRows({ ...once, loss: { environmentCoefficient: 0.3 } });
+    const answers = number(first.environment_loss);
+    expect(answers).toBeGreaterThan(0);
+    expect(first.policy_loss).toBe(plain.policy_loss);
+    expect(first.entropy).toBe(plain.entropy);
+    expect(first.value_loss).toBe(plain.value_loss);
+    expect(number(first.loss)).toBeCloseTo(number(plain.loss) + 0.3 * answers, 5);
+    expect(plain.environment_loss).toBeUndefined();
+    const [both] = await ppoRows({
+      ...once,
+      loss: { environmentCoefficient: 0.3, supervisedCoefficient: 0.1 },
+    });
+    expect(number(both.environment_loss)).toBeCloseTo(answers, 5);
+    expect(number(both.loss)).toBeCloseTo(number(first.loss) + 0.1 * number(both.supervised_loss), 5);
+  });
+
   it("takes bi-level advantages, turn rewards, normalisation and top-p", async () => {
     const [first] = await ppoRows({
       advantage: { estimator: "bi-level", gamma: 0.99, lambda: 0.95 },

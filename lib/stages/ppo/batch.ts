@@ -22,6 +22,8 @@ export interface PpoData {
   advantages: Float32Array;
   returns: Float32Array;
   referenceLogProbs: Float32Array | undefined;
+  /** Tokens of the environment's answers; absent without a loss on them. */
+  environmentMask?: Uint8Array;
 }
 
 /** Models beside the actor. */
@@ -118,6 +120,7 @@ export function trainBatch(data: PpoData, indices: Uint32Array, hasCritic: boole
     oldLogProbs: gather(data.batch.logProbs),
     advantages: gather(data.advantages),
     ...(data.referenceLogProbs && { referenceLogProbs: gather(data.referenceLogProbs) }),
+    ...(data.environmentMask && { environmentMask: gather(data.environmentMask) }),
     ...(hasCritic && {
       values: {
         mask: gather(data.batch.sampled),

@@ -29,6 +29,7 @@ import {
   trainBatch,
 } from "./batch.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
+import { environmentStates } from "./environment-states.ts";
 import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
 import { rewardStates } from "./state-rewards.ts";
@@ -189,6 +190,8 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   const trainBegin = performance.now();
   if (chosen.trajectories.length > 0) {
     const data = await preparePpoData(chosen, models, settings);
+    if (fieldNeeding(settings.loss, "environmentMask"))
+      data.environmentMask = environmentStates(data.trajectories, protocol);
     const difference = await logProbDifference(models.actor, data, settings.temperature);
     const updates = await update(stage, step, data);
     run.cost.tokensTrained += updates.reduce((sum, { tokens }) => sum + tokens, 0);
@@ -262,7 +265,9 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
         metrics.push(await trainer.step(batch, { kind: "value", valueClip, valueCoefficient }));
         continue;
       }
-      const rows = supervision ? withSupervision(batch, supervision, indices) : batch;
+      const rows = supervision
+        ? withSupervision(batch, supervision, indices)
+        : batch;
       const terms = supervision ? loss : { ...loss, supervisedCoefficient: 0 };
       metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, temperature }));
       if (targetKl !== null && (metrics[metrics.length - 1].approxKl ?? 0) > targetKl) return metrics;

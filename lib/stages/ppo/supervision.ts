@@ -51,6 +51,7 @@ export function withSupervision(
         returns: float(batch.values.returns),
       },
     }),
+    ...(batch.environmentMask && { environmentMask: mask(batch.environmentMask) }),
     supervisedMask: joined(Uint8Array, [new Uint8Array(batch.tokens.length), ...supervised]),
   };
 }
