@@ -11,6 +11,15 @@ export interface CrossCheck {
 
 const estimatorOf = ({ ppo }: Config) => advantageEstimators[ppo.advantage.estimator];
 
+/** Parts of a reply that a mask of SFT selects (lib/text/masks.ts), by their weights. */
+const weighedParts: Record<Config["sft"]["mask"], readonly (keyof Config["sft"]["weights"])[]> = {
+  full: ["think", "observation", "prediction", "answer"],
+  response: ["think", "observation", "prediction", "answer"],
+  answer: ["answer"],
+  "no-state": ["think", "answer"],
+  "state-only": ["observation", "prediction"],
+};
+
 /** What must hold between settings; the schema reports the ones that do not. */
 export const crossChecks: readonly CrossCheck[] = [
   {
@@ -100,6 +109,11 @@ export const crossChecks: readonly CrossCheck[] = [
       "no sequence holds an answer of the environment: it needs protocol.context=episode and protocol.maxTurns above 1",
     isBroken: ({ ppo, protocol }) =>
       ppo.loss.environmentCoefficient > 0 && (protocol.context === "turn" || protocol.maxTurns === 1),
+  },
+  {
+    path: ["sft", "weights"],
+    message: "no token that sft.mask selects has a weight above 0",
+    isBroken: ({ sft: { mask, weights } }) => weighedParts[mask].every((part) => weights[part] === 0),
   },
   {
     path: ["ppo", "filter"],

@@ -19,7 +19,7 @@ const supervised: readonly Metric[] = [
   },
   {
     name: "validation_loss",
-    meaning: "the same over the trajectories that SFT keeps apart (`sft.validationShare`)",
+    meaning: "the same, weights included, over the trajectories that SFT keeps apart (`sft.validationShare`)",
     healthy: "follows `loss`; when it rises while `loss` falls, there are too many epochs for the data",
     charts: { supervised: { chart: "loss", line: "validation" } },
   },

@@ -135,7 +135,7 @@ export async function configuredExamples(
   tokenizer: Tokenizer,
   signal: AbortSignal | undefined,
 ): Promise<SftExample[]> {
-  const { validationShare, mask } = sft;
+  const { validationShare } = sft;
   const { maxTokens } = protocol;
   const file = sft.data ?? "";
   const options = { format: "world-model" as const, validationShare, seed, maxTokens, signal };
@@ -150,7 +150,7 @@ export async function configuredExamples(
       },
     );
   }
-  checkTrainable(examples, mask, file);
+  checkTrainable(examples, sft, file);
   return examples;
 }
 

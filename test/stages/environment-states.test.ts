@@ -117,7 +117,12 @@ test("the loss is the mean negative log-prob of these tokens, and the policy's p
   expect(total).toBeCloseTo(plain.loss + (0.5 * sum) / count, 5);
 
   // With the supervised rows behind them the tokens and their loss are the same.
-  const both = withSupervision(batch, supervisedRows(played, protocol)!, indices);
+  const both = withSupervision(
+    batch,
+    supervisedRows(played, protocol)!,
+    indices,
+    configSchema.parse({}).sft.weights,
+  );
   const supervised = await createTrainer(await make()).step(both, { ...loss, supervisedCoefficient: 0.1 });
   expect(supervised.environmentLoss).toBeCloseTo(sum / count, 5);
   expect(supervised.policyLoss).toBeCloseTo(metrics.policyLoss!, 6);

@@ -63,6 +63,7 @@ test("SFT on examples as long as the context takes what was planned, within 10 %
         tokens: new Int32Array(maxTokens).fill(trajectory + 5),
         roles: new Uint8Array(maxTokens).fill(Role.reasoning),
         trainable: new Uint8Array(maxTokens).fill(1),
+        changed: new Uint8Array(maxTokens),
         segments: [0],
       }),
     );

@@ -2,10 +2,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine, type Model } from "../../lib/index.ts";
 import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import type { MetricsRow } from "../../lib/run/metrics.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { examplesFile } from "../../lib/stages/self-play/self-play.ts";
+import { readExamples } from "../../lib/stages/sft/files.ts";
+import { Role } from "../../lib/text/roles.ts";
 import { tinyConfig, tinySettings, watchingProgress } from "./tiny-run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "spa-options-"));
@@ -235,5 +239,61 @@ describe("PPO's settings", () => {
     };
     const [first] = await ppoRows({}, { protocol });
     expect(number(first.updates)).toBeGreaterThan(0);
+  });
+});
+
+describe("SFT's weights", () => {
+  const saysChange = new Set<number>([
+    Role.observation,
+    Role.prediction,
+    Role.answer,
+    Role.answerEnd,
+    Role.end,
+  ]);
+
+  /** The first line of SFT in a run whose only update sees all examples, and the mean over their tokens by hand. */
+  async function firstLoss(weights: Record<string, number>) {
+    const config = tinyConfig({
+      arms: ["spa"],
+      model: { kind: "pretrained", path: base },
+      levels: { testLevels: 2, tuningLevels: 2 },
+      sft: { epochs: 1, batchSize: 1000, validationShare: 0.3, validationLevels: 0, weights },
+      ppo: { ...tinySettings.ppo, steps: 1, validateEvery: 0 },
+    });
+    const { folder } = await train(config, { root, name: `run-${++runs}` });
+    const run = RunFolder.open(folder);
+    const row = run.metrics.read().find(({ stage }) => stage === "spa/sft")!;
+    const examples = await readExamples(examplesFile(run, "spa/self-play"));
+    await using engine = await Engine.create({ device: "cpu", threads: 1 });
+    const trained = await engine.loadModel(latestCheckpoint(run, "spa/sft")?.folder ?? "");
+    const hand = async (model: Model, split: string) => {
+      let [sum, total] = [0, 0];
+      for (const { tokens, roles, trainable, changed } of examples.filter(
+        (example) => example.split === split,
+      )) {
+        const logProbs = await model.logProbs({ tokens, offsets: [0, tokens.length] });
+        for (const [at, logProb] of logProbs.entries()) {
+          if (trainable[at] === 0) continue;
+          const own = roles[at] === Role.prediction ? 3 : roles[at] === Role.observation ? 0 : 1;
+          const factor = changed[at] === 1 && saysChange.has(roles[at]) ? 4 : 1;
+          sum -= own * factor * logProb;
+          total += own * factor;
+        }
+      }
+      return sum / total;
+    };
+    const byHand = {
+      loss: await hand(await engine.loadModel(base), "train"),
+      validation: await hand(trained, "validation"),
+    };
+    return { row, byHand };
+  }
+
+  it("weigh the loss and its validation by parts of replies and by change", async () => {
+    const { row, byHand } = await firstLoss({ prediction: 3, observation: 0, changed: 4 });
+    expect(number(row.loss) / byHand.loss).toBeCloseTo(1, 4);
+    expect(number(row.validation_loss) / byHand.validation).toBeCloseTo(1, 4);
+    const { row: plain } = await firstLoss({});
+    expect(Math.abs(number(plain.loss) - number(row.loss))).toBeGreaterThan(1e-3);
   });
 });

@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 import type { Script } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import type { Trajectory } from "../../lib/rollout/trajectory.ts";
-import { packExamples, rewriteTrajectory, type SftExample } from "../../lib/stages/sft/examples.ts";
+import {
+  changedByText,
+  packExamples,
+  rewriteTrajectory,
+  type SftExample,
+} from "../../lib/stages/sft/examples.ts";
 import { StateNoise } from "../../lib/stages/sft/state-noise.ts";
 import { lossMask } from "../../lib/text/masks.ts";
 import { Role } from "../../lib/text/roles.ts";
@@ -152,15 +157,39 @@ describe("rewriteTrajectory", () => {
     expect(alone.turns[0].response).toContain(`<observation>${only}</observation>`);
   });
 
+  it("knows the turns that changed the state, whatever is written; with the true states the texts show them", async () => {
+    const protocol = protocolWith();
+    const seen = new Set<boolean>();
+    for (const trajectory of await trajectories(protocol, 12)) {
+      const [truth, own] = (["true", "sampled"] as const).map(
+        (states) => rewriteTrajectory(trajectory, "train", protocol, { states })!.example,
+      );
+      for (const { effective } of trajectory.turns) seen.add(effective);
+      const expected = new Uint8Array(trajectory.tokens.length);
+      for (const { begin, end, effective } of trajectory.turns) expected.fill(effective ? 1 : 0, begin, end);
+      expect(own.changed).toEqual(expected);
+      // What the blind agent writes says nothing of it: its predictions are never its observations.
+      expect(changedByText(own)).toEqual(own.trainable);
+      const changedTexts = trajectory.turns.flatMap(({ effective, stateAfter }) =>
+        effective ? [stateAfter.structured] : [],
+      );
+      const { tokens, roles, changed } = truth;
+      const predicted = tokens.filter((_, at) => roles[at] === Role.prediction && changed[at] === 1);
+      expect(tokenizer.decode(predicted)).toBe(changedTexts.join(""));
+      expect(changedByText(truth)).toEqual(changed);
+    }
+    expect(seen).toEqual(new Set([true, false]));
+  });
+
   it("packs into masks that hold each kind of loss", async () => {
     const protocol = protocolWith();
     const examples = (await trajectories(protocol)).map(
       (trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!.example,
     );
-    const { tokens, roles, sampled } = packExamples(examples);
-    const full = lossMask("full", roles, sampled);
-    const states = lossMask("state-only", roles, sampled);
-    const rest = lossMask("no-state", roles, sampled);
+    const { tokens, roles, trainable } = packExamples(examples);
+    const full = lossMask("full", roles, trainable);
+    const states = lossMask("state-only", roles, trainable);
+    const rest = lossMask("no-state", roles, trainable);
     expect(tokens.length).toBe(examples.reduce((sum, example) => sum + example.tokens.length, 0));
     for (let index = 0; index < full.length; index++) expect(full[index]).toBe(states[index] + rest[index]);
   });

@@ -34,6 +34,29 @@ describe("SFT files", () => {
     const file = join(scratchFolder(), "tokens.parquet");
     writeExamples(file, examples);
     expect(await readExamples(file)).toEqual(examples);
+    expect(examples.some(({ changed }) => changed.includes(1))).toBe(true);
+  });
+
+  it("are read where they do not say which turns changed the state: texts are compared", async () => {
+    const protocol = protocolWith();
+    const examples = (await trajectories(protocol)).map(
+      (trajectory) => rewriteTrajectory(trajectory, "train", protocol, { states: "true" })!.example,
+    );
+    const file = join(scratchFolder(), "tokens.parquet");
+    const column = (name: string, of: (example: SftExample) => unknown) => ({ name, data: examples.map(of) });
+    const bytes = (array: Int32Array | Uint32Array) => new Uint8Array(array.buffer.slice(0));
+    parquetWriteFile({
+      filename: file,
+      columnData: [
+        { ...column("trajectory", ({ trajectory }) => BigInt(trajectory)), type: "INT64" },
+        { ...column("split", ({ split }) => split), type: "STRING" },
+        { ...column("tokens", ({ tokens }) => bytes(tokens)), type: "BYTE_ARRAY" },
+        { ...column("roles", ({ roles }) => roles), type: "BYTE_ARRAY" },
+        { ...column("trainable", ({ trainable }) => trainable), type: "BYTE_ARRAY" },
+        { ...column("segments", ({ segments }) => bytes(Uint32Array.from(segments))), type: "BYTE_ARRAY" },
+      ],
+    });
+    expect(await readExamples(file)).toEqual(examples);
   });
 
   it("hold rows in SPA's columns, which train on the same tokens when they are read back", async () => {
@@ -73,6 +96,9 @@ describe("SFT files", () => {
       expect(example.tokens).toEqual(rewritten[index].example.tokens);
       expect(example.roles).toEqual(rewritten[index].example.roles);
       expect(example.trainable).toEqual(rewritten[index].example.trainable);
+      expect(example.changed.filter((_, token) => example.trainable[token] === 1)).toEqual(
+        rewritten[index].example.changed.filter((_, token) => example.trainable[token] === 1),
+      );
     }
   });
 
@@ -268,12 +294,15 @@ describe("SFT files", () => {
       tokens: Int32Array.of(1, 2, 3),
       roles: Uint8Array.of(Role.prompt, Role.answer, Role.end),
       trainable: Uint8Array.of(0, 1, 1),
+      changed: Uint8Array.of(0, 0, 0),
       segments: [0],
     };
     const file = join(scratchFolder(), "tokens.parquet");
     const wrong: [change: Partial<SftExample>, message: string][] = [
       [{ roles: Uint8Array.of(0, 7) }, "row 1: roles: it has 2 entries for 3 tokens"],
       [{ trainable: Uint8Array.of(0) }, "row 1: trainable: it has 1 entries for 3 tokens"],
+      [{ changed: Uint8Array.of(0, 1) }, "row 1: changed: it has 2 entries for 3 tokens"],
+      [{ changed: Uint8Array.of(0, 2, 0) }, "row 1: changed: it holds more than zeros and ones"],
       [{ roles: Uint8Array.of(0, 99, 9) }, "row 1: roles: there is no such role"],
       [
         { trainable: Uint8Array.of(1, 1, 1) },

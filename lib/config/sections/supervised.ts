@@ -85,6 +85,20 @@ const gate = z
   })
   .prefault({});
 
+const weight = () => z.number().min(0).default(1);
+
+const sftWeights = z
+  .strictObject({
+    think: weight().describe("weight in the loss of tags and of text in <think> that is no state"),
+    observation: weight().describe("weight of the text of observations"),
+    prediction: weight().describe("weight of the text of predictions"),
+    answer: weight().describe("weight of the answer's text, its closing tag and the end token"),
+    changed: weight().describe(
+      "factor on observation, prediction and answer of turns that changed the state; above 1 where most turns change nothing",
+    ),
+  })
+  .prefault({});
+
 export const sft = z
   .strictObject({
     data: z
@@ -101,6 +115,7 @@ export const sft = z
       .enum(["full", "answer", "response", "no-state", "state-only"])
       .default("full")
       .describe("tokens that carry the loss"),
+    weights: sftWeights,
     states: z
       .enum(["true", "sampled", "random-coordinates", "random"])
       .default("true")

@@ -266,7 +266,7 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
         continue;
       }
       const rows = supervision
-        ? withSupervision(batch, supervision, indices)
+        ? withSupervision(batch, supervision, indices, context.config.sft.weights)
         : batch;
       const terms = supervision ? loss : { ...loss, supervisedCoefficient: 0 };
       metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, temperature }));

@@ -1,9 +1,9 @@
 import type { PpoBatch } from "../../engine/train-batch.ts";
 import type { Trajectory } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
-import { lossMask } from "../../text/masks.ts";
 import { joined } from "../../typed-arrays.ts";
 import { rewriteTrajectory, type SftExample } from "../sft/examples.ts";
+import { type SftWeights, supervisedTokens } from "../sft/loss-weights.ts";
 import type { Minibatch } from "./batch.ts";
 
 /**
@@ -20,11 +20,15 @@ export function supervisedRows(
   );
 }
 
-/** A batch with the supervised rows of its trajectories behind it; these carry no policy and no value loss. */
+/**
+ * A batch with the supervised rows of its trajectories behind it; these carry no policy and no value loss. Their tokens count as
+ * those of SFT do.
+ */
 export function withSupervision(
   batch: Minibatch,
   rows: readonly (SftExample | undefined)[],
   indices: Uint32Array,
+  settings: SftWeights,
 ): PpoBatch {
   const examples = Array.from(indices, (index) => rows[index]).filter((example) => example !== undefined);
   const offsets = Array.from(batch.offsets);
@@ -34,7 +38,8 @@ export function withSupervision(
     offsets.push(begin + tokens.length);
   }
   const tokens = joined(Int32Array, [batch.tokens, ...examples.map((example) => example.tokens)]);
-  const supervised = examples.map(({ roles, trainable }) => lossMask("state-only", roles, trainable));
+  const supervised = examples.map((example) => supervisedTokens("state-only", example, settings));
+  const weights = supervised.flatMap((example) => example.weights ?? []);
   const float = (array: Float32Array) => extended(new Float32Array(tokens.length), array);
   const mask = (array: Uint8Array) => extended(new Uint8Array(tokens.length), array);
   return {
@@ -52,7 +57,13 @@ export function withSupervision(
       },
     }),
     ...(batch.environmentMask && { environmentMask: mask(batch.environmentMask) }),
-    supervisedMask: joined(Uint8Array, [new Uint8Array(batch.tokens.length), ...supervised]),
+    supervisedMask: joined(Uint8Array, [
+      new Uint8Array(batch.tokens.length),
+      ...supervised.map((example) => example.mask),
+    ]),
+    ...(weights.length > 0 && {
+      supervisedWeights: joined(Float32Array, [new Float32Array(batch.tokens.length), ...weights]),
+    }),
   };
 }
 

@@ -2,8 +2,10 @@ import { packTrajectories, type TrajectoryBatch } from "../../rollout/batch.ts";
 import type { SeededGenerator } from "../../rollout/seeded-generator.ts";
 import { type Trajectory, TrajectoryTokens, type Turn } from "../../rollout/trajectory.ts";
 import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import { isAssistantRole, Role } from "../../text/roles.ts";
 import { type Span, spansOf } from "../../text/spans.ts";
 import { replaceStates } from "../../text/turn-text.ts";
+import { joined } from "../../typed-arrays.ts";
 import type { StateNoise } from "./state-noise.ts";
 
 /** A sequence that supervised fine-tuning trains on. Arrays are [tokens]. */
@@ -15,6 +17,8 @@ export interface SftExample {
   roles: Uint8Array;
   /** 1 where a loss mask may select the token: 0 in invalid turns, which are context only. */
   trainable: Uint8Array;
+  /** 1 in the agent's turns that changed the state. */
+  changed: Uint8Array;
   segments: number[];
 }
 
@@ -68,7 +72,7 @@ export function rewriteTrajectory(
   const last = trajectory.turns.findLastIndex((turn) => turn.valid);
   if (last < 0) return undefined;
   const tokens = new TrajectoryTokens();
-  const written: { begin: number; end: number }[] = [];
+  const written: { begin: number; end: number; effective: boolean }[] = [];
   const turns: RewrittenTurn[] = [];
   let copied = 0;
   const copy = (end: number): void => {
@@ -90,7 +94,7 @@ export function rewriteTrajectory(
       turns.push({ turn, response: protocol.forced + textOf(target), trained: true });
       const begin = tokens.length;
       tokens.append(protocol.encodeReply(target));
-      written.push({ begin, end: tokens.length });
+      written.push({ begin, end: tokens.length, effective: turn.effective });
       copied = turn.end;
     } else {
       turns.push({ turn, response: protocol.forced + textOf(spans), trained: false });
@@ -98,10 +102,32 @@ export function rewriteTrajectory(
     }
   }
   const { tokens: ids, roles, segments } = tokens.finish();
-  const trainable = new Uint8Array(ids.length);
-  for (const { begin, end } of written) trainable.fill(1, begin, end);
-  const example = { trajectory: trajectory.id, split, tokens: ids, roles, trainable, segments };
+  const [trainable, changed] = [new Uint8Array(ids.length), new Uint8Array(ids.length)];
+  for (const { begin, end, effective } of written) {
+    trainable.fill(1, begin, end);
+    if (effective) changed.fill(1, begin, end);
+  }
+  const example = { trajectory: trajectory.id, split, tokens: ids, roles, trainable, changed, segments };
   return { example, seed: trajectory.seed, turns };
+}
+
+/** Which turns changed the state, as far as their texts tell: those whose prediction is not their observation. [tokens] */
+export function changedByText({ tokens, roles }: Pick<SftExample, "tokens" | "roles">): Uint8Array {
+  const changed = new Uint8Array(tokens.length);
+  for (let begin = 0; begin < roles.length; begin++) {
+    if (!isAssistantRole(roles[begin])) continue;
+    let end = begin;
+    while (end < roles.length && isAssistantRole(roles[end])) end++;
+    const state = (role: Role) =>
+      tokens
+        .subarray(begin, end)
+        .filter((_, index) => roles[begin + index] === role)
+        .join();
+    const [before, after] = [state(Role.observation), state(Role.prediction)];
+    if (before !== "" && after !== "" && before !== after) changed.fill(1, begin, end);
+    begin = end;
+  }
+  return changed;
 }
 
 /** The spans of a sampled turn, without its forced beginning and its end token. */
@@ -150,14 +176,16 @@ function textOf(spans: readonly Span[]): string {
   return spans.map((span) => span.text).join("");
 }
 
-/** Examples laid end to end; `sampled` says what is trainable, for `lossMask`. */
-export function packExamples(examples: readonly SftExample[]): TrajectoryBatch {
-  return packTrajectories(
-    examples.map(({ tokens, roles, trainable, segments }) => ({
-      tokens,
-      roles,
-      sampled: trainable,
-      segments,
-    })),
+/** Examples laid end to end: rows of the forward pass, and what their loss goes by. */
+export function packExamples(
+  examples: readonly SftExample[],
+): Pick<TrajectoryBatch, "tokens" | "offsets" | "roles"> & Pick<SftExample, "trainable" | "changed"> {
+  const { tokens, offsets, roles, sampled } = packTrajectories(
+    examples.map(({ trainable, ...example }) => ({ ...example, sampled: trainable })),
   );
+  const changed = joined(
+    Uint8Array,
+    examples.map((example) => example.changed),
+  );
+  return { tokens, offsets, roles, trainable: sampled, changed };
 }

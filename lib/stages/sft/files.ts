@@ -12,7 +12,7 @@ import type { TurnFormat } from "../../text/tags.ts";
 import { TextMemory } from "../../text/text-memory.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeSpans } from "../../text/turn-text.ts";
-import type { SftExample } from "./examples.ts";
+import { changedByText, type SftExample } from "./examples.ts";
 import { ParquetFailure, type ParquetRequest, readParquet } from "./parquet-reader.ts";
 
 /** A row of an SFT file: one assistant turn and the conversation before it. The columns are those of SPA's files. */
@@ -78,7 +78,7 @@ export function writeSftRows(file: string, rows: readonly SftRow[]): void {
   writeFileAtomically(file, new Uint8Array(buffer));
 }
 
-/** Writes examples token by token: `tokens` as little-endian int32, `roles` and `trainable` as bytes. */
+/** Writes examples token by token: `tokens` as little-endian int32, `roles`, `trainable` and `changed` as bytes. */
 export function writeExamples(file: string, examples: readonly SftExample[]): void {
   const asBytes = (array: Int32Array | Uint8Array | Uint32Array) =>
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
@@ -89,15 +89,17 @@ export function writeExamples(file: string, examples: readonly SftExample[]): vo
       { name: "tokens", data: examples.map(({ tokens }) => asBytes(tokens)) },
       { name: "roles", data: examples.map(({ roles }) => roles) },
       { name: "trainable", data: examples.map(({ trainable }) => trainable) },
+      { name: "changed", data: examples.map(({ changed }) => changed) },
       { name: "segments", data: examples.map(({ segments }) => asBytes(Uint32Array.from(segments))) },
     ],
     schema: [
-      { name: "schema", num_children: 6 },
+      { name: "schema", num_children: 7 },
       integer("trajectory"),
       text("split"),
       bytes("tokens"),
       bytes("roles"),
       bytes("trainable"),
+      bytes("changed"),
       bytes("segments"),
     ],
   });
@@ -113,19 +115,21 @@ const exampleSchema = z
     tokens: wordsSchema.transform((bytes) => new Int32Array(bytes.slice().buffer)),
     roles: bytesSchema.transform((bytes) => bytes.slice()),
     trainable: bytesSchema.transform((bytes) => bytes.slice()),
+    changed: bytesSchema.transform((bytes) => bytes.slice()).optional(),
     segments: wordsSchema.transform((bytes) => [...new Uint32Array(bytes.slice().buffer)]),
   })
-  .superRefine(({ tokens, roles, trainable, segments }, context) => {
+  .superRefine(({ tokens, roles, trainable, changed, segments }, context) => {
     const refuse = (column: string, message: string) =>
       context.addIssue({ code: "custom", path: [column], message });
-    for (const [column, values] of Object.entries({ roles, trainable })) {
-      if (values.length !== tokens.length)
+    for (const [column, values] of Object.entries({ roles, trainable, changed })) {
+      if (values !== undefined && values.length !== tokens.length)
         refuse(column, `it has ${values.length} entries for ${tokens.length} tokens`);
     }
     if (tokens.some((token) => token < 0)) refuse("tokens", "there is no such token");
     if (roles.some((role) => role >= roleNames.length)) refuse("roles", "there is no such role");
     if (trainable.some((flag, index) => flag > 1 || (flag === 1 && !isAssistantRole(roles[index]))))
       refuse("trainable", "a token that is no part of the agent's turn is trained");
+    if (changed?.some((flag) => flag > 1)) refuse("changed", "it holds more than zeros and ones");
     const rises = segments.every(
       (begin, index) => begin < tokens.length && begin > (segments[index - 1] ?? -1),
     );
@@ -133,14 +137,21 @@ const exampleSchema = z
   });
 
 /**
- * Reads what {@link writeExamples} wrote; lengths, roles and segments must fit each other.
+ * Reads what {@link writeExamples} wrote; lengths, roles and segments must fit each other. Files of versions that did not keep
+ * which turns changed the state are read as {@link readSftFile} reads others: their texts are compared.
  *
  * @throws SpaError BAD_CHECKPOINT when it is missing or damaged, ABORTED
  */
 export async function readExamples(file: string, signal?: AbortSignal): Promise<SftExample[]> {
   const columns = Object.keys(exampleSchema.shape);
-  const request = { columns: columns.map((name) => ({ name })), required: columns, utf8: false, signal };
-  return readRows(file, "BAD_CHECKPOINT", request, exampleSchema);
+  const request = {
+    columns: columns.map((name) => ({ name })),
+    required: columns.filter((name) => name !== "changed"),
+    utf8: false,
+    signal,
+  };
+  const rows = await readRows(file, "BAD_CHECKPOINT", request, exampleSchema);
+  return rows.map((row) => ({ ...row, changed: row.changed ?? changedByText(row) }));
 }
 
 const messageSchema = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
@@ -203,7 +214,8 @@ export async function readSftRows(file: string, signal?: AbortSignal): Promise<S
 }
 
 /**
- * Reads an SFT file with SPA's columns (`prompt` and `response` are needed) as training examples, one a row.
+ * Reads an SFT file with SPA's columns (`prompt` and `response` are needed) as training examples, one a row. Whether a row's
+ * turn changed the state shows in its observation and prediction.
  *
  * Rows of one trajectory (`extra_info.trajectory`, else the same first user message) are on the same side of the split:
  * on that of `extra_info.split` if it is given (upper and lower case and blanks around it do not matter), else
@@ -283,11 +295,11 @@ function encodeRow(
   response: TokenPiece,
   tokenizer: Tokenizer,
   written: (reply: string) => TokenPiece,
-): Pick<SftExample, "tokens" | "roles" | "trainable" | "segments"> {
+): Pick<SftExample, "tokens" | "roles" | "trainable" | "changed" | "segments"> {
   const before = writeConversation(tokenizer, chatFormatOf(tokenizer), prompt, written);
   const { tokens, roles } = joinPieces([before, response]);
   const trainable = new Uint8Array(tokens.length).fill(1, before.tokens.length);
-  return { tokens, roles, trainable, segments: [0] };
+  return { tokens, roles, trainable, changed: changedByText({ tokens, roles }), segments: [0] };
 }
 
 /** The rows of a file in their form. @throws SpaError of `code` */

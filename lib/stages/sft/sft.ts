@@ -2,13 +2,13 @@ import type { Json } from "../../../envs/environment.ts";
 import type { Model } from "../../engine/model.ts";
 import { createTrainer } from "../../engine/trainer.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
-import { lossMask } from "../../text/masks.ts";
 import { loadTrained } from "../adapters.ts";
 import { protocolOf, type StageContext } from "../context.ts";
 import { StageRun } from "../stage-run.ts";
 import { isLogged, MicroBatchWatch, memorySettings, tokensPerSecond, trainerSchedule } from "../training.ts";
 import { validate } from "../validation.ts";
 import { packExamples, type SftExample } from "./examples.ts";
+import { supervisedTokens } from "./loss-weights.ts";
 import { carriesLoss, checkTrainable } from "./trainable.ts";
 
 /** What is trained on. */
@@ -27,7 +27,7 @@ interface SftTask extends SftData {
 
 /**
  * Trains the model on rewritten self-play: each update sees whole trajectories, the loss stands on the assistant's
- * turns (`sft.mask`), and each epoch has an order of its own.
+ * turns (`sft.mask`, `sft.weights`), and each epoch has an order of its own.
  *
  * After each epoch: the loss on the validation trajectories, and how often observations and predictions are right when
  * the model plays tuning levels.
@@ -37,12 +37,12 @@ interface SftTask extends SftData {
 export async function sft(context: StageContext, task: SftTask): Promise<void> {
   const { config } = context;
   const settings = config.sft;
-  checkTrainable(task.examples, settings.mask, config.sft.data ?? task.id, config.model.kind);
+  checkTrainable(task.examples, settings, config.sft.data ?? task.id, config.model.kind);
   const all = task.examples.filter(({ split }) => split === "train");
-  const training = all.filter((example) => carriesLoss(example, settings.mask));
+  const training = all.filter((example) => carriesLoss(example, settings));
   if (training.length < all.length)
     context.progress.note(
-      `${task.id}: ${all.length - training.length} of ${all.length} sequences are left out, for sft.mask=${settings.mask} selects no token of them`,
+      `${task.id}: ${all.length - training.length} of ${all.length} sequences are left out, for no token of them carries loss (sft.mask=${settings.mask}, sft.weights)`,
     );
   const validation = task.examples.filter(({ split }) => split === "validation");
   const updatesPerEpoch = Math.ceil(training.length / settings.batchSize);
@@ -66,9 +66,9 @@ export async function sft(context: StageContext, task: SftTask): Promise<void> {
     const first = ((step - 1) % updatesPerEpoch) * settings.batchSize;
     const chosen = orders(epoch).subarray(first, first + settings.batchSize);
     const examples = Array.from(chosen, (index) => training[index]);
-    const { tokens, offsets, roles, sampled } = packExamples(examples);
-    const mask = lossMask(settings.mask, roles, sampled);
-    const metrics = await trainer.step({ tokens, offsets, mask }, { kind: "sft" });
+    const { tokens, offsets, ...packed } = packExamples(examples);
+    const supervised = supervisedTokens(settings.mask, packed, settings.weights);
+    const metrics = await trainer.step({ tokens, offsets, ...supervised }, { kind: "sft" });
     microBatches.see(step, metrics);
     run.cost.tokensTrained += tokens.length;
     const endOfEpoch = step % updatesPerEpoch === 0;
@@ -111,8 +111,11 @@ async function validateEpoch(
   examples: readonly SftExample[],
 ): Promise<Record<string, number | undefined>> {
   const { context } = run;
-  const { mask, validationLevels } = context.config.sft;
-  const loss = await validationLoss(model, examples, mask);
+  const {
+    sft,
+    sft: { validationLevels },
+  } = context.config;
+  const loss = await validationLoss(model, examples, sft);
   const levels = Math.min(validationLevels, context.split.tuning.length);
   if (levels === 0) return { validation_loss: loss };
   const protocol = protocolOf(context, "world-model");
@@ -120,21 +123,22 @@ async function validateEpoch(
   return { validation_loss: loss, ...figures };
 }
 
-/** Mean negative log-prob of the masked tokens; undefined without any. */
+/** Mean negative log-prob of the tokens with loss, weighted as in training; undefined without any. */
 async function validationLoss(
   model: Model,
   examples: readonly SftExample[],
-  kind: StageContext["config"]["sft"]["mask"],
+  settings: StageContext["config"]["sft"],
 ): Promise<number | undefined> {
   if (examples.length === 0) return undefined;
-  const { tokens, offsets, roles, sampled } = packExamples(examples);
-  const mask = lossMask(kind, roles, sampled);
+  const { tokens, offsets, ...packed } = packExamples(examples);
+  const { mask, weights } = supervisedTokens(settings.mask, packed, settings.weights);
   const logProbs = await model.logProbs({ tokens, offsets });
   let sum = 0;
   let count = 0;
   for (let index = 0; index < tokens.length; index++) {
-    sum -= mask[index] * logProbs[index];
-    count += mask[index];
+    const weight = mask[index] * (weights?.[index] ?? 1);
+    sum -= weight * logProbs[index];
+    count += weight;
   }
   return count === 0 ? undefined : sum / count;
 }

@@ -1,11 +1,14 @@
 import type { Config } from "../../config/schema.ts";
 import { SpaError } from "../../errors.ts";
-import { lossMask, type MaskKind } from "../../text/masks.ts";
 import type { SftExample } from "./examples.ts";
+import { supervisedTokens } from "./loss-weights.ts";
 
-/** Whether a loss mask selects a token of an example. */
-export function carriesLoss({ roles, trainable }: SftExample, mask: MaskKind): boolean {
-  return lossMask(mask, roles, trainable).includes(1);
+/** What decides which tokens carry loss. */
+type LossSettings = Pick<Config["sft"], "mask" | "weights">;
+
+/** Whether a token of an example carries loss. */
+export function carriesLoss(example: SftExample, { mask, weights }: LossSettings): boolean {
+  return supervisedTokens(mask, example, weights).mask.includes(1);
 }
 
 /**
@@ -17,7 +20,7 @@ export function carriesLoss({ roles, trainable }: SftExample, mask: MaskKind): b
  */
 export function checkTrainable(
   examples: readonly SftExample[],
-  mask: MaskKind,
+  settings: LossSettings,
   source: string,
   model: Config["model"]["kind"] = "pretrained",
 ): void {
@@ -41,9 +44,9 @@ export function checkTrainable(
       "lower sft.validationShare, or raise selfPlay.trajectories",
     );
   }
-  if (!training.some((example) => carriesLoss(example, mask))) {
+  if (!training.some((example) => carriesLoss(example, settings))) {
     refuse(
-      `sft.mask=${mask} selects no token of its ${training.length} sequences`,
+      `sft.mask=${settings.mask} selects no token of its ${training.length} sequences that sft.weights gives a weight above 0`,
       "take a mask that the replies have text for (sft.mask=full), or write observation and prediction into them",
     );
   }
