@@ -20,7 +20,7 @@ import { dataResultSchema, evaluationResultSchema, type Results } from "./run/re
 import { RunFolder } from "./run/run-folder.ts";
 import { checkStageFiles } from "./run/stage-files.ts";
 import { requireTrusted, trustModule } from "./run/trust.ts";
-import { createStageContext, type StageContext } from "./stages/context.ts";
+import { createStageContext, openEnvironments, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { evaluationPrefix, evaluationStage } from "./stages/evaluate/evaluate.ts";
 import { modelForEstimates } from "./stages/model-shape.ts";
@@ -206,6 +206,33 @@ async function workIn<T>(
     return await work(context);
   } finally {
     for (const problem of await environments.close()) progress.note(`warning: ${shownError(problem)}`);
+  }
+}
+
+/** What stages read, without a run folder to write into. */
+export type ReadingContext = Omit<StageContext, "run" | "progress">;
+
+/**
+ * Opens what a configuration's stages read, and closes it again: for work that leaves nothing behind, beside a run that may be
+ * under way.
+ *
+ * @throws SpaError as {@link withRun}, but for the run folder's own
+ */
+export async function withoutRun<T>(
+  given: Config,
+  options: RunOptions,
+  work: (context: ReadingContext) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  const { folder: pretrainedFolder, tokenizer, shape } = await prepareModel(given, options);
+  const config = resolveMemory(given, shape);
+  const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
+  await using engine = await openEngine(config);
+  const opened = await openEnvironments({ config, signal }, createEnvironment);
+  try {
+    return await work({ config, engine, tokenizer, pretrainedFolder, signal, ...opened });
+  } finally {
+    await opened.environments.close();
   }
 }
 

@@ -12,6 +12,7 @@ import { addExperimentCommand } from "./experiment.ts";
 import { addExportCommand } from "./export.ts";
 import { interruptionCode } from "./interrupt.ts";
 import { codeWithOutput, guardOutput } from "./output.ts";
+import { addPerplexityCommand } from "./perplexity.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { printError } from "./print.ts";
@@ -33,6 +34,7 @@ Examples:
   spa show                                        the trajectories of the last run
   spa compare runs/a runs/b                       results of several runs side by side
   spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
+  spa perplexity --run runs/a                     how well its models foretell states, before and after SFT
   spa export runs/a --to models/a                 the trained model, for transformers and vLLM
   spa download Qwen/Qwen2.5-1.5B-Instruct         fetch a model, to train with model=<id>
   spa doctor                                      is everything installed?
@@ -59,6 +61,7 @@ function createProgram(finish: (code: number) => void): Command {
   addShowCommand(program, finish);
   addCompareCommand(program, finish);
   addExperimentCommand(program, finish);
+  addPerplexityCommand(program, finish);
   addExportCommand(program, finish);
   addPlanCommand(program, finish);
   addEnvironmentCommand(program, finish);

@@ -40,13 +40,20 @@ export async function createStageContext({
   createEnvironment,
   ...parts
 }: StageContextParts): Promise<StageContext> {
-  const { environment, levels } = parts.config;
+  return { ...parts, ...(await openEnvironments(parts, createEnvironment)) };
+}
+
+/** The environments of a configuration, and its test and tuning levels. */
+export async function openEnvironments(
+  { config: { environment, levels }, signal }: Pick<StageContext, "config" | "signal">,
+  createEnvironment: () => Environment,
+): Promise<Pick<StageContext, "environments" | "split">> {
   const environments = new EnvironmentPool(createEnvironment, { timeout: environment.timeout });
   try {
     const drawing = environments.acquire();
-    const split = await splitLevels(drawing, levels, parts.signal);
+    const split = await splitLevels(drawing, levels, signal);
     environments.release(drawing);
-    return { ...parts, environments, split };
+    return { environments, split };
   } catch (error) {
     await environments.close();
     throw error;

@@ -266,6 +266,6 @@ function evaluation(
 }
 
 /** The folder of the model that a stage ended with. Errors as in {@link baseFolder}. */
-export function modelFolder(context: StageContext, stage: string): string {
+export function modelFolder(context: Pick<StageContext, "run" | "pretrainedFolder">, stage: string): string {
   return stage === BASE_STAGE ? baseFolder(context) : stageFolder(context.run, stage);
 }
