@@ -127,6 +127,14 @@ export const crossChecks: readonly CrossCheck[] = [
     isBroken: ({ ppo, levels }) => ppo.validateEvery > 0 && ppo.validationLevels > levels.tuningLevels,
   },
   {
+    path: ["ppo", "informationLevels"],
+    message:
+      "replies are compared between levels of a validation: it needs ppo.validateEvery, and 2 to ppo.validationLevels of them",
+    isBroken: ({ ppo: { informationLevels, validationLevels, validateEvery } }) =>
+      informationLevels > 0 &&
+      (validateEvery === 0 || informationLevels === 1 || informationLevels > validationLevels),
+  },
+  {
     path: ["sft", "gate", "stop"],
     message: "without validation there is nothing to go by (sft.validationLevels)",
     isBroken: ({ sft }) => sft.gate.stop && sft.validationLevels === 0,

@@ -84,7 +84,8 @@ function ppoWork(
     trained: 1 + own,
     row: protocol.maxTokens,
     updateRows: copies * turns * updated,
-    scoredRows: turns * trajectories,
+    // Replies of a validation are scored behind all of its prompts.
+    scoredRows: Math.max(turns * trajectories, ppo.informationLevels ** 2),
     slots: slots(Math.max(trajectories, validated)),
   };
 }

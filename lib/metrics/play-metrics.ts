@@ -222,4 +222,18 @@ export const groupMetrics: readonly Metric[] = [
       },
     },
   },
+  {
+    name: "reply_information",
+    meaning: String.raw`of a validation, with ${"`ppo.informationLevels`"} = $N$ > 0: $\frac1N \sum_i [\log p(z_i \mid x_i) - \log \frac1N \sum_j p(z_i \mid x_j)]$ over the first prompts $x$ and replies $z$ of $N$ levels, an estimate of their mutual information in nats per reply (RAGEN-2)`,
+    healthy:
+      "near its bound $\\log N$ where replies name what they see; PPO warns below a tenth of its first value, where they have become a template",
+    charts: {
+      ppo: {
+        chart: "reply-information",
+        title: "Information of replies",
+        about:
+          "What replies say about the prompts that they answer, in nats. A fall to zero is a template that fits any prompt.",
+      },
+    },
+  },
 ];

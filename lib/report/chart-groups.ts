@@ -35,6 +35,7 @@ const folded = [
   "groups-equal",
   "repetition",
   "first-actions",
+  "reply-information",
   "format",
   "observation",
   "prediction",

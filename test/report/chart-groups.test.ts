@@ -38,6 +38,7 @@ test("the charts and their order", () => {
       "groups-equal",
       "repetition",
       "first-actions",
+      "reply-information",
       "format",
       "observation",
       "prediction",

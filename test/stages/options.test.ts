@@ -200,6 +200,17 @@ describe("PPO's settings", () => {
     expect(number(both.loss)).toBeCloseTo(number(first.loss) + 0.1 * number(both.supervised_loss), 5);
   });
 
+  it("measures in validations what replies say about their prompts", async () => {
+    const validated = { validateEvery: 1, validationLevels: 2, validationSamples: 2, informationLevels: 2 };
+    const rows = await ppoRows({ ...validated, steps: 1 });
+    const measured = rows.filter((row) => "reply_information" in row);
+    expect(measured.map(({ step }) => step)).toEqual([0, 1]);
+    for (const row of measured) {
+      expect(number(row.validation_pass_at_1)).not.toBeNaN();
+      expect(number(row.reply_information)).toBeLessThanOrEqual(Math.log(2) + 1e-6);
+    }
+  });
+
   it("takes bi-level advantages, turn rewards, normalisation and top-p", async () => {
     const [first] = await ppoRows({
       advantage: { estimator: "bi-level", gamma: 0.99, lambda: 0.95 },

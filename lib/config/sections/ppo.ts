@@ -191,6 +191,13 @@ export const ppoSchema = z
       .describe(
         "end the stage, and keep its model, with the step in which its tokens, sampled (in validation too) and trained, come to so many; null: after its steps",
       ),
+    informationLevels: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe(
+        "validation levels on which reply_information is measured, which scores each one's first reply behind each one's prompt (16 is enough); 0: it is not",
+      ),
     stopOnCollapse: z
       .boolean()
       .default(false)

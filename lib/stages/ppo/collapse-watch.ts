@@ -77,7 +77,20 @@ const symptoms: readonly Symptom[] = [
   },
 ];
 
-/** Steps in a row that a symptom must be seen in before it is told. */
+/** Those that only a validation shows. */
+const validationSymptoms: readonly Symptom[] = [
+  {
+    seen: "replies say less than a tenth of what they said about their prompts",
+    meaning: "the policy writes a template, whatever it is asked; entropy need not show that",
+    remedy:
+      "raise ppo.loss.klCoefficient, compare levels that differ more (environment.options), or stop at an earlier checkpoint",
+    isSeen: (now, first) =>
+      figure(now, "reply_information", Number.POSITIVE_INFINITY) <
+        0.1 * figure(first, "reply_information", 0) && figure(first, "reply_information", 0) > 0,
+  },
+];
+
+/** Steps in a row that a symptom must be seen in before it is told; validations are few, and judged each by itself. */
 const PERSISTENCE = 3;
 
 /**
@@ -86,7 +99,7 @@ const PERSISTENCE = 3;
  * stage shows it those that were logged.
  */
 export class CollapseWatch {
-  #first: Figures | undefined;
+  readonly #firsts = new Map<readonly Symptom[], Figures>();
   readonly #seen = new Map<Symptom, number>();
   #collapsed = false;
 
@@ -97,13 +110,23 @@ export class CollapseWatch {
 
   /** @returns warnings that have become due with this step */
   see(figures: Figures): string[] {
-    this.#first ??= { ...figures };
+    return this.#judge(symptoms, figures, PERSISTENCE);
+  }
+
+  /** The same of a validation. */
+  seeValidation(figures: Figures): string[] {
+    return this.#judge(validationSymptoms, figures, 1);
+  }
+
+  #judge(watched: readonly Symptom[], figures: Figures, persistence: number): string[] {
+    const first = this.#firsts.get(watched) ?? { ...figures };
+    this.#firsts.set(watched, first);
     const due: string[] = [];
-    for (const symptom of symptoms) {
-      const count = symptom.isSeen(figures, this.#first) ? (this.#seen.get(symptom) ?? 0) + 1 : 0;
-      const told = (this.#seen.get(symptom) ?? 0) >= PERSISTENCE;
-      if (count === PERSISTENCE) due.push(`${symptom.seen}: ${symptom.meaning}. To try: ${symptom.remedy}`);
-      this.#seen.set(symptom, told ? PERSISTENCE + 1 : count);
+    for (const symptom of watched) {
+      const count = symptom.isSeen(figures, first) ? (this.#seen.get(symptom) ?? 0) + 1 : 0;
+      const told = (this.#seen.get(symptom) ?? 0) >= persistence;
+      if (count === persistence) due.push(`${symptom.seen}: ${symptom.meaning}. To try: ${symptom.remedy}`);
+      this.#seen.set(symptom, told ? persistence + 1 : count);
     }
     this.#collapsed ||= due.length > 0;
     return due;

@@ -32,6 +32,7 @@ import { CollapseWatch } from "./collapse-watch.ts";
 import { environmentStates } from "./environment-states.ts";
 import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
+import { replyInformation } from "./reply-information.ts";
 import { rewardStates } from "./state-rewards.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
 import { turnLimit } from "./turn-limit.ts";
@@ -130,7 +131,9 @@ export async function ppo(context: StageContext, task: PpoTask): Promise<void> {
 function resumedWatch({ context, id }: StageRun): CollapseWatch {
   const watch = new CollapseWatch();
   for (const row of context.run.metrics.rows()) {
-    if (row.stage === id && "reward_mean" in row) watch.see(row);
+    if (row.stage !== id) continue;
+    if ("reward_mean" in row) watch.see(row);
+    if ("validation_reward_mean" in row) watch.seeValidation(row);
   }
   return watch;
 }
@@ -277,10 +280,18 @@ async function update(stage: PpoStage, step: number, data: PpoData): Promise<Ste
 }
 
 /** @returns Pass@1 */
-async function validateStep({ run, task, protocol, models }: PpoStage, step: number): Promise<number> {
-  const { validationLevels: levels, validationSamples: samples } = task.settings;
+async function validateStep(
+  { context, run, task, protocol, models, collapse }: PpoStage,
+  step: number,
+): Promise<number> {
+  const { validationLevels: levels, validationSamples: samples, informationLevels } = task.settings;
   const { trajectories, figures } = await validate(run, models.actor, protocol, { levels, samples });
   const rates = passRates(trajectories, samples);
-  run.log(step, { ...validationFigures(passCurveMetrics(rates, samples)), ...figures });
+  const reply_information =
+    informationLevels > 0 ? await replyInformation(models.actor, trajectories, informationLevels) : undefined;
+  const row = { ...validationFigures(passCurveMetrics(rates, samples)), ...figures, reply_information };
+  run.log(step, row);
+  for (const warning of collapse.seeValidation(row))
+    context.progress.note(`${task.id}, step ${step}: ${warning}`);
   return rates.passAt1;
 }
