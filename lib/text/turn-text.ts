@@ -64,13 +64,18 @@ export function writeTurn(content: TurnContent): Span[] {
  * answer and tags stay. The states may hold any characters; tags of the protocol in them are escaped.
  *
  * @param spans a turn's spans, from {@link parseTurn} or {@link writeTurn}.
+ * @param before the observation; null: what the agent wrote stays
+ * @param after the prediction; null: what the agent wrote stays
  */
-export function replaceStates(spans: readonly Span[], before: string, after: string): Span[] {
-  const states: Partial<Record<Role, string>> = {
-    [Role.observation]: escapeTags(before),
-    [Role.prediction]: escapeTags(after),
+export function replaceStates(spans: readonly Span[], before: string | null, after: string | null): Span[] {
+  const states: Partial<Record<Role, string | null>> = {
+    [Role.observation]: before,
+    [Role.prediction]: after,
   };
-  return spans.map(({ role, text }) => ({ role, text: states[role] ?? text }));
+  return spans.map(({ role, text }) => {
+    const state = states[role] ?? null;
+    return { role, text: state === null ? text : escapeTags(state) };
+  });
 }
 
 /**

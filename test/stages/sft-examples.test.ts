@@ -87,6 +87,25 @@ describe("rewriteTrajectory", () => {
     expect(text).not.toContain(trajectory.turns[0].stateBefore.structured);
   });
 
+  it("puts the truth into one state and leaves the agent's own in the other", async () => {
+    const protocol = protocolWith();
+    const wrong: Script = (episode) => {
+      const state = protocol.traceState(episode.state).replace("P", "_");
+      return { observation: state, reasoning: "", prediction: `${state} `, actions: ["Up"] };
+    };
+    const [trajectory] = await trajectories(protocol, 1, wrong);
+    const stateOf = (states: "true" | "sampled" | "true-observation" | "true-prediction", role: Role) => {
+      const { example } = rewriteTrajectory(trajectory, "train", protocol, { states })!;
+      return textOf(example.tokens, example.roles, role);
+    };
+    const [observation, prediction] = [Role.observation, Role.prediction];
+    expect(stateOf("true", observation)).not.toBe(stateOf("sampled", observation));
+    expect(stateOf("true-observation", observation)).toBe(stateOf("true", observation));
+    expect(stateOf("true-observation", prediction)).toBe(stateOf("sampled", prediction));
+    expect(stateOf("true-prediction", observation)).toBe(stateOf("sampled", observation));
+    expect(stateOf("true-prediction", prediction)).toBe(stateOf("true", prediction));
+  });
+
   it("trains the same tokens whatever stands in the states: with the agent's own only the truth is missing", async () => {
     const protocol = protocolWith();
     const states = (await trajectories(protocol)).flatMap(({ turns }) =>

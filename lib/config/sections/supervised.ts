@@ -117,10 +117,10 @@ export const sft = z
       .describe("tokens that carry the loss"),
     weights: sftWeights,
     states: z
-      .enum(["true", "sampled", "random-coordinates", "random"])
+      .enum(["true", "sampled", "true-observation", "true-prediction", "random-coordinates", "random"])
       .default("true")
       .describe(
-        "what stands in observation and prediction; ablations are sampled: what the model wrote, random-coordinates: true grids with random coordinates, random: other states of the environment",
+        "what stands in observation and prediction; ablations are sampled: what the model wrote, true-observation and true-prediction: the truth in one, what the model wrote in the other, random-coordinates: true grids with random coordinates, random: other states of the environment",
       ),
     excludeHeldStates: z
       .boolean()

@@ -5,17 +5,21 @@ import { easyToHard } from "./easy-to-hard.ts";
 import { filter } from "./filter.ts";
 import { groundTruth } from "./ground-truth.ts";
 import { initialPolicy } from "./initial-policy.ts";
+import { interaction } from "./interaction.ts";
 import { keepWorldModel } from "./keep-world-model.ts";
 import { main } from "./main.ts";
 import { mask } from "./mask.ts";
+import { observationLoss } from "./observation-loss.ts";
 import { passAtK } from "./pass-at-k.ts";
 import { rlWorldModel } from "./rl-world-model.ts";
 import { scale } from "./scale.ts";
+import { transition } from "./transition.ts";
 
 /** Every experiment, in the order in which a reader meets them. */
 export const experiments: readonly Experiment[] = [
   main,
   passAtK,
+  transition,
   groundTruth,
   initialPolicy,
   easyToHard,
@@ -24,6 +28,8 @@ export const experiments: readonly Experiment[] = [
   mask,
   advantage,
   filter,
+  observationLoss,
   rlWorldModel,
   keepWorldModel,
+  interaction,
 ];

@@ -205,7 +205,7 @@ async function stateTargets(
 ): Promise<StateTargets> {
   const { seed, sft } = context.config;
   const { states } = sft;
-  if (states === "true" || states === "sampled") return { states };
+  if (states !== "random-coordinates" && states !== "random") return { states };
   const levels = await trainingLevels(context, { kind: "self-play" }).take(NOISE_LEVELS);
   if (states === "random-coordinates") {
     const noise = await learnNoise(context, levels);

@@ -44,7 +44,7 @@ export interface RewrittenTrajectory {
 
 /** What stands in observation and prediction; all but `true` are ablations (docs/protocol.md). */
 export type StateTargets =
-  | { states: "true" | "sampled" }
+  | { states: "true" | "sampled" | "true-observation" | "true-prediction" }
   | { states: "random-coordinates"; noise: StateNoise; generator: SeededGenerator }
   | RandomStates;
 
@@ -89,8 +89,7 @@ export function rewriteTrajectory(
     copy(turn.begin);
     const spans = replySpans(trajectory, turn, protocol);
     if (turn.valid) {
-      const states = targetStates(trajectory, index, protocol, targets);
-      const target = states === undefined ? spans : replaceStates(spans, ...states);
+      const target = replaceStates(spans, ...targetStates(trajectory, index, protocol, targets));
       turns.push({ turn, response: protocol.forced + textOf(target), trained: true });
       const begin = tokens.length;
       tokens.append(protocol.encodeReply(target));
@@ -140,20 +139,24 @@ function replySpans(trajectory: Trajectory, turn: Turn, protocol: TurnProtocol):
   return forced === "" ? spans : spans.slice(1);
 }
 
-/** The texts for a turn's observation and prediction; undefined where the agent's own stay. */
+/** The texts for a turn's observation and prediction; null where the agent's own stays. */
 function targetStates(
   { id, turns }: Trajectory,
   index: number,
   protocol: TurnProtocol,
   targets: StateTargets,
-): [before: string, after: string] | undefined {
+): [before: string | null, after: string | null] {
   const { stateBefore, stateAfter } = turns[index];
   const [before, after] = [protocol.traceState(stateBefore), protocol.traceState(stateAfter)];
   switch (targets.states) {
     case "true":
       return [before, after];
+    case "true-observation":
+      return [before, null];
+    case "true-prediction":
+      return [null, after];
     case "sampled":
-      return undefined;
+      return [null, null];
     case "random-coordinates": {
       const { noise, generator } = targets;
       return [noise.randomCoordinates(before, generator, 1), noise.randomCoordinates(after, generator, 1)];
