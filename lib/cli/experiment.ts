@@ -16,6 +16,7 @@ import {
 import {
   differenceTable,
   distanceTable,
+  perplexityTable,
   resultTable,
   settingsTable,
   shownKs,
@@ -189,7 +190,12 @@ function tell(folder: string, results: ExperimentResults, { log, markdown }: Exp
     return;
   }
   const ks = shownKs(results);
-  const tables = [resultTable(results, ks), differenceTable(results, ks), distanceTable(results)];
+  const tables = [
+    resultTable(results, ks),
+    differenceTable(results, ks),
+    distanceTable(results),
+    perplexityTable(results),
+  ];
   for (const table of tables.filter(({ rows }) => rows.length > 0))
     print(`\n${markdown ? toMarkdown(table) : formatted(table)}`);
   const { missing } = results;

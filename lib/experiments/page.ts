@@ -2,7 +2,15 @@ import { type Html, html } from "../report/html.ts";
 import { renderShell } from "../report/shell.ts";
 import { type Figure, renderFigure } from "./figure.ts";
 import type { ExperimentResults } from "./results.ts";
-import { differenceTable, distanceTable, resultTable, settingsTable, shownKs, type Table } from "./table.ts";
+import {
+  differenceTable,
+  distanceTable,
+  perplexityTable,
+  resultTable,
+  settingsTable,
+  shownKs,
+  type Table,
+} from "./table.ts";
 
 /** An experiment's report as one HTML page. */
 export function renderExperiment(results: ExperimentResults): string {
@@ -18,6 +26,7 @@ export function renderExperiment(results: ExperimentResults): string {
       ["differences", "Differences"],
       ["curves", "Curves"],
       ["distances", "Distances"],
+      ["states", "States"],
       ["arms", "Arms"],
     ],
     main: html`<section id="claim"><h2>Claim</h2><p>${claim} (${source})</p><p>${about}</p>
@@ -32,6 +41,9 @@ ${tableOf(differenceTable(results, ks))}</section>
 ${figures.map(([, figure]) => html`<figure>${renderFigure(figure)}</figure>`)}</section>
 <section id="distances"><h2>Pass@1 by distance</h2><p class="note">By the number of actions in a shortest solution.</p>
 ${tableOf(distanceTable(results))}</section>
+<section id="states"><h2>True states</h2><p class="note">How well models foretell them, under random play on tuning levels: nats for a whole state, and perplexity per token.
+Tokens differ between ways of writing states, so that only nats can be compared there.</p>
+${tableOf(perplexityTable(results))}</section>
 <section id="arms"><h2>Arms</h2>${tableOf(settingsTable(results.arms))}</section>`,
   });
 }

@@ -3,6 +3,7 @@ import { SeededGenerator } from "../rollout/seeded-generator.ts";
 import { allKsOf, type Evaluation, kOf } from "../run/evaluation.ts";
 import { type Results, readResults } from "../run/results.ts";
 import { RunFolder } from "../run/run-folder.ts";
+import type { Perplexity } from "../run/world-model.ts";
 import { passAtK } from "../stages/evaluate/pass-rates.ts";
 import { trainedPolicies } from "../stages/schedule.ts";
 import { type Curve, defaultCurves } from "./experiment.ts";
@@ -37,6 +38,10 @@ export interface ResultRow {
   observation: SeededEstimate | null;
   prediction: SeededEstimate | null;
   predictionChanged: SeededEstimate | null;
+  /** Of true states, in nats per state: how well the model foretells them. Intervals over seeds; null where none was measured. */
+  nats: { [State in keyof Perplexity]: SeededEstimate | null };
+  /** Per token. */
+  perplexity: { [State in keyof Perplexity]: SeededEstimate | null };
   /** Pass@1 by the length of a shortest solution. */
   byDistance: { [distance: string]: { passAt1: number; levels: number } };
   /** What came after the base, in the mean over seeds; null for the base's own policies. */
@@ -207,6 +212,12 @@ function rowOf(policy: Policy): ResultRow | undefined {
     observation: share(({ observationAccuracy }) => observationAccuracy),
     prediction: share(({ predictionAccuracy }) => predictionAccuracy),
     predictionChanged: share(({ predictionAccuracyChanged }) => predictionAccuracyChanged),
+    nats: ofStates((state) =>
+      share(({ worldModel }) => worldModel?.perplexity?.[state].natsPerState ?? null),
+    ),
+    perplexity: ofStates((state) =>
+      share(({ worldModel }) => worldModel?.perplexity?.[state].perplexity ?? null),
+    ),
     byDistance: Object.fromEntries(
       Object.keys(evaluation.byDistance).map((distance) => {
         const rates = seeded.flatMap((one) => one.evaluation.byDistance[distance]?.passAt1 ?? []);
@@ -214,6 +225,14 @@ function rowOf(policy: Policy): ResultRow | undefined {
       }),
     ),
     cost: policy.isReference ? null : meanCost(seeded),
+  };
+}
+
+function ofStates<T>(figure: (state: keyof Perplexity) => T): { [State in keyof Perplexity]: T } {
+  return {
+    observation: figure("observation"),
+    prediction: figure("prediction"),
+    predictionChanged: figure("predictionChanged"),
   };
 }
 

@@ -89,6 +89,20 @@ export function distanceTable({ rows }: ExperimentResults): Table {
   };
 }
 
+/** How well models foretell true states: nats per state, and perplexity per token in brackets. */
+export function perplexityTable({ rows }: ExperimentResults): Table {
+  const measured = rows.filter(({ nats }) => nats.observation !== null);
+  const states = ["observation", "prediction", "predictionChanged"] as const;
+  const cell = (row: ResultRow, state: (typeof states)[number]) => {
+    const [nats, perplexity] = [row.nats[state], row.perplexity[state]];
+    return nats && perplexity ? `${nats.mean.toPrecision(3)} (${perplexity.mean.toPrecision(3)})` : "–";
+  };
+  return {
+    header: ["nats a state (perplexity)", "observation", "prediction", "prediction, changed"],
+    rows: measured.map((row) => [row.name, ...states.map((state) => cell(row, state))]),
+  };
+}
+
 /** The arms' differing settings. */
 export function settingsTable(arms: ExperimentResults["arms"]): Table {
   return {

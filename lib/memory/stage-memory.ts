@@ -34,6 +34,9 @@ export function stageMemory(shape: ModelConfig, settings: MemorySettings, work: 
   return { stage: work.stage, phases, peak: Math.max(...phases.map(({ total }) => total)) };
 }
 
+/** Levels whose true states an evaluation lets a model score. */
+export const PERPLEXITY_LEVELS = 32;
+
 /** What the stages of a run do, at most: every row as long as the context, every trajectory of as many turns as allowed. */
 export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
   const { maxTokens: row, context, maxTurns } = config.protocol;
@@ -62,7 +65,12 @@ export function stagesWork(config: Config, rolloutSlots: number): StageWork[] {
   const ppoTurns = context === "turn" ? Math.max(maxTurns, config.ppo.interaction.maxTurns ?? 1) : 1;
   if (hasPpo(config.arms)) works.push(ppoWork(config, ppoTurns, slots));
   const tested = evaluation.split === "test" ? levels.testLevels : levels.tuningLevels;
-  works.push({ stage: "evaluate", ...playing, slots: slots(tested * evaluation.samples) });
+  works.push({
+    stage: "evaluate",
+    ...playing,
+    scoredRows: turns * PERPLEXITY_LEVELS,
+    slots: slots(tested * evaluation.samples),
+  });
   return works;
 }
 

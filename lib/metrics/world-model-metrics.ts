@@ -45,4 +45,11 @@ export const worldModelMetrics: readonly Metric[] = [
     meaning: "success rate of trajectories whose first prediction is right, and of those whose is wrong",
     healthy: "far apart where success rests on foresight; equal: the policy does not use its predictions",
   },
+  {
+    name: "perplexity.{state}.perplexity, ….natsPerState",
+    meaning:
+      "of true observations, predictions, and predictions of turns that changed the state (`observation`, `prediction`, `predictionChanged`): exp of the mean negative log-prob of a token, and the sum over a state's tokens; 32 tuning levels under random play, no shares",
+    healthy:
+      "falls in SFT, for predictions too; rises in PPO, which has no use for the states that its policy avoids",
+  },
 ];

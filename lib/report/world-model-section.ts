@@ -1,6 +1,6 @@
 import type { Evaluations } from "../run/evaluation.ts";
-import type { Share, StateQuality, WorldModelQuality } from "../run/world-model.ts";
-import { percent } from "./format.ts";
+import type { Perplexity, Share, StateQuality, WorldModelQuality } from "../run/world-model.ts";
+import { figure, percent } from "./format.ts";
 import { type Html, html } from "./html.ts";
 import { policyTitle } from "./names.ts";
 
@@ -29,7 +29,30 @@ part of the state; of cells, per cent of all grids' cells. Move over a figure to
 ${table(states, stateColumns(states.map(({ quality }) => quality)))}
 <p class="note">Carried out: turns that end in the state they predict, of those whose observation is right. Success: of trajectories, by whether their first
 prediction is right.</p>
-${table(known, usageColumns)}`;
+${table(known, usageColumns)}
+${fitTable(known)}`;
+}
+
+/** How well models foretell true states, in nats. */
+function fitTable(known: readonly Row<WorldModelQuality>[]): Html | undefined {
+  const rows = known.flatMap(({ policy, quality }) =>
+    quality.perplexity ? [{ policy, perplexity: quality.perplexity }] : [],
+  );
+  if (rows.length === 0) return undefined;
+  const states = ["observation", "prediction", "predictionChanged"] as const;
+  const text = (value: number | null) => (value === null ? "–" : figure(value));
+  const cells = (perplexity: Perplexity) =>
+    states.map(
+      (state) =>
+        html`<td>${text(perplexity[state].natsPerState)}</td><td>${text(perplexity[state].perplexity)}</td>`,
+    );
+  return html`<p class="note">How well the model foretells the true states of random play on tuning levels: nats for a whole state, and perplexity per token.</p>
+<div class="scroll"><table class="world-model">
+<thead><tr><th scope="col">Policy</th>${["Observation", "Prediction", "… where the state changed"].map((title) => html`<th scope="col">${title}, nats</th><th scope="col">perplexity</th>`)}</tr></thead>
+<tbody>${rows.map(
+    ({ policy, perplexity }) => html`<tr><th scope="row">${policyTitle(policy)}</th>${cells(perplexity)}</tr>
+`,
+  )}</tbody></table></div>`;
 }
 
 const usageColumns: readonly Column<WorldModelQuality>[] = [

@@ -18,6 +18,16 @@ const stateQuality = z.object({
   cells: share,
 });
 
+/** How well true states are foretold; null where there were none. */
+const stateFit = z.object({
+  /** exp of the mean negative log-prob of a token. */
+  perplexity: z.number().nullable(),
+  /** Mean over states of their tokens' summed negative log-probs. */
+  natsPerState: z.number().nullable(),
+});
+
+const perplexity = z.object({ observation: stateFit, prediction: stateFit, predictionChanged: stateFit });
+
 /** What an evaluation found of a policy's world model; docs/metrics.md explains each figure. */
 export const worldModelSchema = z.object({
   observation: stateQuality,
@@ -26,8 +36,11 @@ export const worldModelSchema = z.object({
   followed: share,
   /** Trajectories that solved their level, by whether their first prediction was right. */
   success: z.object({ firstRight: share, firstWrong: share }),
+  /** Of the true states of random play on tuning levels; absent where an earlier version wrote, or where they do not fit the context. */
+  perplexity: perplexity.optional(),
 });
 
 export type Share = z.output<typeof share>;
 export type StateQuality = z.output<typeof stateQuality>;
+export type Perplexity = z.output<typeof perplexity>;
 export type WorldModelQuality = z.output<typeof worldModelSchema>;

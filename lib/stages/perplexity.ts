@@ -1,12 +1,14 @@
 import type { Config } from "../config/schema.ts";
 import type { Model } from "../engine/model.ts";
 import { SpaError } from "../errors.ts";
+import { PERPLEXITY_LEVELS } from "../memory/stage-memory.ts";
 import { playsOf } from "../rollout/player.ts";
 import { randomStatesScript } from "../rollout/random-policy.ts";
 import { playScripted } from "../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
 import type { StateText } from "../rollout/trajectory.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
+import type { Perplexity } from "../run/world-model.ts";
 import { Role } from "../text/roles.ts";
 import { escapeTags } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -97,6 +99,27 @@ export async function statePerplexity(
     coordinates: fitOf("coordinates"),
     tooLong,
   };
+}
+
+/** What results.json has of {@link statePerplexity}; undefined where true states do not fit the context. */
+export async function evaluatedPerplexity(
+  context: PerplexityContext,
+  model: Model,
+): Promise<Perplexity | undefined> {
+  const { traceState: form } = context.config.protocol;
+  try {
+    const fits = await statePerplexity(context, model, { levels: PERPLEXITY_LEVELS, form });
+    const kept = ({ perplexity, natsPerState }: TextFit) => ({ perplexity, natsPerState });
+    const { observation, prediction, predictionChanged } = fits;
+    return {
+      observation: kept(observation),
+      prediction: kept(prediction),
+      predictionChanged: kept(predictionChanged),
+    };
+  } catch (error) {
+    if (error instanceof SpaError && error.code === "CAPACITY") return undefined;
+    throw error;
+  }
 }
 
 /** Levels played at random, with the true states in every turn. */

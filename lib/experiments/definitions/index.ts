@@ -11,6 +11,7 @@ import { main } from "./main.ts";
 import { mask } from "./mask.ts";
 import { observationLoss } from "./observation-loss.ts";
 import { passAtK } from "./pass-at-k.ts";
+import { perplexity } from "./perplexity.ts";
 import { rlWorldModel } from "./rl-world-model.ts";
 import { scale } from "./scale.ts";
 import { transition } from "./transition.ts";
@@ -19,6 +20,7 @@ import { transition } from "./transition.ts";
 export const experiments: readonly Experiment[] = [
   main,
   passAtK,
+  perplexity,
   transition,
   groundTruth,
   initialPolicy,

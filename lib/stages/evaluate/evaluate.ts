@@ -12,6 +12,7 @@ import { type Evaluation, kOf, nameRates, type PassRates } from "../../run/evalu
 import type { EvaluationResult } from "../../run/results.ts";
 import type { TurnFormat } from "../../text/tags.ts";
 import { loadModel, protocolOf, type StageContext } from "../context.ts";
+import { evaluatedPerplexity } from "../perplexity.ts";
 import { type PlayStatistics, playMetrics, playStatistics } from "../play-statistics.ts";
 import { StageRun } from "../stage-run.ts";
 import { worldModelQuality } from "../world-model.ts";
@@ -185,10 +186,11 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     });
     const statistics = playStatistics(trajectories, protocol);
     const generator = new SeededGenerator(config.seed, "evaluate", "bootstrap");
-    const evaluation = summarizeEvaluation(trajectories, samples, protocol, statistics, {
+    const summary = summarizeEvaluation(trajectories, samples, protocol, statistics, {
       resamples: bootstrap,
       generator,
     });
+    const evaluation = await withPerplexity(context, model, summary);
     run.cost.tokensSampled = sampledTokens(trajectories);
     run.log(0, { ...passMetrics(evaluation), ...playMetrics(statistics) });
     context.run.trajectories(id).append(0, trajectories, {
@@ -202,4 +204,16 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
   } finally {
     if (model !== "random") await model.dispose();
   }
+}
+
+/** An evaluation in world-model format with the perplexity of true states under its model. */
+async function withPerplexity(
+  context: StageContext,
+  model: Model | "random",
+  evaluation: Evaluation,
+): Promise<Evaluation> {
+  const { worldModel } = evaluation;
+  if (worldModel === undefined || model === "random") return evaluation;
+  const perplexity = await evaluatedPerplexity(context, model);
+  return perplexity ? { ...evaluation, worldModel: { ...worldModel, perplexity } } : evaluation;
 }
