@@ -142,7 +142,7 @@ export async function runStage(context: StageContext, stage: ScheduledStage): Pr
 }
 
 /** Whether a stage is still to be done: it is not over, and its arm has not ended before it. */
-function isAhead(run: RunFolder, { id, arm }: ScheduledStage): boolean {
+export function isAhead(run: RunFolder, { id, arm }: ScheduledStage): boolean {
   return run.stage(id)?.state !== "done" && (arm === undefined || run.untrained[arm] === undefined);
 }
 

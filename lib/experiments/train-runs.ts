@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
 import { SpaError, throwIfAborted } from "../errors.ts";
 import { packageRoot } from "../package.ts";
-import { createRun } from "../pipeline.ts";
+import { createRun, isAhead } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { scheduleStages } from "../stages/schedule.ts";
 import { chosenSettings, type PlannedRun } from "./plan.ts";
@@ -33,7 +33,7 @@ interface TrainRunsOptions {
 export function isDone(run: PlannedRun): boolean {
   if (!existsSync(join(run.folder, "run.json"))) return false;
   const folder = RunFolder.open(run.folder);
-  return scheduleStages(folder.config).every(({ id }) => folder.stage(id)?.state === "done");
+  return !scheduleStages(folder.config).some((stage) => isAhead(folder, stage));
 }
 
 /**

@@ -14,6 +14,7 @@ import { readExamples, readSftFile, readSftRows, whyHeldBack } from "./sft/files
 import { checkGate } from "./sft/gate.ts";
 import { type SftData, sft } from "./sft/sft.ts";
 import { checkTrainable } from "./sft/trainable.ts";
+import { openSourceStage } from "./source-stage.ts";
 import type { DrawingStage } from "./training-levels.ts";
 
 /** A stage of a run's schedule. */
@@ -233,7 +234,7 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
     draws: { kind: "ppo", count: settings.steps * settings.groups },
     run: async (context) => {
       const begins = context.run.stage(id) === undefined;
-      const closed = begins && source !== BASE_STAGE ? checkGate(context, source) : null;
+      const closed = begins ? gateBefore(context, source) : null;
       if (closed !== null) {
         context.progress.note(`${id} is not done, and its arm ends here (sft.gate.stop)`);
         return context.run.skipStage(id, closed);
@@ -241,6 +242,14 @@ function ppoStage(arm: ArmName, source: string, format: TurnFormat, settings: Pp
       await ppo(context, { id, source: modelFolder(context, source), format, settings });
     },
   };
+}
+
+/** Why PPO is not to start from a model, of this run or of the one that it starts from. */
+function gateBefore(context: StageContext, source: string): string | null {
+  if (source !== BASE_STAGE) return checkGate(context, source);
+  const { model } = context.config;
+  if (model.kind !== "stage" || model.stage === null) return null;
+  return checkGate({ ...context, run: openSourceStage(model).run }, model.stage);
 }
 
 function evaluation(

@@ -88,6 +88,22 @@ test("an arm ends before PPO, the others go on, and a resume tries nothing again
   expect(notes).toContainEqual(expect.stringMatching(/^spa\/ppo has been skipped: spa\/sft is not ready/));
 });
 
+test("a run that starts from another run's SFT passes the same gate", async () => {
+  const root = scratchFolder();
+  const gated = { ...tinySettings.sft, gate: { prediction: 1, stop: true } };
+  const shared = { evaluation: { references: [] }, sft: gated };
+  const taught = await train(tinyConfig({ ...shared, arms: ["world-model"] }), { root, name: "taught" });
+  expect(Object.keys(taught.results.evaluations)).toEqual(["sft"]);
+  const model = { kind: "stage", run: taught.folder, stage: "spa/sft", digest: null };
+  const { results } = await train(tinyConfig({ ...shared, arms: ["format-only"], model }), {
+    root,
+    name: "ppo",
+  });
+  expect(results.untrained).toEqual({
+    "format-only": expect.stringContaining("sft.gate.prediction asks for 100.0 %"),
+  });
+});
+
 test("a gate that stops needs validation", () => {
   const { error } = configSchema.safeParse({ sft: { validationLevels: 0, gate: { stop: true } } });
   expect(error?.issues[0].path).toEqual(["sft", "gate", "stop"]);
