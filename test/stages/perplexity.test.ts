@@ -7,7 +7,7 @@ import { playScripted } from "../../lib/rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../../lib/rollout/seeded-generator.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { createStageContext, type StageContext } from "../../lib/stages/context.ts";
-import { statePerplexity, type TextFit } from "../../lib/stages/perplexity.ts";
+import { evaluatedPerplexity, statePerplexity, type TextFit } from "../../lib/stages/perplexity.ts";
 import { continueConversation, joinPieces, openConversation } from "../../lib/text/conversation.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
@@ -148,5 +148,29 @@ describe("statePerplexity", () => {
     const plain = await statePerplexity(context, model, { levels, form: "grid" });
     expect(plain.grid).toEqual(plain.both);
     expect(plain.coordinates).toEqual({ perplexity: null, natsPerState: null, tokens: 0, states: 0 });
+  });
+});
+
+describe("in an evaluation", () => {
+  it("is that of the run's form of states on all tuning levels, if they are few", async () => {
+    const { form, observation, prediction, predictionChanged } = await statePerplexity(context, model, {
+      levels: 3,
+      form: "structured",
+    });
+    const kept = ({ perplexity, natsPerState }: TextFit) => ({ perplexity, natsPerState });
+    expect(form).toBe(context.config.protocol.traceState);
+    expect(await evaluatedPerplexity(context, model)).toEqual({
+      observation: kept(observation),
+      prediction: kept(prediction),
+      predictionChanged: kept(predictionChanged),
+    });
+  });
+
+  it("is left out where true states do not fit the context, which alone is an error", async () => {
+    const short = await contextOf({ maxTokens: 60, maxNewTokens: 50 });
+    expect(await evaluatedPerplexity(short, model)).toBeUndefined();
+    await expect(statePerplexity(short, model, { levels: 3, form: "structured" })).rejects.toMatchObject({
+      code: "CAPACITY",
+    });
   });
 });
