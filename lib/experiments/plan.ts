@@ -156,6 +156,12 @@ function flattened(value: unknown, name = ""): Map<string, unknown> {
   return new Map(entries);
 }
 
+/** A run, and the stage of it that another starts from. */
+interface Start {
+  run: PlannedRun;
+  stage: string;
+}
+
 /** Makes the runs of arms, each once. */
 class Planner {
   readonly runs: PlannedRun[] = [];
@@ -173,37 +179,44 @@ class Planner {
 
   /** The run that an arm ends with, and that of its base; those between are made too. */
   plan(arm: Arm, arms: readonly Arm[], seed: number): { run: PlannedRun; base: PlannedRun } {
-    const { trains, from, base: shared = [], settings = [] } = arm;
-    const load = (kind: RunKind, own: readonly string[] = []) =>
-      this.#load([`arms=[${kind === "base" ? "" : kind}]`, ...shared, ...own, `seed=${seed}`]);
-    const trained = (kind: RunKind, own: readonly string[] | undefined, after?: PlannedRun, stage?: string) =>
-      this.#add(kind, load(kind, ["evaluation.references=[]", ...settings, ...(own ?? [])]), after, stage);
-    if (from !== undefined && trains !== "spa" && trains !== null) {
-      const source = arms.find(({ name }) => name === from.arm);
-      if (!source) throw new SpaError("INTERNAL", `${arm.name} starts from no arm: ${from.arm}`);
-      const { run, base } = this.plan(source, arms, seed);
-      return { base, run: trained(trains, arm.ppo, run, from.stage) };
-    }
-    const base = this.#add("base", load("base"));
+    const { trains, settings = [] } = arm;
+    const { base, start } = this.#startOf(arm, arms, seed);
     if (trains === null) return { base, run: base };
-    // A pretrained model is its own base.
-    const start = base.config.model.kind === "nano" ? base : undefined;
+    const trained = (kind: RunKind, own: readonly string[] | undefined, from: Start | undefined) => {
+      const all = ["evaluation.references=[]", ...settings, ...(own ?? [])];
+      return this.#add(kind, this.#load(kind, arm, all, seed), from);
+    };
     if (trains !== "spa") return { base, run: trained(trains, arm.ppo, start) };
     const worldModel = trained("world-model", arm.worldModel, start);
     const stage = worldModelStage(worldModel.config);
-    return { base, run: trained("format-only", arm.ppo, worldModel, stage) };
+    return { base, run: trained("format-only", arm.ppo, { run: worldModel, stage }) };
   }
 
-  #load(settings: readonly string[]): Config {
-    return withAbsolutePaths(loadConfig(this.#source, [...this.#common, ...settings]));
+  /** Where an arm starts: at a stage of another, or at the base. A pretrained model is its own base, and no run. */
+  #startOf(arm: Arm, arms: readonly Arm[], seed: number): { base: PlannedRun; start: Start | undefined } {
+    const { from } = arm;
+    if (from === undefined) {
+      const base = this.#add("base", this.#load("base", arm, [], seed));
+      return { base, start: base.config.model.kind === "nano" ? { run: base, stage: "base" } : undefined };
+    }
+    const source = arms.find(({ name }) => name === from.arm);
+    if (!source) throw new SpaError("INTERNAL", `${arm.name} starts from no arm: ${from.arm}`);
+    const { run, base } = this.plan(source, arms, seed);
+    return { base, start: { run, stage: from.stage } };
   }
 
-  #add(kind: RunKind, loaded: Config, after?: PlannedRun, stage = "base"): PlannedRun {
+  #load(kind: RunKind, { base = [] }: Arm, own: readonly string[], seed: number): Config {
+    const trains = `arms=[${kind === "base" ? "" : kind}]`;
+    const settings = [...this.#common, trains, ...base, ...own, `seed=${seed}`];
+    return withAbsolutePaths(loadConfig(this.#source, settings));
+  }
+
+  #add(kind: RunKind, loaded: Config, start?: Start): PlannedRun {
     const unread = Object.entries(readBy).filter(([, kinds]) => !kinds.includes(kind));
     const sections = unread.map(([name]) => [name, this.#preset[name as keyof typeof readBy]]);
     const config: Config = { ...loaded, ...Object.fromEntries(sections) };
-    const start = after && { run: after.name, stage };
-    const identity = JSON.stringify([chosenSettings(config), start]);
+    const { run: after, stage = "base" } = start ?? {};
+    const identity = JSON.stringify([chosenSettings(config), after && { run: after.name, stage }]);
     const digest = createHash("sha256").update(identity).digest("hex");
     const name = `${config.preset}-${config.seed}-${kind}-${digest.slice(0, 8)}`;
     const known = this.runs.find((run) => run.name === name);

@@ -316,12 +316,12 @@ export function describeArms(arms: readonly PlannedArm[]): { [arm: string]: ArmD
   );
 }
 
-/** A run's settings, those of the world model that it starts from among them, and what it starts from. */
+/** A run's settings, those of its world model among them, and what it starts from where that is not the base. */
 function startAnd(run: PlannedRun): { [name: string]: unknown } {
-  const { model } = run.config;
-  const own = chosenSettings({ ...run.config, model: run.shape });
-  if (model.kind !== "stage" || run.after === undefined) return own;
-  if (run.after.kind !== "world-model") return { ...own, start: `${run.after.name}#${model.stage}` };
-  const { selfPlay, sft } = run.after.config;
-  return chosenSettings({ ...run.config, model: run.shape, selfPlay, sft });
+  const worldModel = run.after?.kind === "world-model" ? run.after : undefined;
+  const sections = worldModel && { selfPlay: worldModel.config.selfPlay, sft: worldModel.config.sft };
+  const own = chosenSettings({ ...run.config, ...sections, model: run.shape });
+  const { after, config } = worldModel ?? run;
+  if (after === undefined || after.kind === "base" || config.model.kind !== "stage") return own;
+  return { ...own, start: `${after.name}#${config.model.stage}` };
 }

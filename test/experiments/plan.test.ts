@@ -54,6 +54,21 @@ test("a run starts from the stage of the run before it", () => {
   expect(further.config.model).toMatchObject({ run: plain.folder, stage: "control/ppo" });
 });
 
+test("SPA may start from what another arm has trained", () => {
+  const experiment: Experiment = {
+    ...small,
+    arms: (config) => [
+      ...small.arms(config),
+      { name: "again", about: "again", trains: "spa", from: { arm: "all", stage: "format-only/ppo" } },
+    ],
+  };
+  const { arms } = planExperiment({ experiment, seeds: [1], runs });
+  const [all, again] = [arms[2].runs[0], arms[4].runs[0]];
+  expect(again.after).toMatchObject({ kind: "world-model", after: all });
+  expect(again.after?.config.model).toMatchObject({ run: all.folder, stage: "format-only/ppo" });
+  expect(arms[4].bases).toEqual(arms[2].bases);
+});
+
 test("experiments share what is the same", () => {
   const names = (experiment: Experiment) =>
     new Set(planExperiment({ experiment, runs }).runs.map(({ name }) => name));
@@ -95,7 +110,8 @@ test("arms are told apart by what differs", () => {
   const described = describeArms(arms);
   expect(described.answer.settings).toMatchObject({ "ppo.mask": "answer" });
   expect(described.answer.settings).not.toHaveProperty("protocol.maxTurns");
-  expect(Object.keys(described.plain.settings)).toContain("start");
+  expect(described.plain.settings).not.toHaveProperty("start");
+  expect(described.further.settings).toMatchObject({ start: `${arms[0].runs[0].name}#control/ppo` });
   expect(described.all.folders.map((folder) => basename(folder))).toEqual([arms[2].runs[0].name]);
 });
 
