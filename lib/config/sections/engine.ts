@@ -41,6 +41,10 @@ export const engine = z
 
 const nanoModel = z.strictObject({
   kind: z.literal("nano").describe("the embedded model, pre-trained by the base stage"),
+  architecture: z
+    .enum(["qwen2", "llama"])
+    .default("qwen2")
+    .describe("qwen2: biases on queries, keys and values; llama: none"),
   hidden: positive().default(64).describe("width of the hidden states"),
   layers: positive().default(4).describe("number of decoder layers"),
   heads: positive().default(4).describe("attention heads"),

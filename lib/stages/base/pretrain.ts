@@ -75,7 +75,7 @@ export function nanoShape(config: Config, tokenizer: Tokenizer): ModelConfigInpu
   }
   const { stopTokens } = chatFormatOf(tokenizer);
   return {
-    architecture: "qwen2",
+    architecture: model.architecture,
     vocabularySize: tokenizer.vocabularySize,
     hiddenSize: model.hidden,
     intermediateSize: model.intermediate,
