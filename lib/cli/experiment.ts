@@ -2,10 +2,11 @@ import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { SpaError } from "../errors.ts";
 import { experiments } from "../experiments/definitions/index.ts";
+import { describeArms } from "../experiments/describe-arms.ts";
 import { estimateRuns, type PlannedCost } from "../experiments/estimate.ts";
 import { findExperiment } from "../experiments/find-experiment.ts";
 import type { ExperimentPlan, ExperimentRequest, PlannedRun } from "../experiments/plan.ts";
-import { describeArms, type ExperimentResults } from "../experiments/results.ts";
+import type { ExperimentResults } from "../experiments/results.ts";
 import {
   type ExperimentOutcome,
   experimentsRoot,

@@ -6,8 +6,9 @@ import { RunFolder } from "../run/run-folder.ts";
 import type { Perplexity } from "../run/world-model.ts";
 import { passAtK } from "../stages/evaluate/pass-rates.ts";
 import { trainedPolicies } from "../stages/schedule.ts";
+import { type ArmDescription, describeArms } from "./describe-arms.ts";
 import { type Curve, defaultCurves } from "./experiment.ts";
-import { chosenSettings, type ExperimentPlan, type PlannedArm, type PlannedRun } from "./plan.ts";
+import type { ExperimentPlan, PlannedArm, PlannedRun } from "./plan.ts";
 import {
   type Cells,
   type Estimate,
@@ -59,15 +60,6 @@ interface Difference {
 interface CurveResult extends Curve {
   /** By arm: steps, and over seeds the mean and its 95 % interval at each. */
   arms: { [arm: string]: { steps: number[]; values: Estimate[] } };
-}
-
-/** What an arm is. */
-export interface ArmDescription {
-  about: string;
-  /** Those in which the arms differ; `start`: the run and stage that it starts from. */
-  settings: { [name: string]: unknown };
-  /** Its run folders, one a seed. */
-  folders: string[];
 }
 
 /** The content of an experiment's results.json. */
@@ -296,32 +288,4 @@ function stepsOf({ folder }: PlannedRun, metric: string): Map<number, number> {
     if (row.stage.endsWith("/ppo") && typeof value === "number") points.set(row.step, value);
   }
   return points;
-}
-
-/** What the arms are, and the settings in which they differ, as of the first seed. */
-export function describeArms(arms: readonly PlannedArm[]): { [arm: string]: ArmDescription } {
-  const settings = arms.map(({ runs }) => startAnd(runs[0]));
-  const names = [...new Set(settings.flatMap((own) => Object.keys(own)))];
-  const differing = names.filter((name) => {
-    const values = new Set(settings.map((own) => JSON.stringify(own[name])));
-    return values.size > 1 && name !== "arms";
-  });
-  const ownOf = (own: { [name: string]: unknown }) =>
-    Object.fromEntries(differing.flatMap((name) => (name in own ? [[name, own[name]]] : [])));
-  return Object.fromEntries(
-    arms.map(({ arm: { name, about }, runs }, index) => [
-      name,
-      { about, settings: ownOf(settings[index]), folders: runs.map(({ folder }) => folder) },
-    ]),
-  );
-}
-
-/** A run's settings, those of its world model among them, and what it starts from where that is not the base. */
-function startAnd(run: PlannedRun): { [name: string]: unknown } {
-  const worldModel = run.after?.kind === "world-model" ? run.after : undefined;
-  const sections = worldModel && { selfPlay: worldModel.config.selfPlay, sft: worldModel.config.sft };
-  const own = chosenSettings({ ...run.config, ...sections, model: run.shape });
-  const { after, config } = worldModel ?? run;
-  if (after === undefined || after.kind === "base" || config.model.kind !== "stage") return own;
-  return { ...own, start: `${after.name}#${config.model.stage}` };
 }

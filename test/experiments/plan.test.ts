@@ -1,9 +1,9 @@
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { experiments } from "../../lib/experiments/definitions/index.ts";
+import { describeArms } from "../../lib/experiments/describe-arms.ts";
 import type { Experiment } from "../../lib/experiments/experiment.ts";
 import { planExperiment } from "../../lib/experiments/plan.ts";
-import { describeArms } from "../../lib/experiments/results.ts";
 import { errorOf } from "../thrown-error.ts";
 
 const runs = "/nowhere/runs";
