@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { basename, extname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { SpaError } from "../errors.ts";
 import { writeFileAtomically } from "../files/atomic-file.ts";
 import { makeFolders } from "../files/folders.ts";
@@ -45,7 +45,7 @@ export function planUnder(
 
 /** `main-nano-frozen-lake`; with settings of one's own also a digest of these. */
 function folderName({ experiment, source, settings }: ExperimentPlan): string {
-  const parts = [experiment.name, basename(source, extname(source))];
+  const parts = [experiment.name, basename(source).replace(/\.ya?ml$/, "")];
   const digest = createHash("sha256")
     .update(JSON.stringify([...settings].sort()))
     .digest("hex");

@@ -4,6 +4,7 @@ import { experiments } from "../../lib/experiments/definitions/index.ts";
 import { describeArms } from "../../lib/experiments/describe-arms.ts";
 import type { Experiment } from "../../lib/experiments/experiment.ts";
 import { planExperiment } from "../../lib/experiments/plan.ts";
+import { planUnder } from "../../lib/experiments/run-experiment.ts";
 import { errorOf } from "../thrown-error.ts";
 
 const runs = "/nowhere/runs";
@@ -103,6 +104,13 @@ test("an arm brings what it starts from", () => {
   const plan = planExperiment({ experiment: small, arms: ["further"], seeds: [1], runs });
   expect(plan.arms.map(({ arm }) => arm.name)).toEqual(["further"]);
   expect(plan.runs.map(({ kind }) => kind)).toEqual(["base", "control", "format-only"]);
+});
+
+test("an experiment's folder is named by the whole preset, or the file without its ending", () => {
+  const folderOf = (source: string, settings: string[] = []) =>
+    basename(planUnder("/nowhere", { experiment: small, source, settings }).folder);
+  expect(folderOf("qwen2.5-0.5b-sokoban")).toBe("small-qwen2.5-0.5b-sokoban");
+  expect(folderOf("nano-sokoban", ["ppo.steps=3"])).toMatch(/^small-nano-sokoban-[0-9a-f]{8}$/);
 });
 
 test("arms are told apart by what differs", () => {
