@@ -9,13 +9,21 @@ import { describeSudoku, EMPTY, printSudoku } from "./render.ts";
 
 const NAME = "sudoku";
 
+/** A number of empty cells, or a range of it. */
+function blanksUpTo(most: number) {
+  const error = `empty cells are a number from 1 to ${most}, or two of them, the lower first`;
+  const number = z.int(error).min(1, error).max(most, error);
+  const range = z.tuple([number, number], error).refine(([low, high]) => low <= high, error);
+  return z.union([number, range], { error });
+}
+
 const optionsSchema = z.strictObject({
   /** Rows, columns and digits of the puzzles drawn from a seed; a level given as text has its own size. */
   size: z.union([z.literal(4), z.literal(9)], { error: "the size is 4 or 9" }).default(4),
   /** 6, 7 or 10 empty cells of 16; 45, 51 or 57 of 81. */
   difficulty: z.enum(["easy", "medium", "hard"]).default("easy"),
-  /** Exact number of empty cells, in place of the difficulty. */
-  blanks: z.int().min(1).max(MAX_BLANKS[9]).optional(),
+  /** Exact number of empty cells, in place of the difficulty; of two numbers, `[1, 4]`, each seed draws one between them. */
+  blanks: blanksUpTo(MAX_BLANKS[9]).optional(),
   /** Steps after which an episode is truncated. */
   maxSteps: z.int().min(1).default(30),
 });
@@ -60,7 +68,7 @@ export class SudokuEnvironment implements Environment {
   constructor(options: SudokuOptions = {}) {
     this.options = parseOptions(NAME, optionsSchema, options);
     const most = MAX_BLANKS[this.options.size];
-    parseOptions(NAME, z.object({ blanks: z.int().max(most).optional() }), { blanks: this.options.blanks });
+    parseOptions(NAME, z.object({ blanks: blanksUpTo(most).optional() }), { blanks: this.options.blanks });
   }
 
   instructions(): string {

@@ -14,6 +14,9 @@ const BLANKS: Readonly<Record<4 | 9, Record<Difficulty, number>>> = {
 /** Most empty cells that can be asked for: with more, digging hardly ever ends with a single solution. */
 export const MAX_BLANKS: Readonly<Record<4 | 9, number>> = { 4: 12, 9: 57 };
 
+/** A number of empty cells, or the least and the most of a range that each seed draws from. */
+export type Blanks = number | readonly [number, number];
+
 const EXTRA_ROUNDS = 8;
 const MAX_GRIDS = 200;
 
@@ -71,13 +74,15 @@ function dig(shape: Shape, solution: Digits, blanks: number, random: PythonRando
  * The puzzle that the environment of SPA's author draws from the same seed; it has one solution.
  *
  * With `difficulty` alone the puzzle is upstream's, even if it ends up with fewer empty cells than the difficulty
- * names. With `blanks` the number is kept: if one grid does not allow it, the same generator draws the next.
+ * names. With `blanks` the number is kept: if one grid does not allow it, the same generator draws the next. Of a range
+ * the generator first draws the number, all alike.
  *
  * @throws SpaError BAD_ARGUMENT when no grid drawn from the seed allows so many empty cells
  */
-export function generatePuzzle(seed: number, size: 4 | 9, difficulty: Difficulty, blanks?: number): Digits {
+export function generatePuzzle(seed: number, size: 4 | 9, difficulty: Difficulty, wanted?: Blanks): Digits {
   const shape = SHAPES[size];
   const random = new PythonRandom(seed);
+  const blanks = typeof wanted === "object" ? random.randint(...wanted) : wanted;
   for (let grid = 0; grid < MAX_GRIDS; grid++) {
     const puzzle = dig(shape, fullGrid(shape, random), blanks ?? BLANKS[size][difficulty], random);
     if (blanks === undefined || emptyCells(puzzle).length === blanks) {

@@ -151,6 +151,18 @@ describe("puzzles by seed", () => {
     }
   });
 
+  it("have numbers of blanks from a range, each about as often, the same for the same seed", () => {
+    const counts = [0, 0, 0, 0];
+    for (let seed = 0; seed < 200; seed++) {
+      const puzzle = generatePuzzle(seed, 4, "easy", [2, 4]);
+      expect(generatePuzzle(seed, 4, "easy", [2, 4])).toEqual(puzzle);
+      counts[puzzle.filter((digit) => digit === 0).length - 1]++;
+    }
+    expect(counts[0]).toBe(0);
+    for (const count of counts.slice(1)) expect(Math.abs(count - 200 / 3)).toBeLessThan(20); // three deviations
+    expect(new SudokuEnvironment({ blanks: [2, 2] }).reset({ seed: 3 }).match(/\./g)).toHaveLength(2);
+  });
+
   it("are those of a difficulty when blanks says the same", () => {
     expect(generatePuzzle(5, 4, "hard", 6)).toEqual(generatePuzzle(5, 4, "easy"));
   });
@@ -160,6 +172,8 @@ describe("puzzles by seed", () => {
     expect(attempt({ blanks: 13 })).toMatchObject({ code: "BAD_ARGUMENT" });
     expect(attempt({ blanks: 0 }).message).toContain('option "blanks"');
     expect(attempt({ size: 9, blanks: 58 }).code).toBe("BAD_ARGUMENT");
+    for (const blanks of [[0, 4], [1, 13], [4, 1], [3], [1, 2, 3]] as [number, number][])
+      expect(attempt({ blanks }).message).toMatch(/option "blanks.*: empty cells are a number from 1 to/);
     expect(attempt({ size: 6 as 4 }).message).toContain("4 or 9");
   });
 });
