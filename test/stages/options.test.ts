@@ -7,8 +7,8 @@ import { resume, train } from "../../lib/pipeline.ts";
 import { latestCheckpoint } from "../../lib/run/checkpoint.ts";
 import type { MetricsRow } from "../../lib/run/metrics.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
-import { examplesFile } from "../../lib/stages/self-play/self-play.ts";
-import { readExamples } from "../../lib/stages/sft/files.ts";
+import { examplesFile, rowsFile } from "../../lib/stages/self-play/self-play.ts";
+import { readExamples, readSftRows } from "../../lib/stages/sft/files.ts";
 import { Role } from "../../lib/text/roles.ts";
 import { tinyConfig, tinySettings, watchingProgress } from "./tiny-run.ts";
 
@@ -50,6 +50,37 @@ const number = (value: unknown): number => {
   expect(typeof value).toBe("number");
   return value as number;
 };
+
+describe("selfPlay.unchangedTurns", () => {
+  /** The replies that self-play's data train on, by whether the state after the turn is the one before. */
+  async function replies(unchangedTurns: number): Promise<{ changed: string[]; unchanged: string[] }> {
+    const config = configOf(
+      { steps: 1 },
+      {
+        arms: ["spa"],
+        protocol: { ...tinySettings.protocol, context: "turn", maxTokens: 200 },
+        selfPlay: { policy: "random", trajectories: 40, unchangedTurns },
+        sft: { ...tinySettings.sft, epochs: 1 },
+      },
+    );
+    const { folder } = await train(config, { root, name: `unchanged-${unchangedTurns}` });
+    const rows = await readSftRows(rowsFile(RunFolder.open(folder), "spa/self-play"));
+    const stays = (reply: string) =>
+      /<observation>(.*)<\/observation><prediction>\1<\/prediction>/s.test(reply);
+    const all = rows.map(({ response }) => response);
+    return { changed: all.filter((reply) => !stays(reply)), unchanged: all.filter(stays) };
+  }
+
+  it("keeps all turns that changed the state, and a share of the others", async () => {
+    const [all, half, none] = [await replies(1), await replies(0.5), await replies(0)];
+    expect(none.changed).toEqual(all.changed);
+    expect(half.changed).toEqual(all.changed);
+    expect(none.unchanged).toEqual([]);
+    expect(half.unchanged.length).toBeGreaterThan(0);
+    expect(half.unchanged.length).toBeLessThan(all.unchanged.length);
+    expect(all.unchanged).toEqual(expect.arrayContaining(half.unchanged));
+  });
+});
 
 describe("PPO's settings", () => {
   it("starts with ratios of one and log-probs that agree with the rollout's", async () => {

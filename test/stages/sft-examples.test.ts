@@ -70,6 +70,37 @@ describe("rewriteTrajectory", () => {
     expect(rewriteTrajectory(trajectory, "train", protocol, { states: "true" })).toBeUndefined();
   });
 
+  it("leaves out valid turns that are not chosen where each turn has a prompt of its own", async () => {
+    const protocol = protocolWith({ context: "turn" });
+    const [trajectory] = (await trajectories(protocol, 20)).filter(({ turns }) => turns.length === 3);
+    const [, second, third] = trajectory.turns;
+    const only = (place: number) => (_: unknown, index: number) => index === place;
+    const { example, turns } = rewriteTrajectory(
+      trajectory,
+      "train",
+      protocol,
+      { states: "sampled" },
+      only(1),
+    )!;
+    expect(turns.map(({ trained }) => trained)).toEqual([false, true]);
+    expect(example.segments).toEqual([0]);
+    const [, begin] = trajectory.segments;
+    expect(example.tokens).toEqual(trajectory.tokens.slice(begin, second.end));
+    expect(example.trainable.indexOf(1)).toBe(second.begin - begin);
+    const last = rewriteTrajectory(trajectory, "train", protocol, { states: "sampled" }, only(2))!;
+    expect(last.example.tokens).toEqual(trajectory.tokens.slice(trajectory.segments[2], third.end));
+  });
+
+  it("keeps valid turns that are not chosen as context without loss in one growing sequence", async () => {
+    const protocol = protocolWith();
+    const [trajectory] = (await trajectories(protocol, 20)).filter(({ turns }) => turns.length === 3);
+    const [, second] = trajectory.turns;
+    const secondOnly = (_: unknown, index: number) => index === 1;
+    const { example } = rewriteTrajectory(trajectory, "train", protocol, { states: "sampled" }, secondOnly)!;
+    expect(example.tokens).toEqual(trajectory.tokens.slice(0, second.end));
+    expect(example.trainable.indexOf(1)).toBe(second.begin);
+  });
+
   it("leaves the agent's own states, or random coordinates, for ablations", async () => {
     const protocol = protocolWith();
     const [trajectory] = await trajectories(protocol, 1);

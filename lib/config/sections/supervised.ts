@@ -61,6 +61,11 @@ export const selfPlay = z
     rounds: positive()
       .default(1)
       .describe("self-play and SFT alternate this often; trajectories are split over the rounds"),
+    unchangedTurns: fraction()
+      .default(1)
+      .describe(
+        "share of the turns without effect on the state that are trained on, drawn from the seed; below 1 where most turns change nothing and teach only to copy",
+      ),
     policy: z
       .enum(["model", "random"])
       .default("model")

@@ -1,3 +1,4 @@
+import { hasSft } from "../../config/arms.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Model } from "../../engine/model.ts";
 import { SpaError } from "../../errors.ts";
@@ -19,6 +20,7 @@ import {
   rewriteTrajectory,
   type SftExample,
   type StateTargets,
+  type TurnChoice,
 } from "../sft/examples.ts";
 import { type SftRow, writeExamples, writeSftRows } from "../sft/files.ts";
 import { StageRun } from "../stage-run.ts";
@@ -124,9 +126,21 @@ function sideOf({ seed, sft }: Pick<Config, "seed" | "sft">, id: string, group: 
   return new SeededGenerator(seed, id, "split", group).chance(sft.validationShare) ? "validation" : "train";
 }
 
+/** Which turns of a trajectory are trained on: the well-formed ones, and of those that changed nothing a share. */
+function choiceOfTurns(
+  { seed, selfPlay }: Pick<Config, "seed" | "selfPlay">,
+  id: string,
+  trajectory: number,
+): TurnChoice {
+  const { unchangedTurns: share } = selfPlay;
+  return ({ valid, effective }, index) =>
+    valid &&
+    (effective || share === 1 || new SeededGenerator(seed, id, "unchanged", trajectory, index).chance(share));
+}
+
 /** Refuses a configuration whose self-play would be held back for validation as a whole. @throws SpaError BAD_CONFIG */
 export function checkSplit(config: Config): void {
-  if (!config.arms.includes("spa") || config.sft.data !== null) return;
+  if (!hasSft(config.arms) || config.sft.data !== null) return;
   const levels = levelsPerRound(config);
   for (let round = 1; round <= config.selfPlay.rounds; round++) {
     const id = selfPlayStage(round);
@@ -180,7 +194,13 @@ async function rewriteAll(
   const targets = await stateTargets(context, task, protocol);
   const all = trajectories
     .map((trajectory) =>
-      rewriteTrajectory(trajectory, sideOf(config, task.id, trajectory.group), protocol, targets),
+      rewriteTrajectory(
+        trajectory,
+        sideOf(config, task.id, trajectory.group),
+        protocol,
+        targets,
+        choiceOfTurns(config, task.id, trajectory.id),
+      ),
     )
     .filter((item) => item !== undefined);
   const { maxTokens } = config.protocol;

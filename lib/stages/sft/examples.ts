@@ -42,6 +42,9 @@ export interface RewrittenTrajectory {
   turns: RewrittenTurn[];
 }
 
+/** Whether a turn, given its place in the trajectory, is trained on; never true of an invalid one. */
+export type TurnChoice = (turn: Turn, index: number) => boolean;
+
 /** What stands in observation and prediction; all but `true` are ablations (docs/protocol.md). */
 export type StateTargets =
   | { states: "true" | "sampled" | "true-observation" | "true-prediction" }
@@ -58,18 +61,21 @@ interface RandomStates {
 
 /**
  * A self-play trajectory as a training example: in every valid turn the true states stand in observation and
- * prediction. What the environment said keeps its tokens; new text is encoded span by span. Invalid turns keep their
- * tokens as context without loss, and are cut off at the end.
+ * prediction. What the environment said keeps its tokens; new text is encoded span by span. Turns that are not chosen keep
+ * their tokens as context without loss, and are cut off at the end; valid ones that are no context of others, since each turn
+ * has a prompt of its own, are left out.
  *
- * @returns undefined if no turn is valid
+ * @param trains chooses among the valid turns
+ * @returns undefined if no turn is chosen
  */
 export function rewriteTrajectory(
   trajectory: Trajectory,
   split: SftExample["split"],
   protocol: TurnProtocol,
   targets: StateTargets,
+  trains: TurnChoice = ({ valid }) => valid,
 ): RewrittenTrajectory | undefined {
-  const last = trajectory.turns.findLastIndex((turn) => turn.valid);
+  const last = trajectory.turns.findLastIndex(trains);
   if (last < 0) return undefined;
   const tokens = new TrajectoryTokens();
   const written: { begin: number; end: number; effective: boolean }[] = [];
@@ -86,9 +92,15 @@ export function rewriteTrajectory(
     copied = end;
   };
   for (const [index, turn] of trajectory.turns.slice(0, last + 1).entries()) {
-    copy(turn.begin);
     const spans = replySpans(trajectory, turn, protocol);
-    if (turn.valid) {
+    const trained = trains(turn, index);
+    if (turn.valid && !trained && protocol.settings.context === "turn") {
+      turns.push({ turn, response: protocol.forced + textOf(spans), trained: false });
+      copied = turn.end;
+      continue;
+    }
+    copy(turn.begin);
+    if (trained) {
       const target = replaceStates(spans, ...targetStates(trajectory, index, protocol, targets));
       turns.push({ turn, response: protocol.forced + textOf(target), trained: true });
       const begin = tokens.length;
