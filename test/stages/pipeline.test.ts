@@ -78,8 +78,11 @@ describe("a whole run", () => {
         "byDistance",
         "levels",
         "samples",
+        "successes",
       ]);
       expect(evaluation).toMatchObject({ k: 2, levels: 4, samples: 2 });
+      const solved = evaluation.successes?.reduce((sum, count) => sum + count, 0) ?? Number.NaN;
+      expect([evaluation.successes?.length, solved / 8]).toEqual([4, evaluation.passAt1]);
       expect(evaluation.passAt).toEqual({ 1: evaluation.passAt1, 2: evaluation.passAtK });
       for (const name of ["passAt1", "passAtK"] as const) {
         const [low, high] = evaluation.ci95[name];

@@ -132,6 +132,8 @@ describe("before a run", () => {
       "BAD_CONFIG",
       "spa/self-play would leave nothing to train on: with sft.validationShare=1 all of its 12 levels are held back for validation",
     ]);
+    const world = await rejection(check(tinyConfig({ arms: ["world-model"], sft: { validationShare: 1 } })));
+    expect(world.message).toBe(error.message);
     expect(await check(tinyConfig({ arms: ["control"], sft: { validationShare: 1 } }))).toEqual([]);
   });
 
