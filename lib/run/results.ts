@@ -57,7 +57,9 @@ const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
     samples: z.int().min(1),
     successes: z.array(z.int().min(0)).optional(),
   })
-  .transform(({ passAt1, passAtK, passAt8, passAt, ci95, byDistance, levels, samples, ...shares }) => {
+  .transform((written) => {
+    const { passAt1, passAtK, passAt8, passAt, ci95, byDistance, levels, samples, successes, ...shares } =
+      written;
     const k = kOf(samples);
     const named = <Rate>(rates: Partial<PassRates<Rate>> & { passAt1: Rate }): PassRates<Rate> => ({
       ...nameRates(rates.passAt1, rateAt(k, { samples }, rates) as Rate, k),
@@ -76,6 +78,7 @@ const evaluationSchema: z.ZodType<Evaluation> = writtenRates(z.number())
       ),
       levels,
       samples,
+      ...(successes && { successes }),
     };
   });
 
