@@ -4,6 +4,8 @@ import type { Estimate } from "./statistics.ts";
 /** A line of a figure, with the band of its intervals. */
 interface FigureLine {
   name: string;
+  /** Number of its colour, from 0 on; those that there are not are dashed lines in the first ones. */
+  color: number;
   points: readonly ({ x: number } & Estimate)[];
 }
 
@@ -25,7 +27,7 @@ const [width, height, left, bottom, top, right] = [720, 360, 56, 44, 36, 16];
 const legendRow = 20;
 const legendColumns = 3;
 
-/** Colours of lines on a light and on a dark ground. Further lines take them again, dashed. */
+/** Colours of lines on a light and on a dark ground. */
 const colors = [
   ["#0a66c2", "#58a6ff"],
   ["#b35900", "#f0a04b"],
@@ -61,8 +63,8 @@ export function renderFigure({ title, xTitle, share, logarithmic = false, lines 
 ${[0, 0.25, 0.5, 0.75, 1].map((part) => rule(low + part * (high - low), y, share))}
 ${shown.map((tick) => html`<text x="${fixed(x(tick))}" y="${height - bottom + 16}" text-anchor="middle">${tick}</text>`)}
 <text x="${(left + width - right) / 2}" y="${height - 8}" text-anchor="middle">${xTitle}</text>
-${lines.map((line, index) => html`<polygon class="band f${index % colors.length}" points="${band(line, x, y)}"/>`)}
-${lines.map((line, index) => html`<polyline class="line c${index % colors.length}"${dash(index)} points="${line.points.map((point) => `${fixed(x(point.x))},${fixed(y(point.mean))}`).join(" ")}"/>`)}
+${lines.map((line) => html`<polygon class="band f${line.color % colors.length}" points="${band(line, x, y)}"/>`)}
+${lines.map((line) => html`<polyline class="line c${line.color % colors.length}"${dash(line)} points="${line.points.map((point) => `${fixed(x(point.x))},${fixed(y(point.mean))}`).join(" ")}"/>`)}
 ${lines.map(legend)}
 </svg>`;
 }
@@ -74,15 +76,15 @@ function rule(value: number, y: (value: number) => number, share: boolean): Html
 `;
 }
 
-function legend({ name }: FigureLine, index: number): Html {
+function legend(line: FigureLine, index: number): Html {
   const x = left + (index % legendColumns) * ((width - left) / legendColumns);
   const y = height + 8 + legendRow * Math.floor(index / legendColumns);
-  return html`<line class="line c${index % colors.length}"${dash(index)} x1="${fixed(x)}" x2="${fixed(x + 22)}" y1="${y}" y2="${y}"/><text x="${fixed(x + 28)}" y="${y}" dominant-baseline="middle">${name}</text>
+  return html`<line class="line c${line.color % colors.length}"${dash(line)} x1="${fixed(x)}" x2="${fixed(x + 22)}" y1="${y}" y2="${y}"/><text x="${fixed(x + 28)}" y="${y}" dominant-baseline="middle">${line.name}</text>
 `;
 }
 
-function dash(index: number): Html | false {
-  return index >= colors.length && new Html(' stroke-dasharray="6 4"');
+function dash({ color }: FigureLine): Html | false {
+  return color >= colors.length && new Html(' stroke-dasharray="6 4"');
 }
 
 function band({ points }: FigureLine, x: (value: number) => number, y: (value: number) => number): string {

@@ -2,6 +2,7 @@ import { type Html, html } from "../report/html.ts";
 import { renderShell } from "../report/shell.ts";
 import { type Figure, renderFigure } from "./figure.ts";
 import type { ExperimentResults } from "./results.ts";
+import { type Estimate, meanOf } from "./statistics.ts";
 import {
   differenceTable,
   distanceTable,
@@ -37,7 +38,7 @@ sampled and trained on.</p>
 ${tableOf(resultTable(results, ks))}</section>
 <section id="differences"><h2>Differences</h2><p class="note">Of the same seeds on the same levels; an interval without 0 is a difference.</p>
 ${tableOf(differenceTable(results, ks))}</section>
-<section id="curves"><h2>Curves</h2><p class="note">Means over seeds; bands are 95 % intervals (Student's t).</p>
+<section id="curves"><h2>Curves</h2><p class="note">Means over seeds, of long curves moving means over a tenth of them; bands are 95 % intervals (Student's t).</p>
 ${figures.map(([, figure]) => html`<figure>${renderFigure(figure)}</figure>`)}</section>
 <section id="distances"><h2>Pass@1 by distance</h2><p class="note">By the number of actions in a shortest solution.</p>
 ${tableOf(distanceTable(results))}</section>
@@ -54,7 +55,12 @@ export function renderFigures(results: ExperimentResults): [name: string, svg: s
 }
 
 function figuresOf(results: ExperimentResults): [name: string, figure: Figure][] {
-  const passed = results.rows.filter(({ passAt }) => Object.keys(passAt).length > 2);
+  // The arm that the others are compared with comes last in tables; here it has the first colour everywhere.
+  const arms = Object.keys(results.arms).reverse();
+  const drawn = [...arms, "random"];
+  const passed = results.rows.filter(
+    ({ name, passAt }) => drawn.includes(name) && Object.keys(passAt).length > 2,
+  );
   const attempts: Figure = {
     title: "Pass@k, by the number of attempts k",
     xTitle: "attempts k",
@@ -62,22 +68,37 @@ function figuresOf(results: ExperimentResults): [name: string, figure: Figure][]
     logarithmic: true,
     lines: passed.map(({ name, passAt }) => ({
       name,
+      color: drawn.indexOf(name),
       points: Object.entries(passAt).map(([k, estimate]) => ({ x: Number(k), ...estimate })),
     })),
   };
-  const curves = results.curves.map(({ metric, title, share, arms }): [string, Figure] => [
+  const curves = results.curves.map(({ metric, title, share, arms: byArm }): [string, Figure] => [
     metric.replaceAll("_", "-"),
     {
       title,
       xTitle: "PPO step",
       share,
-      lines: Object.entries(arms).map(([name, { steps, values }]) => ({
-        name,
-        points: steps.map((x, index) => ({ x, ...values[index] })),
-      })),
+      lines: Object.entries(byArm).map(([name, { steps, values }]) => {
+        const means = smoothed(values);
+        const points = steps.map((x, index) => ({ x, ...means[index] }));
+        return { name, color: drawn.indexOf(name), points };
+      }),
     },
   ]);
   return passed.length === 0 ? curves : [["pass-at-k", attempts], ...curves];
+}
+
+/** Moving means of a long curve and of the ends of its intervals, over a tenth of it. */
+function smoothed(values: readonly Estimate[]): Estimate[] {
+  const reach = values.length < 30 ? 0 : Math.round(values.length / 20);
+  return values.map((_, index) => {
+    const near = values.slice(Math.max(0, index - reach), index + reach + 1);
+    const mean = (figure: (value: Estimate) => number) => meanOf(near.map(figure));
+    return {
+      mean: mean((value) => value.mean),
+      interval: [mean(({ interval }) => interval[0]), mean(({ interval }) => interval[1])],
+    };
+  });
 }
 
 function tableOf({ header, rows }: Table): Html {

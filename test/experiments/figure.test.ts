@@ -3,7 +3,11 @@ import { type Figure, renderFigure } from "../../lib/experiments/figure.ts";
 
 /** A line whose interval is a tenth to either side. */
 function line(name: string, values: readonly [x: number, mean: number][]): Figure["lines"][number] {
-  return { name, points: values.map(([x, mean]) => ({ x, mean, interval: [mean - 0.1, mean + 0.1] })) };
+  return {
+    name,
+    color: 0,
+    points: values.map(([x, mean]) => ({ x, mean, interval: [mean - 0.1, mean + 0.1] })),
+  };
 }
 
 function svgOf(figure: Partial<Figure>): string {
@@ -88,6 +92,16 @@ describe("a figure", () => {
       ],
     });
     for (const label of ["1.9", "3", "4.1"]) expect(svg).toContain(`>${label}</text>`);
+  });
+
+  test("has a dashed line where a colour is taken again", () => {
+    const lines = [0, 5, 6].map((color) => ({ ...line(`arm ${color}`, [[1, 0.5]]), color }));
+    const drawn = [...svgOf({ lines }).matchAll(/<polyline class="line (c\d)"( stroke-dasharray="6 4")?/g)];
+    expect(drawn.map(([, color, dash]) => [color, dash !== undefined])).toEqual([
+      ["c0", false],
+      ["c5", false],
+      ["c0", true],
+    ]);
   });
 
   test("says what it shows, and escapes names", () => {
