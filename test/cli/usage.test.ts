@@ -124,6 +124,7 @@ describe("plan", () => {
       "ppo update",
       "ppo scoring",
       "ppo sampling",
+      "evaluate scoring",
       "evaluate sampling",
     ]);
   });
