@@ -52,6 +52,15 @@ export {
   type TrainerOptions,
 } from "./engine/trainer.ts";
 export { SpaError, type SpaErrorCode } from "./errors.ts";
+// Experiments: claims as arms by seeds.
+export type { Arm, Experiment } from "./experiments/experiment.ts";
+export { findExperiment } from "./experiments/find-experiment.ts";
+export type { ExperimentResults } from "./experiments/results.ts";
+export {
+  type ExperimentOptions,
+  type ExperimentOutcome,
+  runExperiment,
+} from "./experiments/run-experiment.ts";
 export {
   type AdapterInput,
   type AdapterSettings,
