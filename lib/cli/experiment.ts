@@ -69,7 +69,7 @@ export function addExperimentCommand(program: Command, finish: (code: number) =>
     .description("train and compare the arms that a claim is about, over several seeds")
     .argument("<name>", "an experiment, a JavaScript file with one of your own, or list")
     .argument("[settings...]", "a preset or a .yaml file, and key=value settings of all its runs")
-    .option("--seeds <seeds>", "how many (from 1 on), or which: 4,5,6", readSeeds)
+    .option("--seeds <seeds>", "how many (from 1 on), or which: 4,5,6 (one alone: 4,)", readSeeds)
     .option("--arms <arms>", "only these arms, and what they start from", (text) => text.split(","))
     .option(
       "--jobs <number>",
