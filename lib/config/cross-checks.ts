@@ -80,8 +80,8 @@ export const crossChecks: readonly CrossCheck[] = [
   },
   {
     path: ["ppo", "criticWarmup"],
-    message: "ppo.advantage.estimator has no use for a critic: set ppo.criticWarmup=0",
-    isBroken: (config) => !estimatorOf(config).takesCritic && config.ppo.criticWarmup > 0,
+    message: "there is no critic to warm up (ppo.critic=none): set it to 0",
+    isBroken: ({ ppo }) => ppo.critic === "none" && ppo.criticWarmup > 0,
   },
   {
     path: ["ppo", "groupSize"],

@@ -211,7 +211,7 @@ describe("wrong input gives one error that says where, what and what is right", 
     [
       "its warm-up",
       ["ppo.advantage.estimator=rloo", "ppo.critic=none", "ppo.criticWarmup=1"],
-      "ppo.criticWarmup is 1: ppo.advantage.estimator has no use for a critic: set ppo.criticWarmup=0",
+      "ppo.criticWarmup is 1: there is no critic to warm up (ppo.critic=none): set it to 0",
     ],
     [
       "groups of one to compare",
