@@ -14,6 +14,7 @@ import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { EstimatedModel } from "./model-shape.ts";
 import { type ScheduledStage, scheduleStages } from "./schedule.ts";
+import { readSftRows } from "./sft/files.ts";
 
 /** What a run will take, roughly: from the lengths of episodes of a random player that replies in full. */
 export interface RunEstimate {
@@ -59,7 +60,8 @@ export async function estimateRun(
     plain: await episodeLength(config, tokenizer, createEnvironment, "plain"),
     "world-model": await episodeLength(config, tokenizer, createEnvironment, "world-model"),
   };
-  const stages = scheduleStages(config).map((stage) => stageEstimate(stage, config, lengths));
+  const examples = await exampleCount(config);
+  const stages = scheduleStages(config).map((stage) => stageEstimate(stage, config, lengths, examples));
   const parameters = parameterCount(shape);
   const sampled = stages.reduce((sum, stage) => sum + stage.tokensSampled, 0);
   const trained = stages.reduce((sum, stage) => sum + stage.tokensTrained, 0);
@@ -69,6 +71,12 @@ export async function estimateRun(
     operations: parameters * (2 * sampled + 6 * trained),
     memory: planMemory(config, shape, config.engine.memory),
   };
+}
+
+/** Sequences that a round of SFT learns from: those of self-play, or the rows of a file. */
+async function exampleCount({ selfPlay, sft }: Config): Promise<number> {
+  if (sft.data !== null) return (await readSftRows(sft.data)).length;
+  return selfPlay.trajectories / selfPlay.rounds;
 }
 
 /** Weights of a decoder without value head. */
@@ -114,6 +122,7 @@ function stageEstimate(
   { id, kind, format = "world-model" }: ScheduledStage,
   config: Config,
   lengths: Record<TurnFormat, EpisodeLength>,
+  examples: number,
 ): StageEstimate {
   const length = lengths[format];
   const round = (tokensSampled: number, tokensTrained: number) => ({
@@ -131,7 +140,7 @@ function stageEstimate(
     case "sft":
       return round(
         sft.epochs * sft.validationLevels * length.sampled,
-        perRound * (1 - sft.validationShare) * sft.epochs * length.total,
+        examples * (1 - sft.validationShare) * sft.epochs * length.total,
       );
     case "ppo":
       return round(ppoEpisodes(ppo) * length.sampled, keptEpisodes(ppo) * ppo.epochs * length.total);
