@@ -25,7 +25,7 @@ interface SeededEstimate extends Estimate {
 
 /** A policy of an experiment over all seeds that have got so far. */
 export interface ResultRow {
-  /** An arm's name, `<arm> after SFT`, or the name of a reference policy. */
+  /** An arm's name, `<arm> after SFT` (`after SFT` where all arms share it), or the name of a reference policy. */
   name: string;
   about: string;
   /** The seeds that it is of; fewer than the experiment's while that is under way. */
@@ -133,19 +133,24 @@ function policiesOf({ arms }: ExperimentPlan): Policy[] {
       return { name, about, runs, policy, isReference: true };
     }),
   );
+  const tuned = new Set(arms.flatMap(({ arm, runs }) => (arm.trains === "spa" ? runs[0].after?.name : [])));
+  const told = new Set<string>();
   const trained = arms.flatMap(({ arm, runs }): Policy[] => {
     const { name, about, trains } = arm;
     if (trains === null) return [];
     const policy = trainedPolicies[trains === "control" ? "control" : "format-only"];
     const own = { name, about, runs, policy, isReference: false };
-    if (trains !== "spa") return [own];
-    const before = runs.flatMap(({ after }) => after ?? []);
-    const tuned = {
-      name: `${name} after SFT`,
+    const worldModels = trains === "spa" ? runs.flatMap(({ after }) => after ?? []) : [];
+    // Arms that share a world model have it once.
+    if (worldModels.length === 0 || told.has(worldModels[0].name)) return [own];
+    told.add(worldModels[0].name);
+    const before = {
+      name: tuned.size > 1 ? `${name} after SFT` : "after SFT",
       about: `${about}: before PPO`,
       policy: trainedPolicies["world-model"],
+      runs: worldModels,
     };
-    return [{ ...own, ...tuned, runs: before }, own];
+    return [{ ...own, ...before }, own];
   });
   return [...base, ...trained];
 }
