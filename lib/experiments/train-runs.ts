@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
+import type { Config } from "../config/schema.ts";
 import { SpaError, throwIfAborted } from "../errors.ts";
 import { packageRoot } from "../package.ts";
 import { createRun, isAhead } from "../pipeline.ts";
@@ -53,9 +54,10 @@ export async function trainRuns(
   const active = new Map<PlannedRun, Promise<void>>();
   const isReady = ({ after }: PlannedRun) =>
     after === undefined || !(waiting.has(after) || active.has(after) || failures.has(after));
+  using processes = new RunProcesses(signal);
   const work = async (run: PlannedRun): Promise<void> => {
     events.begins(run);
-    const failure = await trainRun(run, events, { trust, signal });
+    const failure = await trainRun(run, events, { trust, signal, processes });
     if (failure) failures.set(run, failure);
     active.delete(run);
     events.ends(run, failure);
@@ -82,17 +84,12 @@ export async function trainRuns(
 async function trainRun(
   run: PlannedRun,
   events: RunEvents,
-  { trust, signal }: { trust: boolean; signal: AbortSignal | undefined },
+  { trust, signal, processes }: { trust: boolean; signal: AbortSignal | undefined; processes: RunProcesses },
 ): Promise<SpaError | undefined> {
   try {
     await makeRun(run, events, signal);
     const args = ["train", "--resume", run.folder, "--log", "json", ...(trust ? ["--trust"] : [])];
-    // A group of its own: what a terminal's Ctrl-C means, this process tells it, once.
-    const child = spawn(process.execPath, [join(packageRoot(), "bin", "spa.mjs"), ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    });
-    return await watchRun(run, child, events, signal);
+    return await watchRun(run, processes.start(args), events);
   } catch (error) {
     if (error instanceof SpaError) return error;
     throw error;
@@ -106,42 +103,66 @@ async function makeRun(run: PlannedRun, events: RunEvents, signal: AbortSignal |
     await createRun(run.config, { name: basename(run.folder), root: dirname(run.folder), signal, progress });
     return;
   }
-  const { model: _, ...found } = RunFolder.open(run.folder).config;
-  const { model: __, ...planned } = run.config;
-  const settings = ({ engine, ...rest }: typeof found) =>
-    chosenSettings({ ...rest, model: run.shape, engine });
-  const [there, wanted] = [settings(found), settings(planned)];
+  // A folder's model is the commit or digest that was found, and its engine what was planned for the memory.
+  const settingsOf = (config: Config) => chosenSettings({ ...config, model: run.shape });
+  const [there, wanted] = [settingsOf(RunFolder.open(run.folder).config), settingsOf(run.config)];
   const other = [...new Set([...Object.keys(there), ...Object.keys(wanted)])].find(
-    (name) => wanted[name] !== "auto" && !isDeepStrictEqual(there[name], wanted[name]),
+    (name) => !name.startsWith("engine.") && !isDeepStrictEqual(there[name], wanted[name]),
   );
-  if (other === undefined || other.startsWith("engine.")) return;
+  if (other === undefined) return;
   throw new SpaError("BAD_CHECKPOINT", `${run.folder} is a run with another ${other}`, {
     hint: "remove the folder, and it is trained anew",
   });
 }
 
+/** The processes of runs: none goes on without this one. */
+class RunProcesses implements Disposable {
+  readonly #children = new Set<ChildProcess>();
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#stop);
+    process.once("exit", this.#end);
+  }
+
+  /** Starts `spa` with these arguments. */
+  start(args: readonly string[]): ChildProcess {
+    // A group of its own: what a terminal's Ctrl-C means, this process tells it, once.
+    const child = spawn(process.execPath, [join(packageRoot(), "bin", "spa.mjs"), ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    this.#children.add(child);
+    child.on("close", () => this.#children.delete(child));
+    if (this.#signal?.aborted) child.kill("SIGINT");
+    return child;
+  }
+
+  readonly #stop = (): void => {
+    for (const child of this.#children) child.kill("SIGINT");
+  };
+
+  readonly #end = (): void => {
+    for (const child of this.#children) child.kill("SIGKILL");
+  };
+
+  [Symbol.dispose](): void {
+    this.#signal?.removeEventListener("abort", this.#stop);
+    process.off("exit", this.#end);
+  }
+}
+
 /** Follows a run's process to its end. */
-function watchRun(
-  run: PlannedRun,
-  child: ChildProcess,
-  events: RunEvents,
-  signal: AbortSignal | undefined,
-): Promise<SpaError | undefined> {
+function watchRun(run: PlannedRun, child: ChildProcess, events: RunEvents): Promise<SpaError | undefined> {
   let complaint = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     complaint = (complaint + text).slice(-10_000);
   });
   if (child.stdout) createInterface({ input: child.stdout }).on("line", (line) => tell(run, line, events));
-  const stop = () => child.kill("SIGINT");
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop);
-  const end = () => child.kill("SIGKILL");
-  process.once("exit", end);
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, killer) => {
-      signal?.removeEventListener("abort", stop);
-      process.off("exit", end);
       resolve(code === 0 ? undefined : failureOf(run, complaint, code ?? killer));
     });
   });

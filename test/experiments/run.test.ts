@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { planExperiment } from "../../lib/experiments/plan.ts";
 import type { ExperimentResults } from "../../lib/experiments/results.ts";
-import { createProgress, findExperiment, runExperiment } from "../../lib/index.ts";
+import { createProgress, findExperiment, RunFolder, runExperiment } from "../../lib/index.ts";
 import { readResults } from "../../lib/run/results.ts";
 import { spa, start, writeTinyConfig } from "../cli/spa.ts";
 
@@ -155,6 +156,23 @@ test("where a run fails the others go on", async () => {
   expect(rows.map(({ name }) => name)).toContain("spa");
   expect(rows.map(({ name }) => name)).not.toContain("plain");
   expect(missing.map((name) => name.replace(/-[0-9a-f]{8}$/, ""))).toEqual(["tiny-1-control"]);
+});
+
+test("a folder that was trained with other settings is not taken for a run", async () => {
+  const runs = join(folder, "fifth", "runs");
+  const planned = planExperiment({
+    experiment: { ...(await findExperiment(join(folder, "tiny.mjs"))), preset: join(folder, "tiny.yaml") },
+    seeds: [1],
+    arms: ["plain"],
+    runs,
+  });
+  const [{ name, config }] = planned.runs;
+  RunFolder.create({ ...config, base: { ...config.base, steps: 1 } }, { root: runs, name });
+  const { code, stderr } = await spa(folder, run("fifth", "--seeds", "1", "--arms", "plain", "--quiet"));
+  expect(code).toBe(4);
+  expect(stderr).toContain(`${name} has failed: BAD_CHECKPOINT: `);
+  expect(stderr).toContain("is a run with another base.steps");
+  expect(stderr).toContain(`it starts from ${name}, which has failed`);
 });
 
 test("a dry run says what it takes and makes nothing", async () => {
