@@ -79,13 +79,16 @@ export function distanceTable({ rows }: ExperimentResults): Table {
     rows.find(({ byDistance }) => distance in byDistance)?.byDistance[distance];
   return {
     header: ["Pass@1 at distance", ...distances],
-    rows: [
-      ["levels", ...distances.map((distance) => String(count(distance)?.levels ?? "–"))],
-      ...rows.map(({ name, byDistance }) => [
-        name,
-        ...distances.map((distance) => share(byDistance[distance]?.passAt1)),
-      ]),
-    ],
+    rows:
+      rows.length === 0
+        ? []
+        : [
+            ["levels", ...distances.map((distance) => String(count(distance)?.levels ?? "–"))],
+            ...rows.map(({ name, byDistance }) => [
+              name,
+              ...distances.map((distance) => share(byDistance[distance]?.passAt1)),
+            ]),
+          ],
   };
 }
 

@@ -89,7 +89,8 @@ async function trainRun(
   try {
     await makeRun(run, events, signal);
     const args = ["train", "--resume", run.folder, "--log", "json", ...(trust ? ["--trust"] : [])];
-    return await watchRun(run, processes.start(args), events);
+    const failure = await watchRun(run, processes.start(args), events);
+    return failure && signal?.aborted ? stopped(run) : failure;
   } catch (error) {
     if (error instanceof SpaError) return error;
     throw error;
@@ -180,6 +181,11 @@ function tell(run: PlannedRun, line: string, events: RunEvents): void {
   if (event.event === "note" && typeof text === "string") events.note(run, text);
   if (typeof stage !== "string" || typeof total !== "number" || typeof done !== "number") return;
   events.stage(run, stage, event.event === "stageEnd" ? 1 : done / Math.max(total, 1));
+}
+
+/** A run that was told to stop is no failure: it has saved, and goes on another time. */
+function stopped({ name }: PlannedRun): SpaError {
+  return new SpaError("ABORTED", `${name} was stopped`, { hint: "the same command goes on" });
 }
 
 /** What a run's process said when it failed: `error CODE: message`, `hint: …`. */

@@ -131,6 +131,7 @@ test("killed and stopped it goes on to the same figures", async () => {
   const stopped = await interrupted.end;
   expect(stopped.code).toBe(130);
   expect(stopped.stderr).toContain("stopped. The same command goes on");
+  expect(stopped.stderr).not.toContain("has failed");
   const ended = await spa(folder, run("second", "--jobs", "1", "--seeds", "1", "--quiet"));
   expect(ended.stderr).toBe("");
   expect(ended.code).toBe(0);

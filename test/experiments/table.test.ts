@@ -100,6 +100,13 @@ test("distances with the number of levels", () => {
   });
 });
 
+test("where nothing has been evaluated no table has a row", () => {
+  const nothing = { ...results, rows: [], differences: [] };
+  expect(shownKs(nothing)).toEqual([]);
+  const tables = [resultTable(nothing, []), differenceTable(nothing, []), distanceTable(nothing)];
+  expect([...tables, perplexityTable(nothing)].map(({ rows }) => rows)).toEqual([[], [], [], []]);
+});
+
 test("perplexity of those that were measured", () => {
   expect(perplexityTable(results).rows).toEqual([["spa", "3.25 (1.50)", "–", "–"]]);
 });

@@ -13,6 +13,7 @@ import type { Tokenizer } from "../../lib/text/tokenizer.ts";
 import { makeEngine } from "../engine/fixtures.ts";
 import { publishedTokenizer } from "../text/published-tokenizers.ts";
 import { protocolWith, trajectories } from "./blind-play.ts";
+import { tinyShape } from "./tiny-run.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -75,16 +76,7 @@ test("the loss is the mean negative log-prob of these tokens, and the policy's p
   // Written text stands for sampled text here.
   const whole = packTrajectories(played);
   const sampled = whole.roles.map((role) => Number(role >= Role.tag));
-  const { vocabularySize } = nanoTokenizer();
-  const shape = {
-    vocabularySize,
-    hiddenSize: 32,
-    intermediateSize: 48,
-    layers: 2,
-    heads: 2,
-    maxPositions: 1024,
-  };
-  const make = () => engine.createModel(shape, { seed: 4, initialization: "nano" });
+  const make = () => engine.createModel(tinyShape, { seed: 4, initialization: "nano" });
   const [model, alone] = [await make(), await make()];
   const logProbs = await model.logProbs(whole);
   const data: PpoData = {

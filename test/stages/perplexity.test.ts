@@ -13,7 +13,7 @@ import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
 import { encodeSpans, writeTurn } from "../../lib/text/turn-text.ts";
 import { makeEngine } from "../engine/fixtures.ts";
-import { tinyConfig } from "./tiny-run.ts";
+import { tinyConfig, tinyShape } from "./tiny-run.ts";
 
 let engine: Engine;
 let model: Model;
@@ -23,16 +23,7 @@ const levels = 3;
 
 beforeAll(async () => {
   engine = await makeEngine();
-  const { vocabularySize } = tokenizer;
-  const shape = {
-    vocabularySize,
-    hiddenSize: 32,
-    intermediateSize: 48,
-    layers: 2,
-    heads: 2,
-    maxPositions: 1024,
-  };
-  model = await engine.createModel(shape, { seed: 2, initialization: "nano" });
+  model = await engine.createModel(tinyShape, { seed: 2, initialization: "nano" });
   context = await contextOf({});
 });
 afterAll(() => engine.dispose());

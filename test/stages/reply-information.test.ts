@@ -3,9 +3,9 @@ import { configSchema } from "../../lib/config/schema.ts";
 import type { Engine } from "../../lib/index.ts";
 import { CollapseWatch } from "../../lib/stages/ppo/collapse-watch.ts";
 import { mutualInformation, replyInformation } from "../../lib/stages/ppo/reply-information.ts";
-import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { makeEngine } from "../engine/fixtures.ts";
 import { protocolWith, trajectories } from "./blind-play.ts";
+import { tinyShape } from "./tiny-run.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -43,16 +43,7 @@ describe("mutualInformation", () => {
 describe("replyInformation", () => {
   it("scores each level's first reply behind each prompt", async () => {
     const played = await trajectories(protocolWith(), 4);
-    const { vocabularySize } = nanoTokenizer();
-    const shape = {
-      vocabularySize,
-      hiddenSize: 32,
-      intermediateSize: 48,
-      layers: 2,
-      heads: 2,
-      maxPositions: 1024,
-    };
-    const model = await engine.createModel(shape, { seed: 4, initialization: "nano" });
+    const model = await engine.createModel(tinyShape, { seed: 4, initialization: "nano" });
     const firsts = played.slice(0, 3).map(({ tokens, turns: [{ begin, end }] }) => ({
       prompt: [...tokens.subarray(0, begin)],
       reply: [...tokens.subarray(begin, end)],

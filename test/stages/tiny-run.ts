@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { type Config, configSchema } from "../../lib/config/schema.ts";
 import type { Progress } from "../../lib/run/progress.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 
 /** A whole run in seconds: a model that learns just enough to answer in form. */
 export const tinySettings = {
@@ -48,6 +49,16 @@ export const tinySettings = {
   },
   evaluation: { samples: 2, bootstrap: 50 },
   checkpoints: { every: 2, everyUpdates: 17, keep: 2 },
+};
+
+/** A model over the nano vocabulary that takes no time. */
+export const tinyShape = {
+  vocabularySize: nanoTokenizer().vocabularySize,
+  hiddenSize: 32,
+  intermediateSize: 48,
+  layers: 2,
+  heads: 2,
+  maxPositions: 1024,
 };
 
 /** {@link tinySettings} with some settings replaced, section by section. */
