@@ -28,6 +28,7 @@ test("everything in it has a use, and what installs would misread is left out", 
     /^lib\/stages\/sft\/parquet-process\.mjs$/,
     /^lib\/report\/assets\/report\.(css|js)$/,
     /^docs\/[\w-]+\.md$/,
+    /^docs\/figures\/[\w-]+\/[\w-]+\.svg$/,
     /^examples\/[\w-]+\.mjs$/,
     /^prebuilds\//,
   ];
