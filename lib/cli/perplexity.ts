@@ -5,8 +5,9 @@ import { type ReadingContext, withoutRun } from "../pipeline.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import { requireTrusted } from "../run/trust.ts";
 import { BASE_STAGE, loadModel } from "../stages/context.ts";
-import { type StateForm, type StatePerplexity, statePerplexity } from "../stages/perplexity.ts";
+import { type StatePerplexity, statePerplexity } from "../stages/perplexity.ts";
 import { modelFolder, scheduleStages } from "../stages/schedule.ts";
+import { type StateForm, stateForms } from "../text/state-text.ts";
 import { whileInterruptible } from "./download.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { print, printJson } from "./print.ts";
@@ -60,9 +61,10 @@ function positive(text: string): number {
 }
 
 function readForms(text: string): StateForm[] {
-  const forms = [...new Set(text.split(","))];
-  if (forms.every((form): form is StateForm => form === "grid" || form === "structured")) return forms;
-  throw new InvalidArgumentError("It must be grid, structured or both: grid,structured.");
+  const asked = new Set(text.split(","));
+  const forms = stateForms.filter((form) => asked.delete(form));
+  if (asked.size === 0) return forms;
+  throw new InvalidArgumentError(`It must be among ${stateForms.join(",")}.`);
 }
 
 /** `spa perplexity`. */
@@ -76,7 +78,7 @@ export function addPerplexityCommand(program: Command, finish: (code: number) =>
       `tuning levels to play (default: ${DEFAULT_LEVELS}, or as many as there are)`,
       positive,
     )
-    .option("--states <forms>", "how states are written: grid, structured or both", readForms, [
+    .option("--states <forms>", `how states are written: among ${stateForms.join(",")}`, readForms, [
       "grid",
       "structured",
     ])

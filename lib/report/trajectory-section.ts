@@ -1,5 +1,6 @@
 import type { LoggedTrajectory } from "../run/trajectory-log.ts";
 import { roleNames } from "../text/roles.ts";
+import type { StateForm } from "../text/state-text.ts";
 import { type Html, html } from "./html.ts";
 import type { Fragment } from "./state-difference.ts";
 import {
@@ -22,7 +23,7 @@ export interface StageTrajectories {
 /** Trajectories of every stage, turn by turn. */
 export function trajectorySection(
   stages: readonly StageTrajectories[],
-  traceState: "grid" | "structured",
+  traceState: StateForm,
 ): Html {
   if (stages.length === 0) {
     return html`<section id="trajectories"><h2>Trajectories</h2><p class="empty">None has been logged yet.</p></section>`;
@@ -40,7 +41,7 @@ ${stages.map((stage) => renderStage(stage, traceState))}
 </section>`;
 }
 
-function renderStage({ stage, logged, chosen }: StageTrajectories, traceState: "grid" | "structured"): Html {
+function renderStage({ stage, logged, chosen }: StageTrajectories, traceState: StateForm): Html {
   const several = new Set(chosen.map(({ step }) => step)).size > 1;
   const solved = chosen.filter(({ success }) => success).length;
   return html`<details class="stage"><summary><code>${stage}</code> <span>${chosen.length} of ${logged} logged, ${solved} of them solved</span></summary>
@@ -51,7 +52,7 @@ ${chosen.map((trajectory) => renderTrajectory(trajectory, traceState, several))}
 
 function renderTrajectory(
   trajectory: LoggedTrajectory,
-  traceState: "grid" | "structured",
+  traceState: StateForm,
   withStep: boolean,
 ): Html {
   const { turns, rest, facts } = viewTrajectory(trajectory, traceState);

@@ -1,5 +1,6 @@
 import type { LoggedTrajectory, LoggedTurn } from "../run/trajectory-log.ts";
 import { type RoleName, roleNames } from "../text/roles.ts";
+import { type StateForm, writeState } from "../text/state-text.ts";
 import { compareStates, type StateDifference } from "./state-difference.ts";
 
 /** Text of one role, as a viewer paints it. */
@@ -59,7 +60,7 @@ const finishWords: Readonly<Record<string, string>> = {
  */
 export function viewTrajectory(
   trajectory: LoggedTrajectory,
-  traceState: "grid" | "structured",
+  traceState: StateForm,
 ): TrajectoryView {
   const pieces = placePieces(trajectory);
   const within = (begin: number, end: number) =>
@@ -73,8 +74,8 @@ export function viewTrajectory(
       message,
       reply: within(turn.begin, turn.end),
       turn,
-      before: compare(turn.stateBefore[traceState], turn.observation),
-      after: compare(turn.stateAfter[traceState], turn.prediction),
+      before: compare(writeState(turn.stateBefore, traceState), turn.observation),
+      after: compare(writeState(turn.stateAfter, traceState), turn.prediction),
     };
   });
   return { trajectory, turns, rest: within(position, Number.POSITIVE_INFINITY), facts: describe(trajectory) };

@@ -1,8 +1,9 @@
 import type { Environment, ResetOptions } from "../../envs/environment.ts";
 import { shownValue } from "../../envs/foreign-value.ts";
 import { type GuardedEnvironment, guard } from "../../envs/guard.ts";
+import type { StateText } from "../text/state-text.ts";
 import type { Level } from "./levels.ts";
-import type { Finish, StateText, Turn } from "./trajectory.ts";
+import type { Finish, Turn } from "./trajectory.ts";
 
 /** Limits of an episode and the price of a malformed answer; see `protocol` in the configuration. */
 interface EpisodeLimits {

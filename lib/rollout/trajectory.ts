@@ -1,10 +1,5 @@
 import type { TokenPiece } from "../text/conversation.ts";
-
-/** A state in both renderings. */
-export interface StateText {
-  grid: string;
-  structured: string;
-}
+import type { StateText } from "../text/state-text.ts";
 
 /** One turn of the agent and what came of it. */
 export interface Turn {

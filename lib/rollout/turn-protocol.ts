@@ -8,6 +8,7 @@ import { parseTurn } from "../text/parse.ts";
 import { type PromptSettings, renderFirstPrompt, renderNextPrompt } from "../text/prompt.ts";
 import { type ReadTurn, readTurn } from "../text/read-turn.ts";
 import type { Span } from "../text/spans.ts";
+import { type StateText, writeState } from "../text/state-text.ts";
 import { scanTags, type TurnFormat } from "../text/tags.ts";
 import { TextMemory } from "../text/text-memory.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -15,7 +16,6 @@ import { encodeSpans, writeTurn } from "../text/turn-text.ts";
 import { joined } from "../typed-arrays.ts";
 import type { Episode } from "./episode.ts";
 import type { Level } from "./levels.ts";
-import type { StateText } from "./trajectory.ts";
 
 /** What stands between the actions of an answer. */
 const ACTION_SEPARATOR = "||";
@@ -67,7 +67,7 @@ export class TurnProtocol {
 
   /** The state as observations and predictions write it. */
   traceState(state: StateText): string {
-    return state[this.settings.traceState];
+    return writeState(state, this.settings.traceState);
   }
 
   /** Whether a reply of the greatest length finds room in the context behind so many tokens. */

@@ -1,4 +1,3 @@
-import type { Config } from "../config/schema.ts";
 import type { Model } from "../engine/model.ts";
 import { SpaError } from "../errors.ts";
 import { PERPLEXITY_LEVELS } from "../memory/stage-memory.ts";
@@ -6,17 +5,13 @@ import { playsOf } from "../rollout/player.ts";
 import { randomStatesScript } from "../rollout/random-policy.ts";
 import { playScripted } from "../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../rollout/seeded-generator.ts";
-import type { StateText } from "../rollout/trajectory.ts";
 import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { Perplexity } from "../run/world-model.ts";
 import { Role } from "../text/roles.ts";
+import type { StateForm, StateText } from "../text/state-text.ts";
 import { escapeTags } from "../text/tags.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
 import type { StageContext } from "./context.ts";
 import { longestSegment, packExamples, type RewrittenTrajectory, rewriteTrajectory } from "./sft/examples.ts";
-
-/** How states are written. */
-export type StateForm = Config["protocol"]["traceState"];
 
 /** How well a model foretells some texts. Logarithms are natural. */
 export interface TextFit {
@@ -181,7 +176,7 @@ function addReply(
   scored: ScoredTokens,
   reply: Range,
   { stateBefore, stateAfter, effective }: RewrittenTrajectory["turns"][number]["turn"],
-  { tokenizer, settings }: TurnProtocol,
+  protocol: TurnProtocol,
 ): void {
   const views: [role: Role, state: StateText, parts: Part[]][] = [
     [Role.observation, stateBefore, ["observation", "both"]],
@@ -195,8 +190,7 @@ function addReply(
     const places: number[] = [];
     for (let place = reply.begin; place < reply.end; place++)
       if (scored.roles[place] === role) places.push(place);
-    const inGrid =
-      settings.traceState === "grid" ? places.length : gridTokens(scored.tokens, places, state, tokenizer);
+    const inGrid = gridTokens(scored, places, state, protocol);
     const nats = places.map((place) => -scored.logProbs[place]);
     for (const part of parts) sumOf(fits, part).add(nats);
     if (inGrid === undefined) continue;
@@ -207,11 +201,13 @@ function addReply(
 
 /** How many of a state's tokens begin in its grid; undefined where the text is no grid with more under it. */
 function gridTokens(
-  tokens: Int32Array,
+  { tokens }: ScoredTokens,
   places: readonly number[],
   { grid, structured }: StateText,
-  tokenizer: Tokenizer,
+  { tokenizer, settings }: TurnProtocol,
 ): number | undefined {
+  if (settings.traceState === "grid") return places.length;
+  if (settings.traceState === "coordinates") return 0;
   if (!structured.startsWith(grid)) return undefined;
   const end = Buffer.byteLength(escapeTags(grid));
   let count = 0;

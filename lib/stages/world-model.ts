@@ -1,6 +1,7 @@
-import type { StateText, Trajectory, Turn } from "../rollout/trajectory.ts";
+import type { Trajectory, Turn } from "../rollout/trajectory.ts";
 import type { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { Share, StateQuality, WorldModelQuality } from "../run/world-model.ts";
+import type { StateText } from "../text/state-text.ts";
 import { canonicalState, sameState } from "../text/turn-text.ts";
 
 /** A state that a turn is asked to write, and what it wrote. */
@@ -61,7 +62,7 @@ function stateQuality(turns: readonly Turn[], view: View, protocol: TurnProtocol
       counts.map((count) => [count, among(({ actions }) => actions.length === count)]),
     ),
     parts: partQuality(turns.map(view), protocol),
-    cells: cellQuality(turns.map(view)),
+    cells: cellQuality(protocol.settings.traceState === "coordinates" ? [] : turns.map(view)),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { StateForm } from "./state-text.ts";
 import { escapeTags, type TurnFormat } from "./tags.ts";
 
 /** `nano`: a few words around the state, for the embedded model. `full`: instructions that an instruct LLM can follow. */
@@ -8,7 +9,7 @@ export interface PromptSettings {
   style: PromptStyle;
   format: TurnFormat;
   /** How the agent is to write states in the world-model format; the state shown in the prompt is the caller's choice. */
-  replyState: "grid" | "structured";
+  replyState: StateForm;
   /** At most so many actions are executed in a turn. */
   maxActions: number;
   /** What stands between actions, without spaces. */
@@ -98,6 +99,12 @@ function fullTurn(settings: PromptSettings, { turn, state, actionsLeft }: TurnPr
   return `Turn ${turn}\nState:\n${escapeTags(state)}\n${left}${replyForm(settings)}`;
 }
 
+const stateForm: Record<StateForm, string> = {
+  grid: "the grid, row by row.",
+  structured: "the grid, row by row, and under it one line with the coordinates of what matters.",
+  coordinates: "one line with the coordinates of what matters.",
+};
+
 function replyForm({ format, replyState, maxActions, separator, maxNewTokens }: PromptSettings): string {
   const answer = maxActions === 1 ? "action" : `action ${separator} action ${separator} …`;
   const think =
@@ -108,9 +115,7 @@ function replyForm({ format, replyState, maxActions, separator, maxNewTokens }: 
     format === "plain"
       ? ""
       : ` Write both states as ${
-          replyState === "grid"
-            ? "the grid, row by row."
-            : "the grid, row by row, and under it one line with the coordinates of what matters."
+          stateForm[replyState]
         }`;
   return (
     `Reply in exactly this form and write nothing else:\n<think>${think}</think><answer>${answer}</answer>\n` +

@@ -11,6 +11,7 @@ import { evaluatedPerplexity, statePerplexity, type TextFit } from "../../lib/st
 import { continueConversation, joinPieces, openConversation } from "../../lib/text/conversation.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
 import { Role } from "../../lib/text/roles.ts";
+import { type StateForm, stateForms, writeState } from "../../lib/text/state-text.ts";
 import { encodeSpans, writeTurn } from "../../lib/text/turn-text.ts";
 import { makeEngine } from "../engine/fixtures.ts";
 import { tinyConfig, tinyShape } from "./tiny-run.ts";
@@ -36,7 +37,7 @@ function contextOf(protocol: Record<string, unknown>): Promise<StageContext> {
 }
 
 /** Negative log-probs of the tokens of each true state, found without what is tested: the conversations are written as text. */
-async function natsOf(form: "grid" | "structured") {
+async function natsOf(form: StateForm) {
   const { config, environments, split } = context;
   const protocol = new TurnProtocol(tokenizer, { ...config.protocol, traceState: form }, "world-model");
   const seed = seedOf(config.seed, "perplexity");
@@ -56,8 +57,8 @@ async function natsOf(form: "grid" | "structured") {
           : continueConversation(tokenizer, protocol.chat, { ended: true, user: message });
       const spans = writeTurn({
         format: "world-model",
-        observation: stateBefore[form],
-        prediction: stateAfter[form],
+        observation: writeState(stateBefore, form),
+        prediction: writeState(stateAfter, form),
         reasoning: "",
         actions,
       });
@@ -93,7 +94,7 @@ function expectFit(fit: TextFit, states: readonly (readonly number[])[]): void {
 }
 
 describe("statePerplexity", () => {
-  it.each(["grid", "structured"] as const)(
+  it.each(stateForms)(
     "is exp of the mean over the tokens of true states, as %s",
     async (form) => {
       const fits = await statePerplexity(context, model, { levels, form });
@@ -136,9 +137,13 @@ describe("statePerplexity", () => {
       fits.coordinates,
       parts.map(([, coordinates]) => coordinates),
     );
+    const none = { perplexity: null, natsPerState: null, tokens: 0, states: 0 };
     const plain = await statePerplexity(context, model, { levels, form: "grid" });
     expect(plain.grid).toEqual(plain.both);
-    expect(plain.coordinates).toEqual({ perplexity: null, natsPerState: null, tokens: 0, states: 0 });
+    expect(plain.coordinates).toEqual(none);
+    const bare = await statePerplexity(context, model, { levels, form: "coordinates" });
+    expect(bare.grid).toEqual(none);
+    expect(bare.coordinates).toEqual(bare.both);
   });
 });
 

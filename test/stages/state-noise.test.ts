@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SeededGenerator } from "../../lib/rollout/seeded-generator.ts";
 import { StateNoise } from "../../lib/stages/sft/state-noise.ts";
+import { stateForms } from "../../lib/text/state-text.ts";
 
 const grid = "P__O\n____\n_G__";
 const state = { grid, structured: `${grid}\nPlayer (P) at (0,0); hole (O) at (0,3); goal (G) at (2,1).` };
@@ -67,9 +68,18 @@ describe("StateNoise", () => {
   });
 
   it("gives the coordinates alone, or nothing where there are none", () => {
-    expect(noise.coordinates(state, new SeededGenerator(1), 0)).toBe(state.structured.slice(grid.length));
+    expect(noise.coordinates(state, new SeededGenerator(1), 0)).toBe(state.structured.slice(grid.length + 1));
     const bare = { grid: "A..", structured: "A.." };
     expect(new StateNoise([bare]).coordinates(bare, new SeededGenerator(1), 1)).toBe("");
+  });
+
+  it("describes the same wrong state in every form", () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const [grid, structured, coordinates] = stateForms.map((form) =>
+        noise.describe(state, form, new SeededGenerator(seed), { probability: 0.5, relocate: true }),
+      );
+      expect(structured).toBe(`${grid}\n${coordinates}`);
+    }
   });
 
   it("works on states without a mover or cells", () => {

@@ -2,7 +2,8 @@
 import { describe, expect, it, test } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
 import { ppoSchema } from "../../lib/config/sections/ppo.ts";
-import type { StateText, Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
+import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
+import type { StateText } from "../../lib/text/state-text.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { chooseTrajectories, preparePpoData } from "../../lib/stages/ppo/batch.ts";
 import { rewardStates } from "../../lib/stages/ppo/state-rewards.ts";

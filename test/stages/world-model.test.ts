@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
-import type { StateText, Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
+import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
+import type { StateText } from "../../lib/text/state-text.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { worldModelQuality } from "../../lib/stages/world-model.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { stateForms } from "../../text/state-text.ts";
 import { positive } from "./fields.ts";
 
 export const environment = z
@@ -28,9 +29,11 @@ export const protocol = z
       .describe("wording of the prompts: nano is short, full is for LLMs"),
     promptState: z.enum(["grid", "structured"]).default("grid").describe("how the prompt shows the state"),
     traceState: z
-      .enum(["grid", "structured"])
+      .enum(stateForms)
       .default("structured")
-      .describe("how observation and prediction are written"),
+      .describe(
+        "how observation and prediction are written: the grid, structured: with coordinates under it, or the coordinates alone",
+      ),
     context: z
       .enum(["episode", "turn"])
       .default("episode")

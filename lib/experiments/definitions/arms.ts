@@ -36,7 +36,7 @@ export function criticFree(estimator: string): string[] {
 }
 
 /** Tokens of a reply in world-model format for one in the plain format, roughly: an LLM reasons in either. */
-const replyRatio = { nano: 2.2, full: 1.25 };
+const replyRatio = { nano: 3.05, full: 1.25 };
 
 /**
  * PPO steps in which an arm with the plain prompt goes through about as many tokens as SPA does in self-play, SFT and PPO.

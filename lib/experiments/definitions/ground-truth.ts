@@ -6,7 +6,7 @@ export const groundTruth: Experiment = {
   claim: "The states must be true: with random coordinates in their place the gain is gone.",
   source: "SPA, arXiv 2510.15047, its ablation of ground-truth coordinates",
   about:
-    "An LLM reads positions off coordinates, so random ones ruin its states. A nano model reads them off the grid as well: random-coordinates leaves that true, random-states does not. grid-states has no coordinates at all.",
+    "An LLM reads positions off coordinates, so random ones ruin its states. A nano model reads them off the grid as well: random-coordinates leaves that true, random-states does not. grid-states has no coordinates at all; in coordinate-states they stand alone, and random-coordinate-states has random ones in their place, so that nothing of the truth is left.",
   preset: "nano-frozen-lake",
   seeds: 3,
   arms: () => [
@@ -28,6 +28,19 @@ export const groundTruth: Experiment = {
       about: "SPA whose states are grids without coordinates",
       trains: "spa",
       base: ["protocol.traceState=grid"],
+    },
+    {
+      name: "random-coordinate-states",
+      about: "states are coordinates alone, and random",
+      trains: "spa",
+      base: ["protocol.traceState=coordinates"],
+      worldModel: ["sft.states=random-coordinates"],
+    },
+    {
+      name: "coordinate-states",
+      about: "SPA whose states are coordinates alone",
+      trains: "spa",
+      base: ["protocol.traceState=coordinates"],
     },
     spa,
   ],

@@ -4,9 +4,10 @@ import { playsOf } from "../../rollout/player.ts";
 import { randomPolicyActions } from "../../rollout/random-policy.ts";
 import { playScripted, type Script } from "../../rollout/scripted.ts";
 import { SeededGenerator } from "../../rollout/seeded-generator.ts";
-import type { StateText, Trajectory } from "../../rollout/trajectory.ts";
+import type { Trajectory } from "../../rollout/trajectory.ts";
 import { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { isAssistantRole } from "../../text/roles.ts";
+import type { StateText } from "../../text/state-text.ts";
 import type { TurnFormat } from "../../text/tags.ts";
 import { protocolOf, type StageContext } from "../context.ts";
 import { StateNoise } from "../sft/state-noise.ts";
@@ -114,7 +115,7 @@ export class TraceSource implements AsyncDisposable {
     return async (episode, generator) => {
       const places = noise.coordinates(episode.state, generator, reasoningCorruption);
       return {
-        reasoning: places + generator.choice(conclusions),
+        reasoning: (places === "" ? "" : `\n${places}`) + generator.choice(conclusions),
         actions: await randomPolicyActions(this.#context.config, episode, generator),
       };
     };

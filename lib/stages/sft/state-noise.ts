@@ -1,5 +1,5 @@
 import type { SeededGenerator } from "../../rollout/seeded-generator.ts";
-import type { StateText } from "../../rollout/trajectory.ts";
+import { coordinatesOf, type StateForm, type StateText } from "../../text/state-text.ts";
 
 /** How likely a state is described wrongly. */
 interface NoiseOptions {
@@ -40,25 +40,28 @@ export class StateNoise {
     this.#columns = range(columns);
   }
 
-  /** A wrong description of `state`, in the same form as `state.structured` (`state.grid` if `form` says so). */
+  /** A wrong description of `state`, in a form. */
   describe(
     state: StateText,
-    form: "grid" | "structured",
+    form: StateForm,
     generator: SeededGenerator,
     options: NoiseOptions,
   ): string {
     const cells = [...state.grid];
-    const line = coordinateLine(state);
+    const line = coordinatesOf(state);
     const mover = line.match(/\(([^\d\s()])\)/u)?.[1];
     if (options.relocate) this.#relocate(cells, mover, generator);
     if (generator.chance(options.probability)) this.#corrupt(cells, generator);
     const grid = cells.join("");
-    return form === "grid" ? grid : grid + this.#describeLine(line, grid, generator, options.probability);
+    if (form === "grid") return grid;
+    const coordinates = this.#describeLine(line, grid, generator, options.probability);
+    if (form === "coordinates") return coordinates;
+    return line === "" ? grid : `${grid}\n${coordinates}`;
   }
 
   /** The coordinates of `state` alone, each wrong with the given probability; empty where it has none. */
   coordinates(state: StateText, generator: SeededGenerator, probability: number): string {
-    return this.randomCoordinates(coordinateLine(state), generator, probability);
+    return this.randomCoordinates(coordinatesOf(state), generator, probability);
   }
 
   /** `text` with each `(row,column)` replaced by a random one with the given probability. */
@@ -97,11 +100,6 @@ export class StateNoise {
     });
     return this.randomCoordinates(fitting, generator, probability);
   }
-}
-
-/** What `structured` has beyond the grid: a line break and the coordinates. */
-function coordinateLine({ grid, structured }: StateText): string {
-  return structured.startsWith(grid) ? structured.slice(grid.length) : "";
 }
 
 function isCell(character: string): boolean {
