@@ -21,10 +21,7 @@ export interface StageTrajectories {
 }
 
 /** Trajectories of every stage, turn by turn. */
-export function trajectorySection(
-  stages: readonly StageTrajectories[],
-  traceState: StateForm,
-): Html {
+export function trajectorySection(stages: readonly StageTrajectories[], traceState: StateForm): Html {
   if (stages.length === 0) {
     return html`<section id="trajectories"><h2>Trajectories</h2><p class="empty">None has been logged yet.</p></section>`;
   }
@@ -50,11 +47,7 @@ ${chosen.map((trajectory) => renderTrajectory(trajectory, traceState, several))}
 `;
 }
 
-function renderTrajectory(
-  trajectory: LoggedTrajectory,
-  traceState: StateForm,
-  withStep: boolean,
-): Html {
+function renderTrajectory(trajectory: LoggedTrajectory, traceState: StateForm, withStep: boolean): Html {
   const { turns, rest, facts } = viewTrajectory(trajectory, traceState);
   const title = [...(withStep ? [`step ${trajectory.step}`] : []), ...facts].join(" · ");
   const mark = trajectory.success ? html`<b class="good">✓</b>` : html`<b class="bad">✗</b>`;

@@ -58,10 +58,7 @@ const finishWords: Readonly<Record<string, string>> = {
  *
  * @param traceState the rendering in which observations and predictions are judged (`protocol.traceState`)
  */
-export function viewTrajectory(
-  trajectory: LoggedTrajectory,
-  traceState: StateForm,
-): TrajectoryView {
+export function viewTrajectory(trajectory: LoggedTrajectory, traceState: StateForm): TrajectoryView {
   const pieces = placePieces(trajectory);
   const within = (begin: number, end: number) =>
     pieces.filter(({ at }) => at >= begin && at < end).map(({ piece }) => piece);

@@ -111,12 +111,7 @@ function replyForm({ format, replyState, maxActions, separator, maxNewTokens }: 
     format === "plain"
       ? "your reasoning"
       : "<observation>the state now</observation>your reasoning<prediction>the state after your actions</prediction>";
-  const states =
-    format === "plain"
-      ? ""
-      : ` Write both states as ${
-          stateForm[replyState]
-        }`;
+  const states = format === "plain" ? "" : ` Write both states as ${stateForm[replyState]}`;
   return (
     `Reply in exactly this form and write nothing else:\n<think>${think}</think><answer>${answer}</answer>\n` +
     `Use at most ${maxNewTokens} tokens.${states}`

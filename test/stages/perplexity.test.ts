@@ -94,32 +94,29 @@ function expectFit(fit: TextFit, states: readonly (readonly number[])[]): void {
 }
 
 describe("statePerplexity", () => {
-  it.each(stateForms)(
-    "is exp of the mean over the tokens of true states, as %s",
-    async (form) => {
-      const fits = await statePerplexity(context, model, { levels, form });
-      const states = await natsOf(form);
-      const nats = (isIn: (state: (typeof states)[number]) => boolean) =>
-        states.filter(isIn).map((state) => state.nats);
-      const predicted = nats(({ role, changed }) => role === Role.prediction && changed);
-      expect(predicted.length).toBeGreaterThan(0);
-      expect(predicted.length).toBeLessThan(states.length / 2);
-      expectFit(
-        fits.observation,
-        nats(({ role }) => role === Role.observation),
-      );
-      expectFit(
-        fits.prediction,
-        nats(({ role }) => role === Role.prediction),
-      );
-      expectFit(fits.predictionChanged, predicted);
-      expectFit(
-        fits.both,
-        nats(() => true),
-      );
-      expect(fits.tooLong).toBe(0);
-    },
-  );
+  it.each(stateForms)("is exp of the mean over the tokens of true states, as %s", async (form) => {
+    const fits = await statePerplexity(context, model, { levels, form });
+    const states = await natsOf(form);
+    const nats = (isIn: (state: (typeof states)[number]) => boolean) =>
+      states.filter(isIn).map((state) => state.nats);
+    const predicted = nats(({ role, changed }) => role === Role.prediction && changed);
+    expect(predicted.length).toBeGreaterThan(0);
+    expect(predicted.length).toBeLessThan(states.length / 2);
+    expectFit(
+      fits.observation,
+      nats(({ role }) => role === Role.observation),
+    );
+    expectFit(
+      fits.prediction,
+      nats(({ role }) => role === Role.prediction),
+    );
+    expectFit(fits.predictionChanged, predicted);
+    expectFit(
+      fits.both,
+      nats(() => true),
+    );
+    expect(fits.tooLong).toBe(0);
+  });
 
   it("tells grid and coordinates apart", async () => {
     const fits = await statePerplexity(context, model, { levels, form: "structured" });

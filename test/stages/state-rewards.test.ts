@@ -3,11 +3,11 @@ import { describe, expect, it, test } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
 import { ppoSchema } from "../../lib/config/sections/ppo.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
-import type { StateText } from "../../lib/text/state-text.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { chooseTrajectories, preparePpoData } from "../../lib/stages/ppo/batch.ts";
 import { rewardStates } from "../../lib/stages/ppo/state-rewards.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
+import type { StateText } from "../../lib/text/state-text.ts";
 
 const { protocol: limits } = configSchema.parse({ protocol: { formatPenalty: 0.25 } });
 const protocolOf = (format: "plain" | "world-model") => new TurnProtocol(nanoTokenizer(), limits, format);

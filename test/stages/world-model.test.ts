@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { configSchema } from "../../lib/config/schema.ts";
 import type { Trajectory, Turn } from "../../lib/rollout/trajectory.ts";
-import type { StateText } from "../../lib/text/state-text.ts";
 import { TurnProtocol } from "../../lib/rollout/turn-protocol.ts";
 import { worldModelQuality } from "../../lib/stages/world-model.ts";
 import { nanoTokenizer } from "../../lib/text/nano-tokenizer.ts";
+import type { StateText } from "../../lib/text/state-text.ts";
 
 function protocolOf(format: "plain" | "world-model", traceState: "grid" | "structured" = "structured") {
   const { protocol } = configSchema.parse({ protocol: { traceState } });

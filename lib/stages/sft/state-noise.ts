@@ -41,12 +41,7 @@ export class StateNoise {
   }
 
   /** A wrong description of `state`, in a form. */
-  describe(
-    state: StateText,
-    form: StateForm,
-    generator: SeededGenerator,
-    options: NoiseOptions,
-  ): string {
+  describe(state: StateText, form: StateForm, generator: SeededGenerator, options: NoiseOptions): string {
     const cells = [...state.grid];
     const line = coordinatesOf(state);
     const mover = line.match(/\(([^\d\s()])\)/u)?.[1];
