@@ -104,6 +104,12 @@ export const crossChecks: readonly CrossCheck[] = [
       (interaction.annealTo ?? 1) > (interaction.maxTurns ?? protocol.maxTurns),
   },
   {
+    path: ["ppo", "curriculum", "fromDistance"],
+    message: "distances rise to levels.maxDistance: set that, to as much or more",
+    isBroken: ({ ppo: { curriculum }, levels }) =>
+      curriculum.fromDistance !== null && curriculum.fromDistance > (levels.maxDistance ?? 0),
+  },
+  {
     path: ["ppo", "loss", "environmentCoefficient"],
     message:
       "no sequence holds an answer of the environment: it needs protocol.context=episode and protocol.maxTurns above 1",

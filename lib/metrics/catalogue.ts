@@ -87,6 +87,11 @@ const ppo: readonly (Metric & Pick<StepMetric, "over">)[] = [
     healthy: "falls as it was asked to; `success_rate` should follow it slowly",
   },
   {
+    name: "distance_limit",
+    meaning: "longest shortest solution among the step's levels; only where `ppo.curriculum` sets it",
+    healthy: "rises as it was asked to; `success_rate` should fall with it only a little",
+  },
+  {
     name: "updates",
     meaning: "optimiser updates in the step; fewer than planned when `targetKl` stopped them",
   },

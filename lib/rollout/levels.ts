@@ -21,6 +21,13 @@ export interface LevelConditions {
   source?: string;
 }
 
+/** A bound on the shortest solutions of levels, in actions. */
+export interface DistanceLimit {
+  maxDistance: number;
+  /** The setting that it comes from, for errors. */
+  setting: string;
+}
+
 /** Why a seed was passed over: its content is excluded, its distance too long or unknown, or no level comes of it. */
 type Refusal = "excluded" | "distant" | "missing";
 
@@ -61,31 +68,32 @@ export class LevelStream {
   /**
    * The next `count` levels.
    *
+   * @param limit a bound of these levels' own, in place of the conditions'
    * @throws SpaError BAD_CONFIG, by setting, when no further level meets the conditions or the seeds are at their end; ABORTED
    */
-  async take(count: number, signal?: AbortSignal): Promise<Level[]> {
-    this.#checkDistances();
+  async take(count: number, signal?: AbortSignal, limit = this.#limit): Promise<Level[]> {
+    this.#checkDistances(limit);
     if (!Number.isSafeInteger(this.nextSeed + count - 1)) throw this.#seedsEnd();
     const levels: Level[] = [];
     let refused = { excluded: 0, distant: 0, missing: 0 };
     while (levels.length < count) {
       await heedSignal(signal);
-      const drawn = await this.#draw();
+      const drawn = await this.#draw(limit);
       if (typeof drawn === "object") {
         levels.push(drawn);
         this.#patience = PATIENCE;
         refused = { excluded: 0, distant: 0, missing: 0 };
       } else if (++refused[drawn] === this.#patience * MOST_REFUSED[drawn]) {
-        throw this.#exhausted(refused, drawn);
+        throw this.#exhausted(refused, drawn, limit);
       }
     }
     return levels;
   }
 
   /** The level of the next seed, or why it is passed over. */
-  async #draw(): Promise<Level | Refusal> {
+  async #draw(limit: DistanceLimit | undefined): Promise<Level | Refusal> {
     if (!Number.isSafeInteger(this.nextSeed)) throw this.#seedsEnd();
-    const { excluded, maxDistance } = this.#conditions;
+    const { excluded } = this.#conditions;
     let level: Level;
     try {
       level = await drawLevel(this.#environment, this.nextSeed++);
@@ -95,21 +103,26 @@ export class LevelStream {
       return "missing";
     }
     if (excluded?.has(level.grid)) return "excluded";
-    const near = maxDistance == null || (level.distance !== null && level.distance <= maxDistance);
+    const near = limit === undefined || (level.distance !== null && level.distance <= limit.maxDistance);
     return near ? level : "distant";
+  }
+
+  get #limit(): DistanceLimit | undefined {
+    const { maxDistance } = this.#conditions;
+    return maxDistance == null ? undefined : { maxDistance, setting: "levels.maxDistance" };
   }
 
   get #source(): string {
     return this.#conditions.source ?? "the first seed";
   }
 
-  #checkDistances(): void {
-    const { maxDistance } = this.#conditions;
-    if (maxDistance == null || this.#environment.shortestSolution !== undefined) return;
+  #checkDistances(limit: DistanceLimit | undefined): void {
+    if (limit === undefined || this.#environment.shortestSolution !== undefined) return;
     const { name } = this.#environment;
-    const problem = `levels.maxDistance=${maxDistance} needs the length of a shortest solution, which ${name} does not tell`;
+    const { setting, maxDistance } = limit;
+    const problem = `${setting}=${maxDistance} needs the length of a shortest solution, which ${name} does not tell`;
     throw new SpaError("BAD_CONFIG", problem, {
-      hint: "set levels.maxDistance=null, or let the environment implement shortestSolution()",
+      hint: `set ${setting}=null, or let the environment implement shortestSolution()`,
     });
   }
 
@@ -118,17 +131,20 @@ export class LevelStream {
     return new SpaError("BAD_CONFIG", problem, { hint: `lower ${this.#source}` });
   }
 
-  #exhausted(refused: Readonly<Record<Refusal, number>>, most: Refusal): SpaError {
-    const { maxDistance } = this.#conditions;
+  #exhausted(
+    refused: Readonly<Record<Refusal, number>>,
+    most: Refusal,
+    limit: DistanceLimit | undefined,
+  ): SpaError {
     const why: Record<Refusal, string> = {
       excluded: "are test or tuning levels",
-      distant: `have no known solution of at most ${maxDistance} actions (levels.maxDistance)`,
+      distant: `have no known solution of at most ${limit?.maxDistance} actions (${limit?.setting})`,
       missing: `give no level: ${this.#missing?.message}`,
     };
     const hint: Record<Refusal, string> = {
       excluded:
         "make the environment larger, take fewer test levels (levels.testLevels, levels.tuningLevels), or set levels.disjoint=false",
-      distant: "raise levels.maxDistance, or make the environment's levels easier",
+      distant: `raise ${limit?.setting}, or make the environment's levels easier`,
       missing: `${this.#missing?.hint ?? "change the environment's options"}, or change ${this.#source}`,
     };
     const reasons = (Object.keys(why) as Refusal[]).filter((reason) => refused[reason] > 0);

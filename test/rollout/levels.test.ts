@@ -47,6 +47,21 @@ describe("LevelStream", () => {
     expect(Math.max(...drawn.map(({ distance }) => distance ?? 0))).toBe(2);
   });
 
+  it("heeds a bound of one draw's own, and names its setting", async () => {
+    const stream = new LevelStream(lake(4), 0, { maxDistance: 6 });
+    const limit = { maxDistance: 2, setting: "ppo.curriculum.fromDistance" };
+    const near = await stream.take(5, undefined, limit);
+    expect(near.every(({ distance }) => distance !== null && distance <= 2)).toBe(true);
+    const later = await stream.take(40);
+    expect(later[0].seed).toBe(near[4].seed + 1);
+    expect(Math.max(...later.map(({ distance }) => distance ?? 0))).toBeGreaterThan(2);
+    const none = stream.take(1, undefined, { ...limit, maxDistance: 0 });
+    await expect(none).rejects.toMatchObject({
+      message: expect.stringContaining("at most 0 actions (ppo.curriculum.fromDistance)"),
+      hint: "raise ppo.curriculum.fromDistance, or make the environment's levels easier",
+    });
+  });
+
   it("gives up with an error where nothing is left", async () => {
     const excluded = new Set((await new LevelStream(lake(2), 0).take(4000)).map(({ grid }) => grid));
     const stream = new LevelStream(lake(2), 0, { excluded });

@@ -153,6 +153,28 @@ describe("PPO's settings", () => {
     expect(most(run.trajectories("evaluate/formatOnly").read(), 0)).toBe(2);
   });
 
+  it("trains on ever farther levels, and plays the others as the run has them", async () => {
+    const config = configOf(
+      { steps: 3, curriculum: { fromDistance: 1, over: 3 } },
+      { levels: { ...tinySettings.levels, maxDistance: 3 } },
+    );
+    const { folder } = await train(config, { root, name: "farther" });
+    const run = RunFolder.open(folder);
+    const farthest = (stage: string, step: number) =>
+      Math.max(
+        ...run
+          .trajectories(stage)
+          .read()
+          .filter((one) => one.step === step)
+          .map(({ distance }) => distance ?? Number.POSITIVE_INFINITY),
+      );
+    expect(farthest("format-only/ppo", 1)).toBe(1);
+    expect(farthest("format-only/ppo", 2)).toBeLessThanOrEqual(2);
+    expect(farthest("evaluate/formatOnly", 0)).toBe(3);
+    const rows = run.metrics.read().filter(({ stage }) => stage === "format-only/ppo");
+    expect(rows.map((row) => row.distance_limit)).toEqual([1, 2, 3]);
+  });
+
   it("ends with its tokens, also where it is stopped and goes on", async () => {
     const spent = (await ppoRows({ steps: 3 })).map(
       (row) => number(row.tokens_sampled) + number(row.tokens_trained),

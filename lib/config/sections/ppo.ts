@@ -149,6 +149,19 @@ const interaction = z
   .prefault({})
   .describe("turns of training episodes; validation and evaluation play with protocol.maxTurns");
 
+const curriculum = z
+  .strictObject({
+    fromDistance: positive()
+      .nullable()
+      .default(null)
+      .describe(
+        "longest shortest solution of the first step's training levels, in actions; from there it rises linearly to levels.maxDistance; null: it is that from the start",
+      ),
+    over: positive().nullable().default(null).describe("step from which it is that; null: the last"),
+  })
+  .prefault({})
+  .describe("training levels that grow harder; validation and evaluation play all");
+
 export const ppoSchema = z
   .strictObject({
     steps: positive().default(50).describe("PPO steps: one collection and its updates each"),
@@ -178,6 +191,7 @@ export const ppoSchema = z
     rewards,
     filter,
     interaction,
+    curriculum,
     validateEvery: z
       .int()
       .min(0)

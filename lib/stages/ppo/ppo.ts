@@ -34,8 +34,8 @@ import { groupFigures } from "./group-figures.ts";
 import { updateMetrics } from "./metrics.ts";
 import { replyInformation } from "./reply-information.ts";
 import { rewardStates } from "./state-rewards.ts";
+import { distanceLimit, turnLimit } from "./step-limits.ts";
 import { supervisedRows, withSupervision } from "./supervision.ts";
-import { turnLimit } from "./turn-limit.ts";
 
 /** Reinforcement learning of one arm. */
 interface PpoTask {
@@ -189,6 +189,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
     ...groupFigures(trajectories),
     state_reward: stateReward,
     turn_limit: turnLimitFigure(stage, step),
+    distance_limit: distanceLimit(step, settings, context.config.levels.maxDistance)?.maxDistance,
   };
   const trainBegin = performance.now();
   if (chosen.trajectories.length > 0) {
@@ -236,12 +237,13 @@ async function collectStep(
   step: number,
 ): Promise<Trajectory[]> {
   const { groups, groupSize, temperature } = task.settings;
+  const limit = distanceLimit(step, task.settings, context.config.levels.maxDistance);
   return collect({
     model: models.actor,
     protocol: collection,
     turns: turnLimit(step, task.settings, context.config.protocol.maxTurns),
     environments: context.environments,
-    plays: playsOf(await levels.take(groups), groupSize, (step - 1) * groups),
+    plays: playsOf(await levels.take(groups, context.signal, limit), groupSize, (step - 1) * groups),
     temperature,
     slots: context.config.engine.rolloutSlots,
     seed: seedOf(context.config.seed, task.id, "sampling"),
