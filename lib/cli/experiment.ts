@@ -5,12 +5,13 @@ import { experiments } from "../experiments/definitions/index.ts";
 import { describeArms } from "../experiments/describe-arms.ts";
 import { estimateRuns, type PlannedCost } from "../experiments/estimate.ts";
 import { findExperiment } from "../experiments/find-experiment.ts";
-import type { ExperimentPlan, ExperimentRequest, PlannedRun } from "../experiments/plan.ts";
+import type { ExperimentPlan, PlannedRun } from "../experiments/plan.ts";
 import type { ExperimentResults } from "../experiments/results.ts";
 import {
   type ExperimentOutcome,
   experimentsRoot,
   planUnder,
+  type RootedRequest,
   runExperiment,
   writeOutcome,
 } from "../experiments/run-experiment.ts";
@@ -23,8 +24,10 @@ import {
   shownKs,
   type Table,
   toMarkdown,
+  tuningTable,
 } from "../experiments/table.ts";
 import { isDone } from "../experiments/train-runs.ts";
+import { TUNING_SEED } from "../experiments/tuning.ts";
 import { formatSize } from "../files/size.ts";
 import { plannedDevice } from "../memory/plan.ts";
 import { formatDuration, formatFigure } from "../run/progress.ts";
@@ -38,6 +41,7 @@ import { type Alignment, formatTable } from "./table.ts";
 interface ExperimentOptionValues extends ProgressOptionValues {
   seeds?: number[];
   arms?: string[];
+  tune?: string[];
   jobs?: number;
   root: string;
   env?: string;
@@ -59,6 +63,8 @@ Examples:
   spa experiment main                                   on FrozenLake, five seeds
   spa experiment main nano-sokoban --seeds 3 --jobs 2
   spa experiment mask --seeds 4,5 --arms response       only these seeds and this arm
+  spa experiment main --tune ppo.optimizer.learningRate=1e-4,3e-4,1e-3
+                                                        every arm with the best of three learning rates
   spa experiment main qwen2.5-1.5b-sokoban --dry-run    runs, tokens, memory and time
   spa experiment main --report                          the tables of what is done so far`;
 
@@ -71,6 +77,11 @@ export function addExperimentCommand(program: Command, finish: (code: number) =>
     .argument("[settings...]", "a preset or a .yaml file, and key=value settings of all its runs")
     .option("--seeds <seeds>", "how many (from 1 on), or which: 4,5,6 (one alone: 4,)", readSeeds)
     .option("--arms <arms>", "only these arms, and what they start from", (text) => text.split(","))
+    .option(
+      "--tune <setting=values>",
+      "try every arm's PPO with each of these values, on tuning levels and another seed, and run it with the best; again for more settings: all combinations",
+      (text, before: string[] = []) => [...before, text],
+    )
     .option(
       "--jobs <number>",
       "runs at a time (default: one a core for nano models on the CPU, else 1)",
@@ -131,14 +142,15 @@ function describeAll(): string {
 }
 
 async function experiment(name: string, args: string[], options: ExperimentOptionValues): Promise<number> {
-  const { root, seeds, arms, jobs, trust = false } = options;
+  const { root, seeds, arms, tune, jobs, trust = false } = options;
   const { source, settings } = readRequest(args);
-  const request: Omit<ExperimentRequest, "runs"> = {
+  const request: RootedRequest = {
     experiment: await findExperiment(name),
     source,
     settings: [...(await environmentSettings(options.env)), ...settings],
     seeds,
     arms,
+    tune,
   };
   const plan = planUnder(root, request);
   if (options.dryRun) {
@@ -196,6 +208,7 @@ function tell(folder: string, results: ExperimentResults, { log, markdown }: Exp
     differenceTable(results, ks),
     distanceTable(results),
     perplexityTable(results),
+    tuningTable(results),
   ];
   for (const table of tables.filter(({ rows }) => rows.length > 0))
     print(`\n${markdown ? toMarkdown(table) : formatted(table)}`);
@@ -223,8 +236,15 @@ async function describePlan(
   const jobs = options.jobs ?? defaultJobs(plan);
   const cores = Math.min(jobs, availableParallelism());
   const rate = options.rate ?? (plannedDevice(config) === "cuda" ? usualRate.cuda : cores * usualRate.core);
-  const total = sumOf([...costs.values()].map(work));
-  const left = sumOf(plan.runs.filter((run) => !isDone(run)).map((run) => work(costs.get(run)!)));
+  const sum = (part: ExperimentPlan, all: ReadonlyMap<PlannedRun, PlannedCost>) => {
+    const total = sumOf([...all.values()].map(work));
+    const left = sumOf(part.runs.filter((run) => !isDone(run)).map((run) => work(all.get(run)!)));
+    return `${part.runs.length} runs, ${formatFigure(total / 1e12)} TFLOP, ${formatFigure(left / 1e12)} of them to be done: about ${formatDuration(left / 1e12 / rate)} with ${jobs} at a time, at ${formatFigure(rate)} TFLOP/s in all (--rate)`;
+  };
+  const { trials, tuning } = plan;
+  const before = trials && [
+    `before them trials of every arm, ${tuning?.candidates.length} each, with seed ${TUNING_SEED}: ${sum(trials, await estimateRuns(trials))}`,
+  ];
   const memory = Math.max(...[...costs.values()].map((cost) => cost.memory.peak));
   const { header, rows } = settingsTable(describeArms(plan.arms));
   const alone = plan.runs.filter(({ seed }) => seed === plan.seeds[0]);
@@ -242,7 +262,8 @@ async function describePlan(
       ["left", "left", "right", "right", "right", "right"],
     ),
     "",
-    `${plan.runs.length} runs, ${formatFigure(total / 1e12)} TFLOP, ${formatFigure(left / 1e12)} of them to be done: about ${formatDuration(left / 1e12 / rate)} with ${jobs} at a time, at ${formatFigure(rate)} TFLOP/s in all (--rate)`,
+    sum(plan, costs),
+    ...(before ?? []),
     `largest run: ${formatSize(memory)}, times ${jobs}`,
     `folder: ${showPath(plan.folder)}`,
   ].join("\n");

@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { type Html, html } from "../report/html.ts";
 import { renderShell } from "../report/shell.ts";
 import { type Figure, renderFigure } from "./figure.ts";
@@ -11,6 +12,7 @@ import {
   settingsTable,
   shownKs,
   type Table,
+  tuningTable,
 } from "./table.ts";
 
 /** An experiment's report as one HTML page. */
@@ -45,8 +47,28 @@ ${tableOf(distanceTable(results))}</section>
 <section id="states"><h2>True states</h2><p class="note">How well models foretell them, under random play on tuning levels: nats for a whole state, and perplexity per token.
 Tokens differ between ways of writing states, so that only nats can be compared there.</p>
 ${tableOf(perplexityTable(results))}</section>
-<section id="arms"><h2>Arms</h2>${tableOf(settingsTable(results.arms))}</section>`,
+<section id="arms"><h2>Arms</h2>${tableOf(settingsTable(results.arms))}${runLinks(results)}${tuningNote(results)}</section>`,
   });
+}
+
+/** The reports of the arms' runs: `<root>/runs/<run>` beside the experiment's own folder. */
+function runLinks({ arms }: ExperimentResults): Html {
+  const linked = Object.entries(arms).map(([name, { folders }]) => {
+    const links = folders
+      .map((folder) => basename(folder))
+      .map((run) => html` <a href="../runs/${encodeURIComponent(run)}/report.html">${run}</a>`);
+    return html`<li>${name}:${links}</li>`;
+  });
+  return html`<h3>Reports of the runs</h3><ul>${linked}</ul>`;
+}
+
+/** How the arms' settings were chosen. */
+function tuningNote(results: ExperimentResults): Html | false {
+  if (results.tuning === null) return false;
+  const { candidates, seed } = results.tuning;
+  return html`<h3>Tuning</h3><p class="note">Every arm had the same trials, ${candidates.length}, with seed ${seed}; Pass@1 on the tuning levels, which are not the
+reported ones. Each arm's best is what it was run with.</p>
+${tableOf(tuningTable(results))}`;
 }
 
 /** Every figure of the report as an SVG file: name without extension, content. */

@@ -17,6 +17,7 @@ import {
   meanOf,
   pairedDifference,
 } from "./statistics.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** An estimate, and the mean of each seed. */
 interface SeededEstimate extends Estimate {
@@ -79,6 +80,8 @@ export interface ExperimentResults {
   differences: Difference[];
   curves: CurveResult[];
   arms: { [arm: string]: ArmDescription };
+  /** How the arms' settings were chosen; null: they are as the experiment has them. */
+  tuning: Tuning | null;
   /** Runs that are not done. */
   missing: string[];
 }
@@ -87,7 +90,7 @@ export interface ExperimentResults {
 const RESAMPLES = 2000;
 
 /** Gathers what the runs of a plan have come to so far. @throws SpaError BAD_CHECKPOINT for a damaged results.json */
-export function gatherResults(plan: ExperimentPlan): ExperimentResults {
+export function gatherResults(plan: ExperimentPlan, tuning: Tuning | null = null): ExperimentResults {
   const { experiment, source, settings, seeds, arms } = plan;
   const policies = policiesOf(plan);
   const rows = policies.flatMap((policy) => rowOf(policy) ?? []);
@@ -105,6 +108,7 @@ export function gatherResults(plan: ExperimentPlan): ExperimentResults {
     differences: comparisonsOf(plan, policies),
     curves: [...defaultCurves, ...(experiment.curves ?? [])].flatMap((curve) => curveOf(curve, arms) ?? []),
     arms: describeArms(arms),
+    tuning,
     missing: plan.runs.filter((run) => resultsOf(run) === undefined).map(({ name }) => name),
   };
 }

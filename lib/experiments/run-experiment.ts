@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
-import type { SpaError } from "../errors.ts";
+import { SpaError } from "../errors.ts";
 import { writeFileAtomically } from "../files/atomic-file.ts";
 import { makeFolders } from "../files/folders.ts";
 import type { Progress } from "../run/progress.ts";
@@ -9,9 +9,19 @@ import { renderExperiment, renderFigures } from "./page.ts";
 import { type ExperimentPlan, type ExperimentRequest, type PlannedRun, planExperiment } from "./plan.ts";
 import { type ExperimentResults, gatherResults } from "./results.ts";
 import { isDone, type RunEvents, trainRuns } from "./train-runs.ts";
+import { candidatesOf, readTuning, TUNING_SEED, type Tuning, trialsOf, tunedExperiment } from "./tuning.ts";
+
+/** An experiment under a root. */
+export interface RootedRequest extends Omit<ExperimentRequest, "runs"> {
+  /**
+   * Settings of PPO with values to try, such as `ppo.optimizer.learningRate=1e-4,3e-4`. Every arm is tried with every combination, on
+   * tuning levels and a seed of their own, and is run with its best.
+   */
+  tune?: readonly string[] | undefined;
+}
 
 /** What {@link runExperiment} is given. */
-export interface ExperimentOptions extends Omit<ExperimentRequest, "runs"> {
+export interface ExperimentOptions extends RootedRequest {
   /** Where experiments stand, by default `experiments`: their runs in `<root>/runs`, what they come to in `<root>/<name>`. */
   root?: string;
   /** Runs at a time, each in a process of its own. */
@@ -34,22 +44,56 @@ export interface ExperimentOutcome {
 /** Where experiments stand unless told otherwise. */
 export const experimentsRoot = "experiments";
 
-/** A plan under `root`, without anything being made. Errors as of {@link planExperiment}. */
-export function planUnder(
-  root: string,
-  request: Omit<ExperimentRequest, "runs">,
-): ExperimentPlan & { folder: string } {
-  const plan = planExperiment({ ...request, runs: join(root, "runs") });
-  return { ...plan, folder: resolve(join(root, folderName(plan))) };
+/** A plan with its folder, and what comes before it where arms are tuned. */
+export interface RootedPlan extends ExperimentPlan {
+  folder: string;
+  /** The plan of the trials. */
+  trials: ExperimentPlan | null;
+  /** What they have come to so far; the arms have their best settings. */
+  tuning: Tuning | null;
+}
+
+/**
+ * A plan under `root`, without anything being made.
+ *
+ * @throws SpaError as {@link planExperiment}; BAD_CONFIG for what cannot be tuned
+ */
+export function planUnder(root: string, request: RootedRequest): RootedPlan {
+  const { experiment, tune = [] } = request;
+  const runs = join(root, "runs");
+  const plan = planExperiment({ ...request, runs });
+  const folder = resolve(join(root, folderName(plan, tune)));
+  if (tune.length === 0) return { ...plan, folder, trials: null, tuning: null };
+  const candidates = candidatesOf(tune);
+  if (plan.seeds.includes(TUNING_SEED)) {
+    throw new SpaError(
+      "BAD_CONFIG",
+      `seed ${TUNING_SEED} is that of the trials, by which settings are chosen`,
+      {
+        hint: "report other seeds: --seeds 5 are those from 1 on",
+      },
+    );
+  }
+  const arms = plan.arms.map(({ arm }) => arm);
+  const tried = trialsOf(experiment, arms, candidates);
+  const trials = planExperiment({
+    ...request,
+    experiment: tried.experiment,
+    arms: tried.names,
+    seeds: [TUNING_SEED],
+    runs,
+  });
+  const tuning = readTuning(trials, candidates, arms);
+  const tuned = planExperiment({ ...request, experiment: tunedExperiment(experiment, tuning), runs });
+  return { ...tuned, folder, trials, tuning };
 }
 
 /** `main-nano-frozen-lake`; with settings of one's own also a digest of these. */
-function folderName({ experiment, source, settings }: ExperimentPlan): string {
+function folderName({ experiment, source, settings }: ExperimentPlan, tune: readonly string[]): string {
   const parts = [experiment.name, basename(source).replace(/\.ya?ml$/, "")];
-  const digest = createHash("sha256")
-    .update(JSON.stringify([...settings].sort()))
-    .digest("hex");
-  return [...parts, ...(settings.length > 0 ? [digest.slice(0, 8)] : [])].join("-");
+  const own = [...[...settings].sort(), ...tune.map((text) => `tune ${text}`)];
+  const digest = createHash("sha256").update(JSON.stringify(own)).digest("hex");
+  return [...parts, ...(own.length > 0 ? [digest.slice(0, 8)] : [])].join("-");
 }
 
 /**
@@ -59,26 +103,41 @@ function folderName({ experiment, source, settings }: ExperimentPlan): string {
  * @throws SpaError ABORTED (results hold what is done), BAD_CONFIG, UNKNOWN_NAME
  */
 export async function runExperiment(options: ExperimentOptions): Promise<ExperimentOutcome> {
-  const { root = experimentsRoot, progress, signal, jobs, trust = false } = options;
-  const plan = planUnder(root, options);
-  const events = new PlanProgress(plan, await estimateRuns(plan), progress);
-  let failures: Map<PlannedRun, SpaError>;
+  const { root = experimentsRoot } = options;
+  let plan = planUnder(root, options);
+  const failures = new Map<string, SpaError>();
+  const trainAll = async (part: ExperimentPlan) => {
+    for (const [{ name }, error] of await trainPlan(part, options)) failures.set(name, error);
+  };
   try {
-    failures = await trainRuns(plan.runs, events, { jobs, trust, signal });
+    if (plan.trials !== null) {
+      await trainAll(plan.trials);
+      plan = planUnder(root, options);
+    }
+    await trainAll(plan);
   } catch (error) {
     writeOutcome(plan);
     throw error;
+  }
+  return { folder: plan.folder, results: writeOutcome(plan), failures };
+}
+
+/** Trains what a plan lacks. @returns runs that failed, with why */
+async function trainPlan(
+  plan: ExperimentPlan,
+  { progress, jobs, trust = false, signal }: ExperimentOptions,
+): Promise<Map<PlannedRun, SpaError>> {
+  const events = new PlanProgress(plan, await estimateRuns(plan), progress);
+  try {
+    return await trainRuns(plan.runs, events, { jobs, trust, signal });
   } finally {
     progress.done();
   }
-  const results = writeOutcome(plan);
-  const named = new Map([...failures].map(([{ name }, error]) => [name, error]));
-  return { folder: plan.folder, results, failures: named };
 }
 
 /** Gathers and writes what there is, without training anything. */
-export function writeOutcome(plan: ExperimentPlan & { folder: string }): ExperimentResults {
-  const results = gatherResults(plan);
+export function writeOutcome(plan: RootedPlan): ExperimentResults {
+  const results = gatherResults(plan, plan.tuning);
   makeFolders(join(plan.folder, "figures"));
   const write = (file: string, text: string) => writeFileAtomically(join(plan.folder, file), text);
   write("results.json", `${JSON.stringify(results, null, 2)}\n`);

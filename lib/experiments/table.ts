@@ -106,6 +106,19 @@ export function perplexityTable({ rows }: ExperimentResults): Table {
   };
 }
 
+/** What the arms were tuned by: Pass@1 of every trial on the tuning levels, that of the chosen one marked. */
+export function tuningTable({ tuning }: ExperimentResults): Table {
+  const { candidates = [], arms = {} } = tuning ?? {};
+  const cell = (rate: number | null, isChosen: boolean) => share(rate) + (isChosen ? " *" : "");
+  return {
+    header: ["trials (* chosen)", ...candidates.map((candidate) => candidate.join(" "))],
+    rows: Object.entries(arms).map(([name, { passAt1, chosen }]) => [
+      name,
+      ...passAt1.map((rate, index) => cell(rate, index === chosen)),
+    ]),
+  };
+}
+
 /** The arms' differing settings. */
 export function settingsTable(arms: ExperimentResults["arms"]): Table {
   return {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { planExperiment } from "../../lib/experiments/plan.ts";
 import type { ExperimentResults } from "../../lib/experiments/results.ts";
 import { createProgress, findExperiment, RunFolder, runExperiment } from "../../lib/index.ts";
@@ -29,6 +29,9 @@ const failing = experiment.replace(
   '{ name: "plain", about: "plain PPO", trains: "control" }',
   '{ name: "plain", about: "plain PPO", trains: "control", settings: ["control.optimizer.learningRate=1e30"] }',
 );
+
+// Some tests train ten runs, each in a process that loads the engine.
+vi.setConfig({ testTimeout: 400_000 });
 
 let folder: string;
 
@@ -89,6 +92,9 @@ test("trains shared runs once, and its figures are those of the runs", async () 
   expect(stdout).toMatch(/^after SFT +\S+ \[/m);
   const page = readFileSync(join(folder, "first", "tiny-tiny", "report.html"), "utf8");
   expect(page).toContain("Trained policies differ.");
+  const reports = [...page.matchAll(/href="\.\.\/(runs\/[^"]+)"/g)].map(([, path]) => path);
+  expect(reports).toHaveLength(6);
+  for (const path of reports) expect(existsSync(join(folder, "first", path))).toBe(true);
   expect(readdirSync(join(folder, "first", "tiny-tiny", "figures"))).toContain("pass-at-k.svg");
 });
 
@@ -115,6 +121,49 @@ test("a program finds what the command has trained", async () => {
   expect(failures.size).toBe(0);
   expect(readdirSync(join(folder, "first", "runs"))).toHaveLength(12);
   expect(results.rows.map(({ seeds }) => seeds)).toEqual(results.rows.map(() => [1, 2]));
+});
+
+test("runs an arm with the best of its trials", async () => {
+  const tuned = run(
+    "tuned",
+    "--seeds",
+    "1",
+    "--tune",
+    "ppo.optimizer.learningRate=1e-5,1e-2",
+    "--arms",
+    "plain",
+  );
+  const { code, stdout } = await spa(folder, [...tuned, "--log", "plain"]);
+  expect(code).toBe(0);
+  const [name] = readdirSync(join(folder, "tuned")).filter((entry) => entry.startsWith("tiny-tiny-"));
+  const file = join(folder, "tuned", name, "results.json");
+  const { tuning, arms, rows } = JSON.parse(readFileSync(file, "utf8")) as ExperimentResults;
+  const { passAt1, chosen } = tuning!.arms.plain;
+  const runs = readdirSync(join(folder, "tuned", "runs")).map((entry) =>
+    join(folder, "tuned", "runs", entry),
+  );
+  const trials = runs.flatMap((path) => {
+    const { seed, evaluation, control } = RunFolder.open(path).config;
+    const rate = readResults(path)?.evaluations.control?.passAt1;
+    const isTrial = seed === 0 && evaluation.split === "tuning" && rate !== undefined;
+    return isTrial ? [[control.optimizer.learningRate, rate]] : [];
+  });
+  expect(trials.sort(([left], [right]) => left - right)).toEqual([
+    [1e-5, passAt1[0]],
+    [1e-2, passAt1[1]],
+  ]);
+  expect(chosen).toBe(passAt1[1]! > passAt1[0]! ? 1 : 0);
+  expect(RunFolder.open(arms.plain.folders[0]).config.control.optimizer.learningRate).toBe(
+    [1e-5, 1e-2][chosen!],
+  );
+  expect(rows.find((row) => row.name === "plain")?.seeds).toEqual([1]);
+  expect(stdout).toMatch(
+    /^trials \(\* chosen\) +ppo\.optimizer\.learningRate=1e-5 +ppo\.optimizer\.learningRate=1e-2$/m,
+  );
+  const planned = await spa(folder, [...tuned, "--dry-run"]);
+  expect(planned.stdout).toMatch(
+    /before them trials of every arm, 2 each, with seed 0: 3 runs, \S+ TFLOP, 0 of/,
+  );
 });
 
 test("killed and stopped it goes on to the same figures", async () => {

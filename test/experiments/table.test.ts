@@ -67,6 +67,7 @@ const results: ExperimentResults = {
   ],
   curves: [],
   arms: { spa: { about: "all of it", settings: { "ppo.mask": "answer", "base.also": [1] }, folders: [] } },
+  tuning: null,
   missing: [],
 };
 
