@@ -13,6 +13,7 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { EstimatedModel } from "./model-shape.ts";
+import { turnLimit } from "./ppo/step-limits.ts";
 import { type ScheduledStage, scheduleStages } from "./schedule.ts";
 import { readSftRows } from "./sft/files.ts";
 
@@ -130,7 +131,7 @@ function stageEstimate(
     tokensSampled: Math.round(tokensSampled),
     tokensTrained: Math.round(tokensTrained),
   });
-  const { base, selfPlay, sft, evaluation, ppo } = config;
+  const { base, selfPlay, sft, evaluation } = config;
   const perRound = selfPlay.trajectories / selfPlay.rounds;
   switch (kind) {
     case "base":
@@ -143,7 +144,7 @@ function stageEstimate(
         examples * (1 - sft.validationShare) * sft.epochs * length.total,
       );
     case "ppo":
-      return round(ppoEpisodes(ppo) * length.sampled, keptEpisodes(ppo) * ppo.epochs * length.total);
+      return round(...ppoTokens(config, length));
     case "evaluate": {
       const levels = evaluation.split === "test" ? config.levels.testLevels : config.levels.tuningLevels;
       return round(id.startsWith("evaluate/random") ? 0 : levels * evaluation.samples * length.sampled, 0);
@@ -159,12 +160,25 @@ function meanTraceLength({ base, protocol }: Config, episode: EpisodeLength): nu
   return Math.min(1, turns / protocol.maxTurns) * episode.total;
 }
 
-function ppoEpisodes(ppo: PpoConfig): number {
-  const validations = ppo.validateEvery > 0 ? Math.floor(ppo.steps / ppo.validateEvery) + 1 : 0;
-  return ppo.steps * ppo.groups * ppo.groupSize + validations * ppo.validationLevels * ppo.validationSamples;
+/** Tokens that PPO samples and trains on, of its steps or as far as its budget goes. */
+function ppoTokens(
+  { ppo, protocol: { maxTurns } }: Config,
+  length: EpisodeLength,
+): [sampled: number, trained: number] {
+  const { steps, validateEvery, tokenBudget } = ppo;
+  const validations = validateEvery > 0 ? Math.floor(steps / validateEvery) + 1 : 0;
+  const validated = validations * ppo.validationLevels * ppo.validationSamples;
+  // Steps in episodes of full length: some may have fewer turns.
+  const turns = Array.from({ length: steps }, (_, index) => turnLimit(index + 1, ppo, maxTurns));
+  const fullSteps = turns.reduce((sum, limit) => sum + limit / maxTurns, 0);
+  const sampled = (fullSteps * ppo.groups * ppo.groupSize + validated) * length.sampled;
+  const trained = fullSteps * keptEpisodes(ppo) * ppo.epochs * length.total;
+  const share = tokenBudget === null ? 1 : Math.min(1, tokenBudget / (sampled + trained));
+  return [share * sampled, share * trained];
 }
 
-function keptEpisodes({ steps, groups, groupSize, filter }: PpoConfig): number {
+/** Episodes of a step that are trained on. */
+function keptEpisodes({ groups, groupSize, filter }: PpoConfig): number {
   const share = filter.kind === "none" ? 1 : filter.value;
-  return steps * Math.max(1, Math.floor(share * groups)) * groupSize;
+  return Math.max(1, Math.floor(share * groups)) * groupSize;
 }
