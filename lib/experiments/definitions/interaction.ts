@@ -6,7 +6,7 @@ export const interaction: Experiment = {
   claim: "A shrinking budget of turns in training makes the agent foresee instead of trying.",
   source: "WMAct, arXiv 2511.23476",
   about:
-    "Training turns fall linearly from five to two over PPO; all arms are evaluated with the preset's turns.",
+    "The paper also scales the reward by the share of actions that had an effect, which is not in this. Training turns fall linearly from five to two over PPO; all arms are evaluated with the preset's turns.",
   preset: "nano-frozen-lake",
   seeds: 3,
   arms: ({ ppo }) => {

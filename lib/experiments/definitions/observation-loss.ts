@@ -6,7 +6,7 @@ export const observationLoss: Experiment = {
   claim: "Cross-entropy on what the world answered, during RL, teaches dynamics without a stage of its own.",
   source: "ECHO, arXiv 2605.24517",
   about:
-    "The loss reads the next turn's state after the agent's own actions. In world-model format the same truth may stand where the agent predicts it: true-states has cross-entropy there (ppo.loss.supervisedCoefficient) and no SFT.",
+    "The paper adds it to GRPO, averaged over tokens; here it stands beside PPO's loss in the same way. It reads the next turn's state after the agent's own actions. In world-model format the same truth may stand where the agent predicts it: true-states has cross-entropy there (ppo.loss.supervisedCoefficient) and no SFT.",
   preset: "nano-frozen-lake",
   seeds: 3,
   arms: () => [

@@ -6,7 +6,7 @@ export const rlWorldModel: Experiment = {
   claim: "A world model can be learnt by RL on whether predictions come true, in place of SFT.",
   source: "RWML, arXiv 2602.05842",
   about:
-    "rl-states is GRPO that is paid for right observations and predictions and nothing else; rl-states-then-ppo goes on from it with the task's reward. A base that never predicts rightly has nothing to compare: that is the test.",
+    "The paper is paid for likeness of embeddings above a threshold; grids can be compared exactly. rl-states is GRPO that is paid for right observations and predictions and nothing else; rl-states-then-ppo goes on from it with the task's reward. A base that never predicts rightly has nothing to compare: that is the test.",
   preset: "nano-frozen-lake",
   seeds: 3,
   arms: () => [
