@@ -188,6 +188,12 @@ class PlanProgress implements RunEvents {
     if (/^(warning|error)/.test(text)) this.#progress.note(`${run.name}: ${text}`);
   }
 
+  waits(run: PlannedRun, lock: SpaError): void {
+    this.#progress.note(`waiting for ${run.name}: ${lock.message}`);
+    this.#active.set(run, "waiting");
+    this.#tick();
+  }
+
   ends(run: PlannedRun, failure: SpaError | undefined): void {
     this.#active.delete(run);
     if (!failure) this.#done.set(run, new Map(this.#costs.get(run)?.operations));

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Config } from "../config/schema.ts";
 import { SpaError, throwIfAborted } from "../errors.ts";
@@ -19,8 +20,13 @@ export interface RunEvents {
   stage(run: PlannedRun, stage: string, share: number): void;
   /** A sentence of the run's own. */
   note(run: PlannedRun, text: string): void;
+  /** Another process works in a run's folder, as the error says. It is waited for. */
+  waits(run: PlannedRun, lock: SpaError): void;
   ends(run: PlannedRun, failure: SpaError | undefined): void;
 }
+
+/** Milliseconds between attempts at a run that another process works in. */
+const LOCK_PATIENCE = 5000;
 
 interface TrainRunsOptions {
   /** Processes at a time. */
@@ -89,8 +95,14 @@ async function trainRun(
   try {
     await makeRun(run, events, signal);
     const args = ["train", "--resume", run.folder, "--log", "json", ...(trust ? ["--trust"] : [])];
-    const failure = await watchRun(run, processes.start(args), events);
-    return failure && signal?.aborted ? stopped(run) : failure;
+    for (let waited = false; ; waited = true) {
+      const failure = await watchRun(run, processes.start(args), events);
+      if (failure && signal?.aborted) return stopped(run);
+      if (failure?.code !== "RUN_LOCKED") return failure;
+      // Perhaps another experiment that shares it: what that comes to is what this one would.
+      if (!waited) events.waits(run, failure);
+      await sleep(LOCK_PATIENCE, undefined, { signal }).catch(() => {});
+    }
   } catch (error) {
     if (error instanceof SpaError) return error;
     throw error;
@@ -99,10 +111,16 @@ async function trainRun(
 
 /** Makes the folder of a run, unless it is there. @throws SpaError BAD_CHECKPOINT where it is another run's */
 async function makeRun(run: PlannedRun, events: RunEvents, signal: AbortSignal | undefined): Promise<void> {
-  if (!existsSync(join(run.folder, "run.json"))) {
+  const isThere = () => existsSync(join(run.folder, "run.json"));
+  if (!isThere()) {
     const progress = { stage() {}, tick() {}, done() {}, note: (text: string) => events.note(run, text) };
-    await createRun(run.config, { name: basename(run.folder), root: dirname(run.folder), signal, progress });
-    return;
+    try {
+      await createRun(run.config, { name: basename(run.folder), root: dirname(run.folder), signal, progress });
+      return;
+    } catch (error) {
+      // Unless another process has made it meanwhile.
+      if (!isThere()) throw error;
+    }
   }
   // A folder's model is the commit or digest that was found, and its engine what was planned for the memory.
   const settingsOf = (config: Config) => chosenSettings({ ...config, model: run.shape });

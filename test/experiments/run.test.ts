@@ -166,6 +166,23 @@ test("runs an arm with the best of its trials", async () => {
   );
 });
 
+test("two processes on one root train each run once, and come to the same", async () => {
+  const options = ["--seeds", "1", "--arms", "plain", "--log", "plain"];
+  const ended = await Promise.all([
+    spa(folder, run("together", ...options)),
+    spa(folder, run("together", ...options)),
+  ]);
+  expect(ended.map(({ code, stderr }) => [code, /failed/.test(stderr)])).toEqual([
+    [0, false],
+    [0, false],
+  ]);
+  const tables = ended.map(({ stdout }) => stdout.slice(0, stdout.indexOf("report:")));
+  expect(tables[0]).toBe(tables[1]);
+  expect(readdirSync(join(folder, "together", "runs"))).toHaveLength(2);
+  const straight = await spa(folder, run("apart", ...options));
+  expect(straight.stdout.slice(0, straight.stdout.indexOf("report:"))).toBe(tables[0]);
+});
+
 test("killed and stopped it goes on to the same figures", async () => {
   const killed = start(folder, run("second", "--jobs", "2", "--seeds", "1", "--log", "plain"));
   while (!existsSync(join(folder, "second", "runs"))) await sleep(50);
