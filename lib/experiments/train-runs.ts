@@ -115,7 +115,12 @@ async function makeRun(run: PlannedRun, events: RunEvents, signal: AbortSignal |
   if (!isThere()) {
     const progress = { stage() {}, tick() {}, done() {}, note: (text: string) => events.note(run, text) };
     try {
-      await createRun(run.config, { name: basename(run.folder), root: dirname(run.folder), signal, progress });
+      await createRun(run.config, {
+        name: basename(run.folder),
+        root: dirname(run.folder),
+        signal,
+        progress,
+      });
       return;
     } catch (error) {
       // Unless another process has made it meanwhile.
