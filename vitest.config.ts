@@ -14,11 +14,13 @@ function importsOf(file: string): string[] {
   return names.map((name) => (name.startsWith(".") ? posix.join(posix.dirname(file), name) : name));
 }
 
-/** Whether a test starts processes or an engine, itself or in a file of test/ that it imports. `npm run check` runs the others. */
+/** Whether a test starts processes (a browser among them) or an engine, itself or in a file of test/ that it imports. `npm run check` runs the others. */
 function isSlow(file: string): boolean {
   return importsOf(file).some(
     (name) =>
-      /^node:(child_process|worker_threads)$|^lib\/(index\.ts|pipeline\.ts|engine\/)/.test(name) ||
+      /^node:(child_process|worker_threads)$|^playwright-core$|^lib\/(index\.ts|pipeline\.ts|engine\/)/.test(
+        name,
+      ) ||
       (name.startsWith("test/") && isSlow(name)),
   );
 }

@@ -89,6 +89,7 @@ export {
   train,
   withRun,
 } from "./pipeline.ts";
+export { writeReport } from "./report/write-report.ts";
 // Rollouts.
 export { type CollectOptions, collect } from "./rollout/collector.ts";
 export { EnvironmentPool } from "./rollout/environment-pool.ts";

@@ -3,6 +3,7 @@ import type { Environment, Json } from "../envs/environment.ts";
 import { shownError } from "../envs/foreign-value.ts";
 import { guard } from "../envs/guard.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
+import { addonInfo } from "./addon/loader.ts";
 import { checkConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { Engine } from "./engine/engine.ts";
@@ -12,12 +13,16 @@ import { checkShape } from "./files/shape.ts";
 import { plannedDevice } from "./memory/plan.ts";
 import { type ResolvedConfig, resolveMemory } from "./memory/resolve.ts";
 import { isMeasured, warmUp } from "./memory/warm-up.ts";
+import { runningReport } from "./report/running-report.ts";
+import { writeReport } from "./report/write-report.ts";
 import { EnvironmentPool } from "./rollout/environment-pool.ts";
 import { type Level, scarceDistances } from "./rollout/levels.ts";
 import { describeLevels, type LevelFigures, levelFigures } from "./run/level-figures.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { dataResultSchema, evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
+import { observeAll } from "./run/run-observer.ts";
+import { describeSession } from "./run/session.ts";
 import { checkStageFiles } from "./run/stage-files.ts";
 import { requireTrusted, trustModule } from "./run/trust.ts";
 import { createStageContext, openEnvironments, type StageContext } from "./stages/context.ts";
@@ -161,12 +166,34 @@ export async function withRun<T>(
   try {
     if (!options.trust && !options.createEnvironment) requireTrusted(run.config.environment.module, run.path);
     using _lock = run.lock();
-    return await workIn(run, options, work);
+    return await reporting(run, () => workIn(run, options, work));
   } catch (thrown) {
     const error = fileError(firstFailure(thrown));
     if (error instanceof SpaError) error.folder ??= run.path;
     throw error;
   }
+}
+
+/** Writes the report at the end of work, whatever end it is; the first failure is the one to tell. */
+async function reporting<T>(run: RunFolder, work: () => Promise<T>): Promise<T> {
+  let outcome: T;
+  try {
+    outcome = await work();
+  } catch (error) {
+    try {
+      finishSession(run);
+    } catch {
+      // What ended the work may hold for the report, too: a full disk.
+    }
+    throw error;
+  }
+  finishSession(run);
+  return outcome;
+}
+
+function finishSession(run: RunFolder): void {
+  if (run.sessions.length > 0) run.endSession();
+  writeReport(run);
 }
 
 async function workIn<T>(
@@ -184,7 +211,19 @@ async function workIn<T>(
   const createEnvironment = options.createEnvironment ?? (await environmentFactory(config));
   // A folder may come from elsewhere than createRun.
   await using engine = await openEngine(config);
-  const parts = { run, config, engine, tokenizer, pretrainedFolder, createEnvironment, progress, signal };
+  run.beginSession(describeSession(engine.device === "cuda" ? addonInfo().devices : []));
+  const observer = observeAll([runningReport(run, progress)]);
+  const parts = {
+    run,
+    config,
+    engine,
+    tokenizer,
+    pretrainedFolder,
+    createEnvironment,
+    progress,
+    observer,
+    signal,
+  };
   const context = await createStageContext(parts);
   const { environments } = context;
   try {
@@ -210,7 +249,7 @@ async function workIn<T>(
 }
 
 /** What stages read, without a run folder to write into. */
-export type ReadingContext = Omit<StageContext, "run" | "progress">;
+export type ReadingContext = Omit<StageContext, "run" | "progress" | "observer">;
 
 /**
  * Opens what a configuration's stages read, and closes it again: for work that leaves nothing behind, beside a run that may be

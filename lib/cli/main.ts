@@ -16,6 +16,7 @@ import { addPerplexityCommand } from "./perplexity.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { printError } from "./print.ts";
+import { addReportCommand } from "./report.ts";
 import { describeError } from "./report-error.ts";
 import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
@@ -32,6 +33,7 @@ Examples:
   spa env check ./mine.mjs                        is my environment right?
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
+  spa report                                      write the last run's report.html as far as it has come
   spa compare runs/a runs/b                       results of several runs side by side
   spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
   spa perplexity --run runs/a                     how well its models foretell states, before and after SFT
@@ -59,6 +61,7 @@ function createProgram(finish: (code: number) => void): Command {
   addTrainCommand(program, finish);
   addStageCommands(program, finish);
   addShowCommand(program, finish);
+  addReportCommand(program, finish);
   addCompareCommand(program, finish);
   addExperimentCommand(program, finish);
   addPerplexityCommand(program, finish);

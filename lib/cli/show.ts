@@ -95,7 +95,7 @@ export function show(run: RunFolder, options: ShowOptions, color: boolean): stri
   return formatTrajectory(viewTrajectory(trajectory, run.config.protocol.traceState), title, { color });
 }
 
-function trajectoriesOf(run: RunFolder, stage: string): TrajectoryEntry[] {
+function trajectoriesOf(run: RunFolder, stage: string): readonly TrajectoryEntry[] {
   const stages = run.stagesWithTrajectories();
   const rows = stages.includes(stage) ? run.trajectories(stage).index() : [];
   if (rows.length > 0) return rows;

@@ -18,7 +18,7 @@ import {
   refuseSettings,
   requestedConfig,
 } from "./run-options.ts";
-import { finishRun, workInRun } from "./work.ts";
+import { workInRun } from "./work.ts";
 
 interface StageOptions extends RunOptionValues {
   arm?: ArmName;
@@ -73,7 +73,6 @@ async function stageCommand(kind: StageKind, args: string[], options: StageOptio
   return workInRun(folder, options, async (context) => {
     const config = withMemorySettings(overrideConfig(context.config, settings));
     await doStages({ ...context, config }, kind, options);
-    await finishRun(context, options);
   });
 }
 

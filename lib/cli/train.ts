@@ -17,7 +17,7 @@ import {
   refuseSettings,
   requestedConfig,
 } from "./run-options.ts";
-import { finishRun, workInRun } from "./work.ts";
+import { workInRun } from "./work.ts";
 
 interface TrainOptions extends RunOptionValues {
   resume?: string | true;
@@ -87,7 +87,6 @@ async function trainIn(folder: string, options: TrainOptions): Promise<number> {
     const stages = scheduleStages(context.config);
     if (options.redo !== undefined) forgetStages(context.run, stages, options.redo);
     for (const stage of stages) await runStage(context, stage);
-    await finishRun(context, options);
   });
 }
 

@@ -1,7 +1,7 @@
 import { SpaError, type SpaErrorCode } from "../errors.ts";
 import { withRun, writeResults } from "../pipeline.ts";
-import { writeReport } from "../report/write-report.ts";
 import { formatDuration, type Progress } from "../run/progress.ts";
+import type { Results } from "../run/results.ts";
 import { RunFolder } from "../run/run-folder.ts";
 import type { StageContext } from "../stages/context.ts";
 import { scheduleStages } from "../stages/schedule.ts";
@@ -47,7 +47,7 @@ function reportInterruption(progress: Progress, options: RunOptionValues, folder
 }
 
 /**
- * Works in a run folder: progress, Ctrl-C, and errors that name the last good checkpoint.
+ * Works in a run folder: progress, Ctrl-C, and errors that name the last good checkpoint. Prints in the end what the run has come to.
  *
  * @param body gets the context of the stages
  * @returns the exit code
@@ -63,12 +63,16 @@ export async function workInRun(
     first: () => progress.note("stopping after this step, which is saved; Ctrl-C again stops at once"),
     second: () => printError(`\nstopped at once. Go on with: npx spa train --resume ${showPath(folder)}`),
   };
-  const work = (context: StageContext) => {
+  const work = async (context: StageContext) => {
     progress.note(`run folder: ${showPath(folder)}`);
-    return body(context);
+    await body(context);
+    return writeResults(context);
   };
   try {
-    await untilInterrupted(notices, (signal) => withRun(folder, { progress, signal, trust }, work));
+    const results = await untilInterrupted(notices, (signal) =>
+      withRun(folder, { progress, signal, trust }, work),
+    );
+    printOutcome(RunFolder.open(folder), results, options);
     return 0;
   } catch (error) {
     progress.done();
@@ -81,11 +85,9 @@ export async function workInRun(
   }
 }
 
-/** Writes results.json and report.html, and prints what the run has come to: a table, or one JSON line. */
-export async function finishRun(context: StageContext, options: RunOptionValues): Promise<void> {
-  const { run } = context;
-  const results = writeResults(context);
-  const report = await writeReport(run);
+/** Prints what a run has come to: a table, or one JSON line. */
+function printOutcome(run: RunFolder, results: Results, options: RunOptionValues): void {
+  const report = run.file("report.html");
   if (options.log === "json") {
     printJson({ event: "results", folder: run.path, report, ...results });
     return;

@@ -90,10 +90,12 @@ export class JsonLines<Row> {
   /**
    * The whole rows one after another, each with its place.
    *
+   * @param after a line that an earlier call has told of: only what stands behind it
    * @throws SpaError `BAD_CHECKPOINT` on a damaged line that is not the torn last one, and on a row of another shape
    */
-  *entries(): Generator<LoggedRow<Row>> {
-    for (const line of this.#lines()) yield { row: this.#parse(line), line };
+  *entries(after?: LoggedRow<Row>["line"]): Generator<LoggedRow<Row>> {
+    const first = after && { number: after.number + 1, begin: after.end };
+    for (const line of this.#lines(first)) yield { row: this.#parse(line), line };
   }
 
   /** Every whole row. @throws as {@link JsonLines.entries} */
@@ -121,7 +123,7 @@ export class JsonLines<Row> {
     if (rewritten) {
       this.close();
       this.#writing(() => writeFileAtomically(this.path, this.#kept(keep)));
-    } else if (this.#size() > prefix) {
+    } else if (this.size > prefix) {
       this.close();
       this.#writing(() => truncateSync(this.path, prefix));
     }
@@ -145,7 +147,7 @@ export class JsonLines<Row> {
 
   /** Cuts off a torn end. For the process that holds the run's lock. */
   repair(): void {
-    const size = this.#size();
+    const { size } = this;
     if (size === 0) return;
     const whole = this.#opened((descriptor) => lastWholeLine(descriptor, size, isJson, this.#piece));
     if (whole < size) this.#writing(() => truncateSync(this.path, whole));
@@ -170,13 +172,13 @@ export class JsonLines<Row> {
     });
   }
 
-  *#lines(): Generator<Line> {
-    const size = this.#size();
+  *#lines(first?: Pick<Line, "number" | "begin">): Generator<Line> {
+    const { size } = this;
     if (size === 0) return;
     const descriptor = this.#reading(() => openSync(this.path, "r"));
     try {
       const whole = lastWholeLine(descriptor, size, isJson, this.#piece);
-      yield* readLines(descriptor, whole, this.#piece);
+      yield* readLines(descriptor, whole, this.#piece, first);
     } catch (error) {
       throw fileError(error, this.path, "read");
     } finally {
@@ -184,8 +186,8 @@ export class JsonLines<Row> {
     }
   }
 
-  /** 0 where there is no file. */
-  #size(): number {
+  /** In bytes; 0 where there is no file. */
+  get size(): number {
     return this.#reading(() => statSync(this.path, { throwIfNoEntry: false })?.size ?? 0);
   }
 

@@ -37,14 +37,18 @@ export function readRange(descriptor: number, begin: number, end: number, target
   return bytes.subarray(0, length);
 }
 
-/** The lines that end with a line feed, up to byte `limit`. */
-export function* readLines(descriptor: number, limit: number, piece = pieceBytes): Generator<Line> {
-  let number = 1;
-  let begin = 0;
+/** The lines that end with a line feed, up to byte `limit`; by default from the first one on. */
+export function* readLines(
+  descriptor: number,
+  limit: number,
+  piece = pieceBytes,
+  first: Pick<Line, "number" | "begin"> = { number: 1, begin: 0 },
+): Generator<Line> {
+  let { number, begin } = first;
   let carried: Buffer[] = [];
   let carriedBytes = 0;
-  const buffer = Buffer.allocUnsafe(Math.min(piece, limit));
-  for (let at = 0; at < limit; ) {
+  const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(piece, limit - begin)));
+  for (let at = begin; at < limit; ) {
     const bytes = readRange(descriptor, at, Math.min(limit, at + piece), buffer);
     if (bytes.length === 0) return;
     let from = 0;

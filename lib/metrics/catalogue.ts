@@ -99,6 +99,7 @@ const ppo: readonly (Metric & Pick<StepMetric, "over">)[] = [
     name: "logprob_difference_mean",
     meaning: String.raw`mean of $\lvert \log \pi_\text{rollout}(a_t) - \log \pi_\text{train}(a_t) \rvert$ of sampled tokens, before the first update, over eight trajectories`,
     healthy: "float32: below 1e-5; bfloat16: below 2e-2. More is a defect: please report it",
+    range: { high: 2e-2 },
     charts: {
       ppo: {
         chart: "logprob-difference",
@@ -115,6 +116,11 @@ const ppo: readonly (Metric & Pick<StepMetric, "over">)[] = [
 ];
 
 const cost: readonly Metric[] = [
+  { name: "time", meaning: "seconds that the stage has worked, interruptions apart" },
+  {
+    name: "tokens_seen",
+    meaning: "tokens that the stage has sampled and trained on so far, prompts included in the latter",
+  },
   { name: "tokens_sampled", meaning: "tokens sampled in the step" },
   { name: "rollout_seconds", meaning: "time of collecting" },
   { name: "train_seconds", meaning: "time of values, advantages and updates" },

@@ -18,6 +18,25 @@ export type ChartLine = (ChartHead | { line: string }) & {
   validation?: true;
 };
 
+/** What is healthy, as numbers; a bound that is left out is none. */
+export interface HealthyRange {
+  low?: number;
+  high?: number;
+  /** It holds for models that SFT has taught to write states. */
+  afterSft?: true;
+}
+
+/** Whether a figure is within its range. */
+export function isHealthy(value: number, { low, high }: HealthyRange): boolean {
+  return value >= (low ?? value) && value <= (high ?? value);
+}
+
+/** `below 0.2`, `above 0.95`, `0.05 to 2`. */
+export function describeRange({ low, high }: HealthyRange): string {
+  if (low !== undefined && high !== undefined) return `${low} to ${high}`;
+  return low === undefined ? `below ${high}` : `above ${low}`;
+}
+
 /** A metric of metrics.jsonl: what docs/metrics.md says of it, and where the report draws it. */
 export interface Metric {
   /** Its name in metrics.jsonl; `{k}` in it stands for a number. */
@@ -26,5 +45,7 @@ export interface Metric {
   meaning: string;
   /** What is normal, and what a departure says. */
   healthy?: string;
+  /** The same where it can be told by numbers, which stand in {@link Metric.healthy}. */
+  range?: HealthyRange;
   charts?: Readonly<Partial<Record<ChartGroup, ChartLine>>>;
 }

@@ -51,6 +51,7 @@ export const playMetrics: readonly Metric[] = [
     name: "format_rate",
     meaning: "share of turns that are well-formed and name a known action",
     healthy: "above 0.95 after `base`; a fall is the first sign of collapse",
+    range: { low: 0.95 },
     charts: {
       ppo: {
         chart: "format",
@@ -64,7 +65,8 @@ export const playMetrics: readonly Metric[] = [
     name: "cut_rate",
     meaning:
       "share of turns whose reply was cut by `protocol.maxNewTokens` instead of ending with an end token",
-    healthy: "near 0; a rise means that the agent repeats itself (PPO warns above a quarter)",
+    healthy: "near 0; a rise means that the agent repeats itself (PPO warns above 0.25)",
+    range: { high: 0.25 },
     charts: {
       ppo: {
         chart: "cut",
@@ -79,6 +81,7 @@ export const playMetrics: readonly Metric[] = [
     meaning:
       "share of turns whose `<observation>` is the true state before them, letter by letter but for white space at the ends. World-model format only",
     healthy: "near 0 before SFT, above 0.95 after",
+    range: { low: 0.95, afterSft: true },
     charts: {
       ppo: {
         chart: "observation",
@@ -100,6 +103,7 @@ export const playMetrics: readonly Metric[] = [
     meaning: "share of turns whose `<prediction>` is the true state after them; a turn without one is wrong",
     healthy:
       "near 0 before SFT, above 0.5 after; PPO may wear it down (`ppo.loss.supervisedCoefficient` holds it)",
+    range: { low: 0.5, afterSft: true },
     charts: {
       ppo: {
         chart: "prediction",
@@ -169,6 +173,7 @@ export const groupMetrics: readonly Metric[] = [
       "standard deviation of the reward that is trained on, before `ppo.rewards` scales or normalises it, within a group (same level), mean over all groups of the step; exactly 0 where rewards are equal, none where groups have one member",
     healthy:
       "above 0.05; near 0 every level is either always solved or never, and there is nothing to tell good from bad",
+    range: { low: 0.05 },
     charts: {
       ppo: {
         chart: "group-std",
@@ -188,6 +193,7 @@ export const groupMetrics: readonly Metric[] = [
     meaning:
       "share of groups whose episodes all earn the same, among groups of more than one member, as for the two below",
     healthy: "below 0.9: such groups teach nothing, and PPO warns above that",
+    range: { high: 0.9 },
     charts: {
       ppo: {
         chart: "groups-equal",
@@ -201,6 +207,7 @@ export const groupMetrics: readonly Metric[] = [
     name: "repeated_replies",
     meaning: "share of a group's replies that another of the group equals token by token, mean over groups",
     healthy: "rises slowly as play gets better; PPO warns above 0.9, where attempts are copies of each other",
+    range: { high: 0.9 },
     charts: {
       ppo: {
         chart: "repetition",
@@ -214,6 +221,7 @@ export const groupMetrics: readonly Metric[] = [
     name: "first_actions",
     meaning: "number of different actions that a group's episodes begin with, mean over groups",
     healthy: "falls towards the number of good first moves; PPO warns below 1.1, one line of play a level",
+    range: { low: 1.1 },
     charts: {
       ppo: {
         chart: "first-actions",

@@ -77,6 +77,7 @@ export const stepMetrics = {
     meaning: String.raw`mean of $\log \pi_\text{old}(a_t) - \log \pi_\theta(a_t)$ (k1)`,
     healthy:
       "0 at the first update of a step, then below 0.02; above 0.05 the updates go too far (`ppo.targetKl` stops them)",
+    range: { high: 0.05 },
     charts: {
       ppo: {
         chart: "approx-kl",
@@ -90,6 +91,7 @@ export const stepMetrics = {
     over: "mean",
     meaning: "share of trained tokens whose clipped term is the larger, so that they have no gradient",
     healthy: "below 0.2",
+    range: { high: 0.2 },
     charts: {
       ppo: {
         chart: "clip-fraction",
@@ -111,12 +113,14 @@ export const stepMetrics = {
     over: "mean",
     meaning: "share of values whose clipped error is the larger",
     healthy: "below 0.2",
+    range: { high: 0.2 },
   },
   explainedVariance: {
     name: "explained_variance",
     over: "mean",
     meaning: String.raw`$1 - \operatorname{Var}(R - V) / \operatorname{Var}(R)$ over sampled tokens`,
     healthy: "from about 0 to 0.3 and above; below 0 the critic is worse than a constant",
+    range: { low: 0 },
     charts: {
       ppo: {
         chart: "explained-variance",

@@ -1,5 +1,5 @@
 import { catalogue } from "../metrics/catalogue.ts";
-import type { ChartHead, ChartLine, ChartGroup as Group, Metric } from "../metrics/metric.ts";
+import type { ChartHead, ChartLine, ChartGroup as Group, HealthyRange, Metric } from "../metrics/metric.ts";
 
 /** What a chart of the report shows. docs/metrics.md explains each metric. */
 export interface ChartDefinition extends ChartHead {
@@ -9,6 +9,8 @@ export interface ChartDefinition extends ChartHead {
    * `{k}` there is a chart for each k above 1 that was logged.
    */
   metrics: Readonly<Record<string, string>>;
+  /** What is healthy, of the metrics that have a range. */
+  ranges: Readonly<Record<string, HealthyRange>>;
 }
 
 /** Charts of the stages whose id matches, in the order in which they are shown; `more` stand behind a fold. */
@@ -49,14 +51,15 @@ const folded = [
 interface DrawnMetric {
   name: string;
   line: ChartLine;
+  range: HealthyRange | undefined;
 }
 
 /** The lines of a group by their chart. */
 function linesByChart(group: Group): Map<string, DrawnMetric[]> {
   const metrics: readonly Metric[] = Object.values(catalogue).flat();
-  const lines = metrics.flatMap(({ name, charts }) => {
+  const lines = metrics.flatMap(({ name, charts, range }) => {
     const line = charts?.[group];
-    return line ? [{ name: line.validation ? `validation_${name}` : name, line }] : [];
+    return line ? [{ name: line.validation ? `validation_${name}` : name, line, range }] : [];
   });
   const byChart = new Map<string, DrawnMetric[]>();
   for (const drawn of lines) {
@@ -71,7 +74,15 @@ function chartOf(id: string, lines: readonly DrawnMetric[]): ChartDefinition {
   const [head] = lines.flatMap(({ name, line }) => ("title" in line ? [{ name, ...line }] : []));
   const others = lines.flatMap(({ name, line }) => ("line" in line ? [[name, line.line] as const] : []));
   const { title, about, share, name } = head;
-  return { id, title, about, share, metrics: { [name]: "", ...Object.fromEntries(others) } };
+  const ranges = lines.flatMap((drawn) => (drawn.range ? [[drawn.name, drawn.range] as const] : []));
+  return {
+    id,
+    title,
+    about,
+    share,
+    metrics: { [name]: "", ...Object.fromEntries(others) },
+    ranges: Object.fromEntries(ranges),
+  };
 }
 
 function charts(group: Group): Pick<ChartGroup, "charts" | "more"> {

@@ -33,12 +33,27 @@ const arms: Readonly<Record<string, string>> = {
   spa: "SPA",
   control: "Control",
   "format-only": "Format only",
+  "world-model": "World model",
 };
+
+const kinds: Readonly<Record<string, string>> = { "self-play": "self-play", sft: "SFT", ppo: "PPO" };
 
 /** The arm that a stage belongs to, in words: `spa/ppo` -> `SPA`; `base` as it is. */
 export function armTitle(stage: string): string {
   const [arm] = stage.split("/");
   return arms[arm] ?? arm;
+}
+
+/** A stage in words: `Base`, `SPA: PPO`, `SPA: SFT, round 2`, `Evaluation: Control`. */
+export function stageTitle(stage: string): string {
+  const [arm, step] = stage.split("/");
+  if (step === undefined) return armTitle(stage);
+  if (arm === "evaluate") {
+    const policy = step.replace(/-tuning$/, "");
+    return `Evaluation${policy === step ? "" : " on tuning levels"}: ${policyTitle(policy)}`;
+  }
+  const [, kind, round] = /^(.*?)(?:-(\d+))?$/.exec(step) ?? [];
+  return `${armTitle(stage)}: ${kinds[kind] ?? kind}${round === undefined ? "" : `, round ${round}`}`;
 }
 
 /** Arms that have a colour of their own wherever they are drawn. */

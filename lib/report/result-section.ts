@@ -1,3 +1,5 @@
+import { describeRange, isHealthy } from "../metrics/metric.ts";
+import { playMetrics } from "../metrics/play-metrics.ts";
 import { type Evaluations, type Interval, ksOf, rateAt } from "../run/evaluation.ts";
 import { describeLevels } from "../run/level-figures.ts";
 import type { Results } from "../run/results.ts";
@@ -44,9 +46,17 @@ function keyFigures({ spa, control, sft }: Evaluations, ks: readonly number[]): 
     cards.push(html`<div class="card"><h3>World model after SFT</h3>
 <p class="figure">${percent(sft.predictionAccuracy)}</p>
 <p>of predictions right (${percent(sft.predictionAccuracyChanged)} where the state changed), ${percent(sft.observationAccuracy)} of
-observations</p></div>`);
+observations</p>
+${unhealthy("prediction_accuracy", "predictions", sft.predictionAccuracy)}${unhealthy("observation_accuracy", "observations", sft.observationAccuracy)}</div>`);
   }
   return html`<div class="cards">${cards}</div>`;
+}
+
+/** A mark where a figure is outside of what is healthy. */
+function unhealthy(metric: string, what: string, value: number | null): Html | undefined {
+  const range = playMetrics.find(({ name }) => name === metric)?.range;
+  if (!range || value === null || isHealthy(value, range)) return undefined;
+  return html`<p class="bad">⚠ ${what}: healthy is ${describeRange(range)}</p>`;
 }
 
 function passAt(k: number): string {

@@ -32,7 +32,7 @@ export function renderShell({ title, facts, sections, main, scripts = [] }: Page
 <body>
 <header>
 <h1>${title}</h1>
-<p>${facts}</p>
+${facts instanceof Html ? facts : html`<p>${facts}</p>`}
 <nav aria-label="Sections">${links}</nav>
 </header>
 <main>

@@ -2,7 +2,7 @@ import type { StageRecord } from "../run/ledger.ts";
 import { formatDuration } from "../run/progress.ts";
 import { count } from "./format.ts";
 import { type Html, html } from "./html.ts";
-import { armColor } from "./names.ts";
+import { armColor, stageTitle } from "./names.ts";
 
 /** What is said of a stage that is not done. */
 const states: Readonly<Partial<Record<StageRecord["state"], string>>> = {
@@ -22,7 +22,7 @@ export function stageSection(stages: readonly StageRecord[]): Html {
       seconds,
       tokensSampled,
       tokensTrained,
-    }) => html`<tr><th scope="row"><code>${id}</code>${states[state] && html` <em>${states[state]}</em>`}</th>
+    }) => html`<tr><th scope="row"><span title="${id}">${stageTitle(id)}</span>${states[state] && html` <em>${states[state]}</em>`}</th>
 <td>${duration(seconds)}</td>
 <td class="bar" aria-hidden="true"><i class="arm-${armColor(id.replace(/^evaluate\//, ""))}" style="width:${((100 * seconds) / longest).toFixed(1)}%"></i></td>
 <td>${tokens(tokensSampled)}</td><td>${tokens(tokensTrained)}</td>

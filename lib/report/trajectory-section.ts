@@ -2,6 +2,7 @@ import type { LoggedTrajectory } from "../run/trajectory-log.ts";
 import { roleNames } from "../text/roles.ts";
 import type { StateForm } from "../text/state-text.ts";
 import { type Html, html } from "./html.ts";
+import { stageTitle } from "./names.ts";
 import type { Fragment } from "./state-difference.ts";
 import {
   describeActions,
@@ -41,7 +42,7 @@ ${stages.map((stage) => renderStage(stage, traceState))}
 function renderStage({ stage, logged, chosen }: StageTrajectories, traceState: StateForm): Html {
   const several = new Set(chosen.map(({ step }) => step)).size > 1;
   const solved = chosen.filter(({ success }) => success).length;
-  return html`<details class="stage"><summary><code>${stage}</code> <span>${chosen.length} of ${logged} logged, ${solved} of them solved</span></summary>
+  return html`<details class="stage"><summary title="${stage}">${stageTitle(stage)} <span>${chosen.length} of ${logged} logged, ${solved} of them solved</span></summary>
 ${chosen.map((trajectory) => renderTrajectory(trajectory, traceState, several))}
 </details>
 `;

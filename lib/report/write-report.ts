@@ -5,12 +5,12 @@ import { renderPage } from "./page.ts";
 
 /**
  * Writes report.html into a run folder: results, curves, stages and trajectories as far as the run has come. The file
- * needs no network and no other file.
+ * needs no network and no other file. The folder may be that of a run that is under way in another process.
  *
  * @returns its path
  * @throws SpaError `BAD_CHECKPOINT` for a damaged log or results.json, `DISK_FULL`, `FILE_FAILED`
  */
-export async function writeReport(run: RunFolder): Promise<string> {
+export function writeReport(run: RunFolder): string {
   const file = run.file("report.html");
   writeFileAtomically(file, renderPage(run, readResults(run.path)));
   return file;

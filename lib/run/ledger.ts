@@ -67,6 +67,19 @@ const checkpointSchema = checkpointFields.refine(
   { path: ["name"], message: "must be stage and step, joined by hyphens" },
 );
 
+const sessionSchema = z.object({
+  /** ISO 8601. */
+  began: z.string(),
+  /** When it last wrote into the ledger. */
+  ended: z.string(),
+  /** Version of the package. */
+  package: z.string(),
+  /** Of the folder in which the program ran, if that is in a git repository; `-dirty` behind it: with changes. */
+  commit: z.string().optional(),
+  /** Processor, memory, devices, system, Node.js; in words. */
+  machine: z.string(),
+});
+
 const ledgerSchema = z.object({
   format: z.literal(runFormat),
   package: z.string(),
@@ -75,9 +88,12 @@ const ledgerSchema = z.object({
   created: z.string(),
   stages: z.array(stageSchema),
   checkpoints: z.array(checkpointSchema),
+  /** Processes that have worked in the folder, in order; folders of earlier versions lack it. */
+  sessions: z.array(sessionSchema).optional(),
 });
 
 export type Ledger = z.infer<typeof ledgerSchema>;
+export type SessionRecord = z.infer<typeof sessionSchema>;
 export type StageRecord = z.infer<typeof stageSchema>;
 export type CheckpointRecord = z.infer<typeof checkpointSchema>;
 

@@ -19,11 +19,15 @@ export interface MetricsEntry {
   [metric: string]: number | string | boolean | null | undefined;
 }
 
-/** Nine digits hold every float32 exactly, and keep the lines short. */
+/** A value as it is logged. Nine digits hold every float32 exactly, and keep the lines short. */
 function rounded(value: MetricsEntry[string]): MetricsEntry[string] {
   return typeof value === "number" && Number.isFinite(value) && !Number.isInteger(value)
     ? Number(value.toPrecision(9))
     : value;
+}
+
+function applies(value: MetricsEntry[string]): boolean {
+  return value !== undefined && !Number.isNaN(value);
 }
 
 /** The run's metrics.jsonl. */
@@ -38,9 +42,12 @@ export class MetricsLog {
     return this.#lines.path;
   }
 
-  append(entry: MetricsEntry): void {
-    const values = Object.entries(entry).map(([name, value]) => [name, rounded(value)]);
-    this.#lines.append(Object.fromEntries(values) as MetricsRow);
+  /** @returns the row as it is logged */
+  append(entry: MetricsEntry): MetricsRow {
+    const values = Object.entries(entry).filter(([, value]) => applies(value));
+    const row = Object.fromEntries(values.map(([name, value]) => [name, rounded(value)])) as MetricsRow;
+    this.#lines.append(row);
+    return row;
   }
 
   /** Drops what `stage` logged after `step`; -1 drops all of the stage's rows. */

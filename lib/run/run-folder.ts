@@ -26,6 +26,7 @@ import {
   isStageId,
   type Ledger,
   readLedger,
+  type SessionRecord,
   type StageRecord,
   stageFileName,
   trainingFolders,
@@ -59,6 +60,7 @@ export class RunFolder {
   readonly metrics: MetricsLog;
   #ledger: Ledger;
   #locked = false;
+  #inSession = false;
   readonly #trajectories = new Map<string, TrajectoryLog>();
 
   private constructor(path: string, config: Config, ledger: Ledger) {
@@ -147,6 +149,11 @@ export class RunFolder {
     return this.#ledger.checkpoints;
   }
 
+  /** The processes that have worked here, in order. */
+  get sessions(): readonly SessionRecord[] {
+    return this.#ledger.sessions ?? [];
+  }
+
   /**
    * Takes the folder for this process and clears away what a killed one left unfinished. Disposal gives it back.
    *
@@ -168,6 +175,7 @@ export class RunFolder {
     return {
       [Symbol.dispose]: () => {
         this.#locked = false;
+        this.#inSession = false;
         try {
           this.metrics.close();
           for (const log of this.#trajectories.values()) log.close();
@@ -176,6 +184,19 @@ export class RunFolder {
         }
       },
     };
+  }
+
+  /** Enters this process among those that have worked here. */
+  beginSession(about: Pick<SessionRecord, "package" | "commit" | "machine">): void {
+    const now = new Date().toISOString();
+    const sessions = [...this.sessions, { began: now, ended: now, ...about }];
+    this.#writeLedger({ ...this.#ledger, sessions });
+    this.#inSession = true;
+  }
+
+  /** Notes when this process was last seen at work. */
+  endSession(): void {
+    this.#writeLedger(this.#ledger);
   }
 
   stage(id: string): StageRecord | undefined {
@@ -289,8 +310,9 @@ export class RunFolder {
 
   #writeLedger(ledger: Ledger): void {
     if (!this.#locked) throw new SpaError("INTERNAL", `${this.path} is written to without lock()`);
-    writeFileAtomically(this.file("run.json"), `${JSON.stringify(ledger, null, 2)}\n`);
-    this.#ledger = ledger;
+    const written = this.#inSession ? withSessionEnd(ledger) : ledger;
+    writeFileAtomically(this.file("run.json"), `${JSON.stringify(written, null, 2)}\n`);
+    this.#ledger = written;
   }
 
   /**
@@ -324,6 +346,12 @@ export class RunFolder {
       }
     }
   }
+}
+
+/** The session under way has lasted until now. */
+function withSessionEnd({ sessions = [], ...ledger }: Ledger): Ledger {
+  const last = { ...sessions[sessions.length - 1], ended: new Date().toISOString() };
+  return { ...ledger, sessions: [...sessions.slice(0, -1), last] };
 }
 
 /** @throws SpaError `BAD_CHECKPOINT` */

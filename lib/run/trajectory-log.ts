@@ -121,6 +121,8 @@ function logTrajectory(
 /** A stage's trajectories/<stage>.jsonl. */
 export class TrajectoryLog {
   readonly #lines: JsonLines<LoggedTrajectory>;
+  /** What {@link TrajectoryLog.index} has read so far. */
+  #index: TrajectoryEntry[] = [];
 
   constructor(path: string) {
     this.#lines = new JsonLines(path, trajectorySchema);
@@ -130,18 +132,29 @@ export class TrajectoryLog {
     return this.#lines.path;
   }
 
-  /** Logs up to `limit` (default {@link trajectoriesPerStep}) of a step's trajectories. */
-  append(step: number, trajectories: readonly Trajectory[], options: TrajectoryLogOptions): void {
+  /**
+   * Logs up to `limit` (default {@link trajectoriesPerStep}) of a step's trajectories.
+   *
+   * @returns what is logged
+   */
+  append(
+    step: number,
+    trajectories: readonly Trajectory[],
+    options: TrajectoryLogOptions,
+  ): LoggedTrajectory[] {
     const count = Math.min(options.limit ?? trajectoriesPerStep, trajectories.length);
     const chosen = Array.from(
       { length: count },
       (_, k) => trajectories[Math.floor((k * trajectories.length) / count)],
     );
-    this.#lines.append(...chosen.map((trajectory) => logTrajectory(step, trajectory, options.decode)));
+    const logged = chosen.map((trajectory) => logTrajectory(step, trajectory, options.decode));
+    this.#lines.append(...logged);
+    return logged;
   }
 
   /** Drops what was logged after `step`; -1 drops everything. */
   truncateAfter(step: number): void {
+    this.#index = [];
     this.#lines.filter((row) => row.step <= step);
   }
 
@@ -149,12 +162,28 @@ export class TrajectoryLog {
     return this.#lines.read();
   }
 
-  /** What there is, in the order of the log: a few figures a trajectory, for the file may be larger than memory. */
-  index(): TrajectoryEntry[] {
-    return Array.from(this.#lines.entries(), ({ row, line }) => {
+  /**
+   * What there is, in the order of the log: a few figures a trajectory, for the file may be larger than memory. Asked again,
+   * it reads what has been added.
+   */
+  index(): readonly TrajectoryEntry[] {
+    const known = this.#index.at(-1)?.line;
+    if (known && this.#lines.size < known.end) this.#index = [];
+    for (const { row, line } of this.#lines.entries(this.#index.at(-1)?.line)) {
       const { step, seed, distance, totalReward, success, finish, turns } = row;
-      return { step, seed, distance, totalReward, success, finish, turns: turns.length, line };
-    });
+      const place = { number: line.number, begin: line.begin, end: line.end };
+      this.#index.push({
+        step,
+        seed,
+        distance,
+        totalReward,
+        success,
+        finish,
+        turns: turns.length,
+        line: place,
+      });
+    }
+    return this.#index;
   }
 
   /** The trajectory of an entry of {@link TrajectoryLog.index}. */

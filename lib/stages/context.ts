@@ -10,6 +10,7 @@ import { TurnProtocol } from "../rollout/turn-protocol.ts";
 import { checkLargeFiles, latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
 import type { RunFolder } from "../run/run-folder.ts";
+import type { RunObserver } from "../run/run-observer.ts";
 import type { TurnFormat } from "../text/tags.ts";
 import { checkTokenizerFits, type Tokenizer } from "../text/tokenizer.ts";
 
@@ -26,6 +27,7 @@ export interface StageContext {
   /** Test and tuning levels, and the contents that training must avoid. */
   split: LevelSplit;
   progress: Progress;
+  observer: Required<RunObserver>;
   signal: AbortSignal | undefined;
 }
 

@@ -5,6 +5,7 @@ import type { Model } from "../engine/model.ts";
 import type { Trainer } from "../engine/trainer.ts";
 import { SpaError } from "../errors.ts";
 import { checkShape } from "../files/shape.ts";
+import type { Trajectory } from "../rollout/trajectory.ts";
 import { type Checkpoint, checkLargeFiles, latestCheckpoint, saveCheckpoint } from "../run/checkpoint.ts";
 import type { MetricsEntry } from "../run/metrics.ts";
 import { checkTrajectories, stageFiles } from "../run/stage-files.ts";
@@ -65,7 +66,9 @@ export class StageRun {
       id,
       run.checkpoints.find(({ name }) => name === checkpoint?.name),
     );
-    run.rewindStage(id, checkpoint ? stage.step : -1);
+    const last = checkpoint ? stage.step : -1;
+    run.rewindStage(id, last);
+    context.observer.begins(id, last);
     progress.stage(id, total, stage.step);
     return stage;
   }
@@ -94,8 +97,21 @@ export class StageRun {
     return checkShape(schema, state, { file: join(folder, "state.json"), hint });
   }
 
+  /** Logs figures of a step, with what the stage has cost so far. */
   log(step: number, figures: Omit<MetricsEntry, "stage" | "step">): void {
-    this.context.run.metrics.append({ stage: this.id, step, ...figures });
+    this.#countTime();
+    const { seconds, tokensSampled, tokensTrained } = this.cost;
+    const cost = { time: Math.round(seconds * 1000) / 1000, tokens_seen: tokensSampled + tokensTrained };
+    const { run, observer } = this.context;
+    observer.logs(run.metrics.append({ stage: this.id, step, ...cost, ...figures }));
+  }
+
+  /** Logs some of a step's trajectories, at most `limit`. */
+  logTrajectories(step: number, trajectories: readonly Trajectory[], limit?: number): void {
+    const { run, observer, tokenizer } = this.context;
+    const decode = (ids: Int32Array) => tokenizer.decode(ids);
+    const options = { decode, ...(limit !== undefined && { limit }) };
+    observer.plays(this.id, run.trajectories(this.id).append(step, trajectories, options));
   }
 
   async save(step: number, { model, trainer, critic, state = null, validation }: StageState): Promise<void> {
@@ -106,6 +122,7 @@ export class StageRun {
     const models = { model: files(model), critic: critic && files(critic) };
     const content = { stage: this.id, step, ...models, trainer, tokenizer, validation };
     await saveCheckpoint(run, { ...content, state: saved });
+    this.context.observer.saves();
   }
 
   /**
@@ -131,6 +148,7 @@ export class StageRun {
     const digests = await stageFiles(run, this.id, files);
     this.#countTime();
     run.completeStage(this.id, { ...this.cost, ...result }, digests);
+    this.context.observer.saves();
     this.context.progress.done();
   }
 

@@ -27,7 +27,7 @@ const path = (name: string) => join(folder, "runs", name);
 function withoutTimes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutTimes);
   if (value === null || typeof value !== "object") return value;
-  const entries = Object.entries(value).filter(([key]) => !/seconds|per_second/.test(key));
+  const entries = Object.entries(value).filter(([key]) => !/^time$|seconds|per_second/.test(key));
   return Object.fromEntries(entries.map(([key, inner]) => [key, withoutTimes(inner)]));
 }
 

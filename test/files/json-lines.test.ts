@@ -156,6 +156,6 @@ test("a trajectory of another shape is refused whatever field it is", () => {
   places.push(["pieces.0", { ...row, pieces: [7] }], ["pieces.0.3", { ...row, pieces: [[0, 1, 2, 3]] }]);
   for (const [field, value] of places) {
     writeFileSync(path, `${JSON.stringify(value)}\n`);
-    expect(errorOf(() => log.index()).message).toContain(`line 1: ${field}`);
+    expect(errorOf(() => new TrajectoryLog(path).index()).message).toContain(`line 1: ${field}`);
   }
 });

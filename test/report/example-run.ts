@@ -96,15 +96,18 @@ export async function exampleRun(): Promise<RunFolder> {
     run.beginStage(stage);
     for (let step = 1; step <= 6; step++) {
       const entropy = step === 3 ? Number.NaN : 1 / step;
-      run.metrics.append({ stage, step, reward_mean: offset + step / 10, success_rate: step / 10, entropy });
+      const cost = { time: 2 * step, tokens_seen: 1000 * step };
+      const figures = { reward_mean: offset + step / 10, success_rate: step / 10, entropy, format_rate: 0.9 };
+      run.metrics.append({ stage, step, ...cost, ...figures });
+      if (stage === "spa/ppo" && step === 5) run.metrics.append({ stage, step, validation_pass_at_1: 0.5 });
     }
     run.completeStage(stage, { seconds: 75.5, tokensSampled: 123_456, tokensTrained: 6000 });
   }
-  run.metrics.append({ stage: "spa/ppo", step: 5, validation_pass_at_1: 0.5 });
   for (let step = 1; step <= 6; step++) {
     const played = await Promise.all([0, 1, 2, 3, 4].map((id) => playEpisode(10 * step + id)));
     run.trajectories("spa/ppo").append(step, played.map(asSampled), { decode });
   }
+  run.beginSession({ package: "0.1.0", commit: "0123456789ab", machine: "a machine" });
   run.beginStage("evaluate/spa");
   run.trajectories("evaluate/spa").append(0, [await playEpisode(0)], { decode });
   run.writeResults(results as unknown as Json);

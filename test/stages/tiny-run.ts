@@ -96,7 +96,7 @@ export function watchingProgress(onTick: (stage: string, done: number) => void):
   };
 }
 
-const timings = ["tokens_per_second", "rollout_seconds", "train_seconds"];
+const timings = ["time", "tokens_per_second", "rollout_seconds", "train_seconds"];
 
 /** Everything that a run came to, times apart: metrics, evaluations, trajectories and the digests of all weights. */
 export function outcomeOf(folder: string): Record<string, unknown> {

@@ -45,8 +45,7 @@ export async function pretrain(context: StageContext): Promise<void> {
     const update = trainer.step({ tokens, offsets, mask: lossMask("full", roles, null) }, { kind: "sft" });
     // The next traces are written while the engine's thread trains on these.
     const [metrics, following] = await Promise.all([update, step < base.steps ? traces.batch(step + 1) : []]);
-    if (step === 1)
-      context.run.trajectories(BASE_STAGE).append(step, next, { decode: (ids) => tokenizer.decode(ids) });
+    if (step === 1) run.logTrajectories(step, next);
     next = following;
     microBatches.see(step, metrics);
     run.cost.tokensTrained += tokens.length;

@@ -169,7 +169,7 @@ export function evaluationStage(policy: string, split: "test" | "tuning"): strin
  * @throws SpaError ABORTED; the evaluation starts anew on resume
  */
 export async function evaluate(context: StageContext, task: EvaluationTask): Promise<Evaluation> {
-  const { config, tokenizer } = context;
+  const { config } = context;
   const { samples, temperature, split, bootstrap } = config.evaluation;
   const id = evaluationStage(task.policy, split);
   const levels = context.split[split];
@@ -193,10 +193,7 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     const evaluation = await withPerplexity(context, model, summary);
     run.cost.tokensSampled = sampledTokens(trajectories);
     run.log(0, { ...passMetrics(evaluation), ...playMetrics(statistics) });
-    context.run.trajectories(id).append(0, trajectories, {
-      decode: (ids) => tokenizer.decode(ids),
-      limit: LOGGED_TRAJECTORIES,
-    });
+    run.logTrajectories(0, trajectories, LOGGED_TRAJECTORIES);
     context.progress.tick(trajectories.length, passMetrics(evaluation));
     const result: EvaluationResult = { policy: task.policy, evaluation };
     await run.complete(result as unknown as { [name: string]: Json });

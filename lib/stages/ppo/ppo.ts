@@ -216,8 +216,7 @@ async function trainStep(stage: PpoStage, step: number): Promise<void> {
   });
   for (const warning of stage.collapse.see(figures))
     context.progress.note(`${task.id}, step ${step}: ${warning}`);
-  const { tokenizer } = context;
-  context.run.trajectories(task.id).append(step, collected, { decode: (ids) => tokenizer.decode(ids) });
+  run.logTrajectories(step, collected);
   context.progress.tick(step, {
     reward: statistics.rewardMean,
     success: statistics.successRate,

@@ -62,7 +62,7 @@ export function rowsFile(run: RunFolder, id: string): string {
  * @throws SpaError ABORTED; the stage starts anew on resume, and comes to the same data. CAPACITY when all are too long
  */
 export async function selfPlay(context: StageContext, task: SelfPlayTask): Promise<void> {
-  const { config, tokenizer } = context;
+  const { config } = context;
   const plays = await selfPlayPlays(context, task);
   const run = await StageRun.begin(context, task.id, plays.length);
   const protocol = protocolOf(context, "world-model");
@@ -89,10 +89,7 @@ export async function selfPlay(context: StageContext, task: SelfPlayTask): Promi
     example_tokens: examples.reduce((sum, { tokens }) => sum + tokens.length, 0),
     tokens_per_second: tokensPerSecond(sampled, begin),
   });
-  context.run.trajectories(task.id).append(0, trajectories, {
-    decode: (ids) => tokenizer.decode(ids),
-    limit: LOGGED_TRAJECTORIES,
-  });
+  run.logTrajectories(0, trajectories, LOGGED_TRAJECTORIES);
   const { formatRate } = statistics;
   await run.complete({ examples: examples.length, formatRate, heldStarts }, files);
 }
