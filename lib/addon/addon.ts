@@ -257,7 +257,7 @@ export interface NativeSession {
     batch: { tokens: Int32Array; offsets: Uint32Array },
     progress: NativeProgress,
   ): NativeCall<void>;
-  fork(slot: number, targets: Int32Array): NativeCall<void>;
+  fork(slot: number, targets: Int32Array, length: number | undefined): NativeCall<void>;
   generate(
     slots: Int32Array,
     options: NativeGenerateOptions,

@@ -97,13 +97,19 @@ export class Session extends Handle<NativeSession> {
     for (const [i, slot] of named.entries()) this.#lengths[slot] += added[i];
   }
 
-  /** Makes empty slots copies of `slot`; the cache of what they have in common is shared. */
-  async fork(slot: number, targets: ArrayLike<number>): Promise<void> {
+  /**
+   * Makes empty slots copies of `slot`, or of its first `length` tokens; the cache of what they have in common is shared.
+   *
+   * @throws SpaError `BAD_ARGUMENT`, `STALE_CACHE`.
+   */
+  async fork(slot: number, targets: ArrayLike<number>, options: { length?: number } = {}): Promise<void> {
+    checkObject(options, "options", ["length"]);
     const named = this.#checkSlots(targets, "targets");
     const source = checkInteger(slot, "slot", 0, this.slots - 1);
     if (named.includes(source)) throw badArgument(`slot ${source} cannot be forked onto itself`);
     if (this.#pending === 0) {
       if (this.#lengths[source] === 0) throw badArgument(`slot ${source} is empty, there is nothing to fork`);
+      if (options.length !== undefined) checkInteger(options.length, "length", 1, this.#lengths[source]);
       const full = named.find((target) => this.#lengths[target] > 0);
       if (full !== undefined) {
         const message = `slot ${full} is not empty (${this.#lengths[full]} tokens), so that nothing can be forked onto it`;
@@ -111,8 +117,9 @@ export class Session extends Handle<NativeSession> {
       }
     }
     if (named.length === 0) return;
-    await this.call((native) => native.fork(source, named));
-    for (const target of named) this.#lengths[target] = this.#lengths[source];
+    const { length } = options;
+    await this.call((native) => native.fork(source, named, length));
+    for (const target of named) this.#lengths[target] = length ?? this.#lengths[source];
   }
 
   /**

@@ -59,8 +59,10 @@ Napi::Value SessionObject::extend(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
-  auto work = [slot = info[0].As<Napi::Number>().Int64Value(), targets = numbers<int32_t>(info[1])](
-                  Session& session, const LongCall&) { session.fork(slot, targets); };
+  std::optional<int64_t> length;
+  if (info[2].IsNumber()) length = info[2].As<Napi::Number>().Int64Value();
+  auto work = [slot = info[0].As<Napi::Number>().Int64Value(), targets = numbers<int32_t>(info[1]), length](
+                  Session& session, const LongCall&) { session.fork(slot, targets, length); };
   return run(info, std::move(work), info.Env().Undefined());
 }
 

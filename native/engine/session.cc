@@ -37,7 +37,7 @@ Session::Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens
     : model_(std::move(model)),
       max_tokens_(max_tokens),
       seed_(seed),
-      states_(slots),
+      held_(slots),
       cache_(model_->config(), slots, max_tokens, model_->dtype(), model_->device()) {}
 
 void Session::rethrow(const std::exception_ptr& failure) const {
@@ -54,7 +54,7 @@ void Session::require_slot(int64_t slot) const {
 }
 
 void Session::require_distinct(std::span<const int32_t> slots) const {
-  std::vector<bool> seen(states_.size(), false);
+  std::vector<bool> seen(held_.size(), false);
   for (const int32_t slot : slots) {
     require_slot(slot);
     require(!seen[slot], "each slot is named once");
@@ -64,7 +64,7 @@ void Session::require_distinct(std::span<const int32_t> slots) const {
 
 void Session::check_version() {
   const bool empty =
-      std::all_of(states_.begin(), states_.end(), [](const SlotState& s) { return s.length == 0; });
+      std::all_of(held_.begin(), held_.end(), [](const SlotTokens& held) { return held.empty(); });
   if (empty) version_ = model_->version();
   if (version_ != model_->version()) {
     throw Error("STALE_CACHE", "the model's weights have changed since this session's slots were filled",
@@ -74,7 +74,7 @@ void Session::check_version() {
 
 int64_t Session::length(int64_t slot) const {
   require_slot(slot);
-  return states_[slot].length;
+  return static_cast<int64_t>(held_[slot].size());
 }
 
 void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call) {
@@ -82,7 +82,7 @@ void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, 
   batch.validate(model_->config().vocab);
   require(batch.rows() == static_cast<int64_t>(slots.size()), "there is a row for each slot");
   for (size_t i = 0; i < slots.size(); ++i) {
-    const int64_t length = states_[slots[i]].length + batch.length(static_cast<int64_t>(i));
+    const int64_t length = this->length(slots[i]) + batch.length(static_cast<int64_t>(i));
     if (length > max_tokens_) {
       throw Error("CAPACITY", "slot " + std::to_string(slots[i]) + " would hold " + std::to_string(length) +
                                   " tokens, the session's limit is " + std::to_string(max_tokens_));
@@ -92,14 +92,12 @@ void Session::extend(std::span<const int32_t> slots, const RaggedTokens& batch, 
   try {
     prefill(slots, batch, call);
   } catch (...) {
-    for (const int32_t slot : slots) cache_.truncate(slot, std::max<int64_t>(states_[slot].length - 1, 0));
+    for (const int32_t slot : slots) cache_.truncate(slot, std::max<int64_t>(length(slot) - 1, 0));
     rethrow(std::current_exception());
   }
   for (size_t i = 0; i < slots.size(); ++i) {
-    const int64_t count = batch.length(static_cast<int64_t>(i));
-    if (count == 0) continue;
-    states_[slots[i]].length += count;
-    states_[slots[i]].last = batch.tokens[batch.offsets[i + 1] - 1];
+    const auto row = batch.tokens.subspan(batch.offsets[i], batch.length(static_cast<int64_t>(i)));
+    held_[slots[i]].insert(held_[slots[i]].end(), row.begin(), row.end());
   }
 }
 
@@ -108,13 +106,13 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
   std::vector<std::vector<int32_t>> work(slots.size());
   int64_t total = 0, done = 0, longest = 1;
   for (size_t i = 0; i < slots.size(); ++i) {
-    const SlotState& state = states_[slots[i]];
+    const SlotTokens& held = held_[slots[i]];
     const auto row = batch.tokens.subspan(batch.offsets[i], batch.length(static_cast<int64_t>(i)));
     if (row.empty()) continue;
-    if (state.length > 0) work[i].push_back(state.last);
+    if (!held.empty()) work[i].push_back(held.back());
     work[i].insert(work[i].end(), row.begin(), row.end() - 1);
     total += static_cast<int64_t>(work[i].size());
-    longest = std::max<int64_t>(longest, state.length + static_cast<int64_t>(row.size()));
+    longest = std::max(longest, static_cast<int64_t>(held.size() + row.size()));
   }
   const Decoder& decoder = model_->decoder(longest);
   const int64_t prefill_tokens = inference_tokens(model_->config(), model_->device());
@@ -158,21 +156,27 @@ void Session::prefill(std::span<const int32_t> slots, const RaggedTokens& batch,
   }
 }
 
-void Session::fork(int64_t slot, std::span<const int32_t> targets) {
+void Session::fork(int64_t slot, std::span<const int32_t> targets, std::optional<int64_t> length) {
   require_slot(slot);
   require_distinct(targets);
   check_version();
-  if (states_[slot].length == 0)
-    throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
+  const SlotTokens& held = held_[slot];
+  const auto count = length.value_or(static_cast<int64_t>(held.size()));
+  if (held.empty()) throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " is empty");
+  if (count < 1 || count > static_cast<int64_t>(held.size())) {
+    throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(slot) + " holds " +
+                                    std::to_string(held.size()) + " tokens, not " + std::to_string(count));
+  }
   for (const int32_t target : targets) {
-    if (states_[target].length != 0) {
+    if (!held_[target].empty()) {
       throw Error("BAD_ARGUMENT", "fork: slot " + std::to_string(target) + " is not empty",
                   "release it first");
     }
   }
   for (const int32_t target : targets) {
     cache_.fork(slot, target);
-    states_[target] = states_[slot];
+    cache_.truncate(target, count - 1);
+    held_[target].assign(held.begin(), held.begin() + count);
   }
 }
 
@@ -184,10 +188,10 @@ void Session::check_request(const GenerateRequest& request) const {
   for (size_t i = 0; i < request.slots.size(); ++i) {
     const int32_t slot = request.slots[i];
     require(request.max_new_tokens[i] >= 1, "a limit is of at least one token");
-    if (states_[slot].length == 0) {
+    if (held_[slot].empty()) {
       throw Error("BAD_ARGUMENT", "generate: slot " + std::to_string(slot) + " is empty", "extend it first");
     }
-    if (states_[slot].length >= max_tokens_) {
+    if (length(slot) >= max_tokens_) {
       throw Error("CAPACITY", "generate: slot " + std::to_string(slot) + " is full (" +
                                   std::to_string(max_tokens_) + " tokens)");
     }
@@ -254,10 +258,10 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
     const uint64_t stream = request.streams.empty() ? static_cast<uint64_t>(slot) : request.streams[i];
     rows[i] = {static_cast<int64_t>(i),
                slot,
-               states_[slot].length,
+               length(slot),
                request.max_new_tokens[i],
                stream,
-               states_[slot].last,
+               held_[slot].back(),
                {},
                {},
                false,
@@ -266,7 +270,7 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
     longest = std::max(longest, std::min(max_tokens_, rows[i].length + rows[i].limit));
   }
   const auto restore = [&] {
-    for (const int32_t slot : request.slots) cache_.truncate(slot, states_[slot].length - 1);
+    for (const int32_t slot : request.slots) cache_.truncate(slot, length(slot) - 1);
   };
   try {
     const Decoder& decoder = model_->decoder(longest);
@@ -303,7 +307,7 @@ GenerateResult Session::generate(const GenerateRequest& request, const LongCall&
   GenerateResult result;
   result.offsets.push_back(0);
   for (const Row& row : rows) {
-    states_[row.slot] = {row.length, row.last};
+    held_[row.slot].insert(held_[row.slot].end(), row.tokens.begin(), row.tokens.end());
     cache_.truncate(row.slot, row.length - 1);
     result.tokens.insert(result.tokens.end(), row.tokens.begin(), row.tokens.end());
     result.log_probs.insert(result.log_probs.end(), row.log_probs.begin(), row.log_probs.end());
@@ -317,7 +321,7 @@ void Session::release(std::span<const int32_t> slots) {
   for (const int32_t slot : slots) require_slot(slot);
   for (const int32_t slot : slots) {
     cache_.truncate(slot, 0);
-    states_[slot] = {};
+    held_[slot].clear();
   }
   cache_.release_pool();
 }
@@ -325,7 +329,7 @@ void Session::release(std::span<const int32_t> slots) {
 void Session::release_all() {
   for (int64_t slot = 0; slot < slots(); ++slot) {
     cache_.truncate(slot, 0);
-    states_[slot] = {};
+    held_[slot].clear();
   }
   cache_.release_pool();
 }

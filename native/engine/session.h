@@ -41,7 +41,7 @@ class Session {
   /// `slots` >= 1, `max_tokens` per slot >= 1 and at most the model's max_positions.
   Session(std::shared_ptr<Model> model, int64_t slots, int64_t max_tokens, uint64_t seed);
 
-  int64_t slots() const { return static_cast<int64_t>(states_.size()); }
+  int64_t slots() const { return static_cast<int64_t>(held_.size()); }
   int64_t max_tokens() const { return max_tokens_; }
   /// Tokens held by a slot.
   int64_t length(int64_t slot) const;
@@ -50,8 +50,9 @@ class Session {
   /// an error all slots are as they were.
   void extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call = {});
 
-  /// Makes empty slots copies of `slot` (else BAD_ARGUMENT); full blocks of its cache are shared, not copied.
-  void fork(int64_t slot, std::span<const int32_t> targets);
+  /// Makes empty slots copies of `slot`, or of its first `length` tokens (else BAD_ARGUMENT); blocks of its cache are shared,
+  /// and copied where one of them writes.
+  void fork(int64_t slot, std::span<const int32_t> targets, std::optional<int64_t> length = {});
 
   /// Samples until a stop token, the row's length limit or max_tokens. Afterwards each slot holds its new
   /// tokens. Throws BAD_ARGUMENT for an empty slot, CAPACITY for a full one; after an error or abort all
@@ -63,12 +64,9 @@ class Session {
   void release_all();
 
  private:
-  /// The cache lags one token behind: a slot's last token is run with the next extend or generate, which
+  /// The tokens that a slot holds. The cache lags one behind: the last one is run with the next extend or generate, which
   /// needs its logits.
-  struct SlotState {
-    int64_t length = 0;  // tokens held; the cache holds one less
-    int32_t last = 0;    // the last token
-  };
+  using SlotTokens = std::vector<int32_t>;
   struct Row;  // a slot while it is being sampled
 
   /// Throws a failure on; when memory ran out, with what to lower.
@@ -85,7 +83,7 @@ class Session {
   int64_t max_tokens_;
   uint64_t seed_;
   uint64_t version_ = 0;  // weight version of the cache's contents
-  std::vector<SlotState> states_;
+  std::vector<SlotTokens> held_;
   KvCache cache_;
 };
 

@@ -115,6 +115,27 @@ TEST_CASE("forks share the prompt and then go their own ways") {
   check_scores(model, sequence, session.generate(request_for({4}, 20)), 0);
 }
 
+TEST_CASE("a fork of the first tokens is as if no others had come after them") {
+  const auto model = random_model(qwen2_config());
+  const TokenRows prompt({45}, 37);
+  Session session(model, 6, 128, 5);
+  session.extend(std::vector<int32_t>{0}, prompt.view());
+  session.generate(request_for({0}, 20));
+  // A block holds 16 tokens: at an edge, behind it, before it, one token, and all.
+  const std::vector<int64_t> lengths = {32, 33, 31, 1, 65};
+  for (int32_t i = 0; i < 5; ++i) session.fork(0, std::vector<int32_t>{i + 1}, lengths[i]);
+  const auto result = session.generate(request_for({1, 2, 3, 4}, 30));
+  for (size_t i = 0; i < 4; ++i) {
+    const std::vector<int32_t> held(prompt.tokens.begin(), prompt.tokens.begin() + lengths[i]);
+    check_scores(model, held, result, i);
+  }
+  CHECK(session.length(5) == 65);
+  CHECK(session.length(0) == 65);
+  session.release(std::vector<int32_t>{1});
+  CHECK(code_of([&] { session.fork(0, std::vector<int32_t>{1}, 66); }) == "BAD_ARGUMENT");
+  CHECK(code_of([&] { session.fork(0, std::vector<int32_t>{1}, 0); }) == "BAD_ARGUMENT");
+}
+
 TEST_CASE("greedy sampling takes the likeliest token") {
   const auto model = random_model(llama_config());
   const TokenRows prompt({10}, 37);

@@ -128,6 +128,23 @@ describe("one numerics path", () => {
     });
   });
 
+  test("a fork of the first tokens is as if no others had come after them", async () => {
+    await withSession({ slots: 4, maxTokens: 96, seed: 2 }, async (session) => {
+      await session.extend([0], pack([prompts[1]]));
+      const whole = [...prompts[1], ...(await session.generate([0], { maxNewTokens: 30 })).tokens];
+      const lengths = [16, 17, 40];
+      for (const [index, length] of lengths.entries()) await session.fork(0, [index + 1], { length });
+      expect([1, 2, 3].map((slot) => session.lengthOf(slot))).toEqual(lengths);
+      const { tokens, offsets, logProbs } = await session.generate([1, 2, 3], { maxNewTokens: 9 });
+      const rows = lengths.map((length, i) => [...whole.slice(0, length), ...row(tokens, offsets, i)]);
+      for (const [i, scored] of (await packedLogProbs(rows)).entries())
+        expectClose(row(logProbs, offsets, i), scored.subarray(lengths[i]), 1e-4);
+      await session.release([1]);
+      await failure(session.fork(0, [1], { length: 0 }), "BAD_ARGUMENT");
+      await failure(session.fork(0, [1], { length: whole.length + 1 }), "BAD_ARGUMENT");
+    });
+  });
+
   test("turns: extend after generate goes on where the sample ended", async () => {
     await withSession({ slots: 2, maxTokens: 128, seed: 1 }, async (session) => {
       const held: number[][] = [[...prompts[0]], [...prompts[2]]];
