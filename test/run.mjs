@@ -8,6 +8,7 @@ import { inRoot } from "../setup/step.mjs";
 
 const help = `Usage: npm test -- [filters]
        npm test -- native [filters]     (or npm run test:native -- [filters])
+       npm test -- kernels [filters]    (or npm run test:kernels -- [filters])
 
 Without filters every test runs, C++ and TypeScript.
 
@@ -15,6 +16,9 @@ Without filters every test runs, C++ and TypeScript.
   native                                C++ tests alone
   native kernel_linear                  those of a file in native/test
   native "odd shapes" gemm              those with one of these in their names; * and ? stand for any text and character
+  kernels                               the CUDA kernels alone, on the CPU: no CUDA, GPU or libtorch is needed
+  kernels rms_norm                      those of a file in native/test/cuda_kernels, or by name as above
+  kernels --sanitize                    under AddressSanitizer and UndefinedBehaviorSanitizer
 
   -h, --help  print this
 
@@ -38,9 +42,9 @@ function run(command, args) {
   });
 }
 
-/** doctest's options: a filter is a file where native/test has one of that name, else part of a test's name. */
-function nativeOptions(filters) {
-  const sources = readdirSync(inRoot("native", "test")).map((file) => basename(file, extname(file)));
+/** doctest's options: a filter is a file where `folder` has one of that name, else part of a test's name. */
+function doctestOptions(folder, filters) {
+  const sources = readdirSync(folder).map((file) => basename(file, extname(file)));
   const files = [];
   const names = [];
   for (const filter of filters) {
@@ -55,12 +59,34 @@ function nativeOptions(filters) {
 }
 
 /** doctest's closing line: `[doctest] test cases:  12 |  12 passed | 0 failed | 0 skipped`. */
-async function runNative(filters) {
-  const { code, output } = await run(inRoot(BUILD_FOLDER, "spa_tests"), nativeOptions(filters));
+async function runDoctest(program, options) {
+  const { code, output } = await run(program, options);
   const counts = /test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed/.exec(output);
   const [passed, failed] = counts ? [Number(counts[1]), Number(counts[2])] : [0, 1];
   // A crash prints no counts, or good counts and a bad exit status: both are failures.
   return { passed, failed: code === 0 ? failed : Math.max(failed, 1) };
+}
+
+function runNative(filters) {
+  return runDoctest(inRoot(BUILD_FOLDER, "spa_tests"), doctestOptions(inRoot("native", "test"), filters));
+}
+
+/** The CUDA kernels on the CPU: a CMake project of its own. */
+async function runKernels(given) {
+  if (process.platform !== "linux") {
+    console.log(`the CUDA kernels are tested on Linux alone, not on ${process.platform}`);
+    return { passed: 0, failed: 0 };
+  }
+  const sanitize = given.includes("--sanitize");
+  const filters = given.filter((argument) => argument !== "--sanitize");
+  const source = inRoot("native", "test", "cuda_kernels");
+  const folder = inRoot(sanitize ? "build-kernels-sanitize" : "build-kernels");
+  const configure = ["-S", source, "-B", folder, `-DSPA_SANITIZE=${sanitize ? "ON" : "OFF"}`];
+  for (const step of [configure, ["--build", folder, "--parallel", "2"]]) {
+    const { code } = await run("cmake", step);
+    if (code !== 0) return { passed: 0, failed: 1 };
+  }
+  return runDoctest(join(folder, "spa_kernel_tests"), doctestOptions(source, filters));
 }
 
 async function runTypeScript(filters) {
@@ -89,20 +115,25 @@ async function runTypeScript(filters) {
   }
 }
 
-/** What the arguments choose, as filters by language; absent: nothing of that language. */
+/** What the arguments choose, as filters by kind; absent: nothing of that kind. */
 function choiceOf(filters) {
-  if (filters.length === 0) return { native: [], typeScript: [] };
+  if (filters.length === 0) return { native: [], kernels: [], typeScript: [] };
   const [first, ...others] = filters;
+  if (/^kernels$|^native\/test\/cuda_kernels\/?$/.test(first)) return { kernels: others };
+  if (first.startsWith("native/test/cuda_kernels/")) return { kernels: filters };
   if (/^native(\/(test\/?)?)?$/.test(first)) return { native: others };
   return first.startsWith("native/") ? { native: filters } : { typeScript: filters };
 }
 
-async function runChosen({ native, typeScript }) {
-  const setUp = [inRoot("setup", "setup.mjs"), ...(native ? ["--tests"] : ["--quiet"])];
-  const { code } = await run(process.execPath, setUp);
-  if (code !== 0) return code;
+async function runChosen({ native, kernels, typeScript }) {
+  if (native || typeScript) {
+    const setUp = [inRoot("setup", "setup.mjs"), ...(native ? ["--tests"] : ["--quiet"])];
+    const { code } = await run(process.execPath, setUp);
+    if (code !== 0) return code;
+  }
   const results = [];
   if (native) results.push(await runNative(native));
+  if (kernels) results.push(await runKernels(kernels));
   if (typeScript) results.push(await runTypeScript(typeScript));
   const total = (key) => results.reduce((sum, result) => sum + result[key], 0);
   console.log(`\n${total("passed")} passed, ${total("failed")} failed`);

@@ -1,6 +1,6 @@
 # native/kernels/*.cc is compiled once; native/kernels/cpu/*.cc once per instruction set, in a namespace of its own
-# (SPA_ISA_NAMESPACE); native/kernels/amx/*.cc once more for CPUs with AMX; native/kernels/cuda/*.cu with nvcc when the
-# CUDA side is on.
+# (SPA_ISA_NAMESPACE); native/kernels/amx/*.cc once more for CPUs with AMX; when the CUDA side is on, native/kernels/cuda/*.cu
+# with nvcc, without libtorch, and *.cc there as the rest.
 include(CheckCXXCompilerFlag)
 
 function(spa_add_kernels)
@@ -41,7 +41,9 @@ function(spa_add_kernels)
   endif()
   if(SPA_CUDA AND CUDA_SOURCES)
     add_library(spa_kernels_cuda OBJECT ${CUDA_SOURCES})
-    target_link_libraries(spa_kernels_cuda PRIVATE libtorch spa_options)
+    target_link_libraries(spa_kernels_cuda PRIVATE spa_options)
+    file(GLOB CUDA_OPERATIONS CONFIGURE_DEPENDS native/kernels/cuda/*.cc)
+    list(APPEND KERNEL_SOURCES ${CUDA_OPERATIONS})
     list(APPEND OBJECTS $<TARGET_OBJECTS:spa_kernels_cuda>)
   endif()
   if(KERNEL_SOURCES OR OBJECTS)

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"

@@ -1,6 +1,6 @@
 #include "kernels/dropout.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 #include "kernels/dropout_mask.h"
 #include "kernels/float_tensor.h"

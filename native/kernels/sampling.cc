@@ -1,6 +1,6 @@
 #include "kernels/sampling.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace spa::kernels::cuda {
@@ -30,8 +31,8 @@ __global__ void adamw_kernel(float* parameter, const float* gradient, float* fir
 
 }  // namespace
 
-void adamw(const AdamWBuffers& buffers, const AdamWParameters& parameters) {
-  const c10::cuda::CUDAGuard guard(buffers.parameter.device());
+void adamw(const AdamW& buffers, const AdamWParameters& parameters, Stream stream) {
+  if (buffers.size == 0) return;
   const auto step = static_cast<double>(parameters.step);
   const Scalars scalars{
       static_cast<float>(1.0 - parameters.learning_rate * parameters.weight_decay),
@@ -41,14 +42,9 @@ void adamw(const AdamWBuffers& buffers, const AdamWParameters& parameters) {
       static_cast<float>(parameters.beta2),
       static_cast<float>(parameters.epsilon),
       static_cast<float>(parameters.gradient_scale)};
-  const int64_t n = buffers.parameter.numel();
-  if (n == 0) return;
-  const bool master = buffers.master.defined();
-  adamw_kernel<<<blocks_for(n), block_threads, 0, current_stream()>>>(
-      data_of<float>(master ? buffers.master : buffers.parameter), data_of<float>(buffers.gradient),
-      data_of<float>(buffers.first_moment), data_of<float>(buffers.second_moment),
-      master ? data_of<__nv_bfloat16>(buffers.parameter) : nullptr, scalars, n);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  launch(adamw_kernel, {blocks_for(buffers.size), block_threads, stream}, buffers.parameter, buffers.gradient,
+         buffers.first_moment, buffers.second_moment, static_cast<__nv_bfloat16*>(buffers.rounded), scalars,
+         buffers.size);
 }
 
 }  // namespace spa::kernels::cuda

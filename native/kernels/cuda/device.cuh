@@ -1,13 +1,12 @@
 // What the CUDA kernels share: element types, reductions over a block, launch sizes.
 #pragma once
 
-#include <ATen/ATen.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cuda_bf16.h>
+#include <cuda_runtime.h>
 
 #include <cstdint>
+
+#include "kernels/cuda/kernels.h"
 
 namespace spa::kernels::cuda {
 
@@ -26,6 +25,19 @@ __device__ inline float narrow<float>(float x) {
 template <>
 __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
+}
+
+/// As many elements as one load takes, 16 bytes.
+template <typename T>
+struct alignas(16) Pack {
+  static constexpr int size = 16 / sizeof(T);
+  T element[size];
+};
+
+/// The pack at a 16-byte aligned place.
+template <typename T>
+__device__ inline Pack<T> load_pack(const T* p) {
+  return *reinterpret_cast<const Pack<T>*>(p);
 }
 
 struct Sum {
@@ -59,21 +71,14 @@ inline unsigned blocks_for(int64_t n) {
   return static_cast<unsigned>((n + block_threads - 1) / block_threads);
 }
 
-inline cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
-
-/// Calls f with a null pointer of the element type of `tensor`: float or __nv_bfloat16.
+/// Calls f with a null pointer of an element's type: float or __nv_bfloat16.
 template <typename F>
-void with_element(const at::Tensor& tensor, const F& f) {
-  if (tensor.scalar_type() == at::kBFloat16) {
+void with_element(Element element, const F& f) {
+  if (element == Element::bfloat16) {
     f(static_cast<__nv_bfloat16*>(nullptr));
   } else {
     f(static_cast<float*>(nullptr));
   }
-}
-
-template <typename T>
-T* data_of(const at::Tensor& tensor) {
-  return static_cast<T*>(tensor.data_ptr());
 }
 
 }  // namespace spa::kernels::cuda

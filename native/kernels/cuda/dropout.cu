@@ -1,4 +1,7 @@
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/dropout_mask.h"
 
@@ -22,20 +25,14 @@ __global__ void dropout_kernel(const T* x, const int64_t* numbers, int64_t rows,
 
 }  // namespace
 
-at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey& key) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const at::Tensor source = x.contiguous();
-  const int64_t width = source.size(1), groups = source.size(0) * ((width + 3) / 4);
-  const at::Tensor y = at::empty_like(source);
-  if (groups == 0) return y;
-  const DropoutMask mask(key.seed, key.stream, key.probability);
-  with_element(source, [&](auto* element) {
+void dropout(const Dropout& d, Stream stream) {
+  const int64_t groups = d.rows * ((d.width + 3) / 4);
+  if (groups == 0) return;
+  with_element(d.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    dropout_kernel<T><<<blocks_for(groups), block_threads, 0, current_stream()>>>(
-        data_of<T>(source), data_of<int64_t>(rows), source.size(0), width, mask, data_of<T>(y));
+    launch(dropout_kernel<T>, {blocks_for(groups), block_threads, stream}, static_cast<const T*>(d.x),
+           d.numbers, d.rows, d.width, d.mask, static_cast<T*>(d.y));
   });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return y;
 }
 
 }  // namespace spa::kernels::cuda

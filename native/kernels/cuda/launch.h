@@ -1,35 +1,40 @@
-// CUDA kernels on tensors. Reached only in a build with CUDA (dispatch.h).
-//
-// Operands are float32 or bfloat16 on one CUDA device; arithmetic is float32; kernels run on the current
-// stream. Meanings and shapes are those of the operations' own headers.
+// The one way in which kernels are launched: `<<<>>>` as a function, with the place of the call for errors.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <cuda_runtime.h>
 
-#include "kernels/adamw.h"
-#include "kernels/dropout.h"
-#include "kernels/rms_norm.h"
-#include "kernels/sampling.h"
+#include <cstddef>
+#include <source_location>
 
 namespace spa::kernels::cuda {
 
-RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
-at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
-                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
-                             const at::Tensor& grad_weight);
+struct Launch {
+  dim3 grid, block;
+  cudaStream_t stream = nullptr;
+  size_t shared = 0;  // bytes of dynamic shared memory
+  std::source_location place = std::source_location::current();
+};
 
-void rope(const at::Tensor& x, int64_t heads, int64_t head_dim, const at::Tensor& cosine,
-          const at::Tensor& sine, const at::Tensor& positions, float direction);
+/// Throws the error of a launch, with its place. Defined by whoever links the kernels.
+[[noreturn]] void throw_launch_error(cudaError_t error, const std::source_location& place);
 
-at::Tensor swiglu(const at::Tensor& gate_up);
-at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+/// Dynamic shared memory that a kernel gets without asking: 48 KiB less what it has of static.
+constexpr size_t default_shared = 32 * 1024;
 
-at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey& key);
-
-/// Without truncation (top_k 0, top_p 1); results on the device.
-SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
-                     const at::Tensor& streams, const at::Tensor& positions);
-
-void adamw(const AdamWBuffers& buffers, const AdamWParameters& parameters);
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), const Launch& how, Arguments... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = how.grid;
+  config.blockDim = how.block;
+  config.dynamicSmemBytes = how.shared;
+  config.stream = how.stream;
+  cudaError_t error = cudaSuccess;
+  if (how.shared > default_shared) {
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(how.shared));
+  }
+  if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, arguments...);
+  if (error != cudaSuccess) throw_launch_error(error, how.place);
+}
 
 }  // namespace spa::kernels::cuda

@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace spa::kernels::cuda {
@@ -55,57 +59,47 @@ __global__ void weight_kernel(const T* grad_y, const T* x, const float* inverse_
   partial[blockIdx.y * width + column] = total;
 }
 
-}  // namespace
-
-RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const at::Tensor source = x.contiguous(), w = weight.to(at::kFloat).contiguous();
-  const int64_t width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-  const at::Tensor output = at::empty_like(source);
-  const at::Tensor inverse = at::empty({rows}, x.options().dtype(at::kFloat));
-  if (rows == 0) return {output, inverse};
-  with_element(x, [&](auto* element) {
-    using T = std::remove_pointer_t<decltype(element)>;
-    forward_kernel<T><<<static_cast<unsigned>(rows), block_threads, 0, current_stream()>>>(
-        data_of<T>(source), data_of<float>(w), static_cast<float>(epsilon), width, data_of<T>(output),
-        data_of<float>(inverse));
-  });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return {output, inverse};
+/// sum += the rows of partial added up in order, one thread a column.
+__global__ void add_rows_kernel(const float* partial, int64_t rows, int64_t width, float* sum) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * block_threads + threadIdx.x;
+  if (column >= width) return;
+  float total = 0;
+  for (int64_t row = 0; row < rows; ++row) total += partial[row * width + column];
+  sum[column] += total;
 }
 
-at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
-                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
-                             const at::Tensor& grad_weight) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const at::Tensor grad = grad_output.contiguous(), source = x.contiguous(),
-                   w = weight.to(at::kFloat).contiguous();
-  const at::Tensor past = grad_sum.defined() ? grad_sum.contiguous() : grad_sum;
-  const int64_t width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-  const at::Tensor result = at::empty_like(source);
-  if (rows == 0) return result;
-  constexpr int64_t chunk = 64;
-  const int64_t chunks = (rows + chunk - 1) / chunk;
-  const at::Tensor partial =
-      at::empty({grad_weight.defined() ? chunks : 0, width}, x.options().dtype(at::kFloat));
-  with_element(x, [&](auto* element) {
+}  // namespace
+
+int64_t rms_norm_chunks(int64_t rows) {
+  // The y dimension of a grid ends at 65535; with more chunks each takes more rows.
+  constexpr int64_t chunk = 64, most = 65535;
+  return std::min((rows + chunk - 1) / chunk, most);
+}
+
+void rms_norm(const RmsNorm& n, Stream stream) {
+  if (n.rows == 0 || n.width == 0) return;
+  with_element(n.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    backward_kernel<T><<<static_cast<unsigned>(rows), block_threads, 0, current_stream()>>>(
-        data_of<T>(grad), data_of<T>(source), data_of<float>(w), data_of<float>(inverse_rms),
-        past.defined() ? data_of<T>(past) : nullptr, width, data_of<T>(result));
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
-    if (grad_weight.defined()) {
-      // The y dimension of a grid ends at 65535; with more chunks each takes more rows.
-      const int64_t used = std::min<int64_t>(chunks, 65535);
-      const dim3 grid(blocks_for(width), static_cast<unsigned>(used));
-      weight_kernel<T><<<grid, block_threads, 0, current_stream()>>>(
-          data_of<T>(grad), data_of<T>(source), data_of<float>(inverse_rms), rows, (rows + used - 1) / used,
-          width, data_of<float>(partial));
-      C10_CUDA_KERNEL_LAUNCH_CHECK();
-      grad_weight.add_(partial.narrow(0, 0, used).sum(0));
-    }
+    launch(forward_kernel<T>, {static_cast<unsigned>(n.rows), block_threads, stream},
+           static_cast<const T*>(n.x), n.weight, n.epsilon, n.width, static_cast<T*>(n.y), n.inverse_rms);
   });
-  return result;
+}
+
+void rms_norm_backward(const RmsNormBackward& n, Stream stream) {
+  if (n.rows == 0 || n.width == 0) return;
+  with_element(n.element, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const auto *grad_y = static_cast<const T*>(n.grad_y), *x = static_cast<const T*>(n.x);
+    launch(backward_kernel<T>, {static_cast<unsigned>(n.rows), block_threads, stream}, grad_y, x, n.weight,
+           n.inverse_rms, static_cast<const T*>(n.grad_sum), n.width, static_cast<T*>(n.grad_x));
+    if (n.grad_weight == nullptr) return;
+    const int64_t chunks = rms_norm_chunks(n.rows), chunk = (n.rows + chunks - 1) / chunks;
+    launch(weight_kernel<T>,
+           {dim3(blocks_for(n.width), static_cast<unsigned>(chunks)), block_threads, stream}, grad_y, x,
+           n.inverse_rms, n.rows, chunk, n.width, n.partial);
+    launch(add_rows_kernel, {blocks_for(n.width), block_threads, stream}, n.partial, chunks, n.width,
+           n.grad_weight);
+  });
 }
 
 }  // namespace spa::kernels::cuda

@@ -1,4 +1,7 @@
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace spa::kernels::cuda {
@@ -22,19 +25,14 @@ __global__ void rope_kernel(T* x, int64_t ld, int64_t rows, int64_t heads, int64
 
 }  // namespace
 
-void rope(const at::Tensor& x, int64_t heads, int64_t head_dim, const at::Tensor& cosine,
-          const at::Tensor& sine, const at::Tensor& positions, float direction) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const int64_t rows = x.size(0), half = head_dim / 2;
-  const int64_t pairs = rows * heads * half;
+void rope(const Rope& r, Stream stream) {
+  const int64_t half = r.head_dim / 2, pairs = r.rows * r.heads * half;
   if (pairs == 0) return;
-  with_element(x, [&](auto* element) {
+  with_element(r.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    rope_kernel<T><<<blocks_for(pairs), block_threads, 0, current_stream()>>>(
-        data_of<T>(x), x.stride(0), rows, heads, half, data_of<float>(cosine), data_of<float>(sine),
-        data_of<int64_t>(positions), direction);
+    launch(rope_kernel<T>, {blocks_for(pairs), block_threads, stream}, static_cast<T*>(r.x), r.ld, r.rows,
+           r.heads, half, r.cosine, r.sine, r.positions, r.direction);
   });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 }  // namespace spa::kernels::cuda

@@ -1,4 +1,7 @@
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/philox.h"
 
@@ -41,7 +44,7 @@ __device__ void invert(const T* row, int64_t vocab, float top, float factor, flo
     if (before + sums[i] > threshold) break;
     before += sums[i];
   }
-  if (threadIdx.x != last) return;
+  if (static_cast<int>(threadIdx.x) != last) return;
   for (int64_t j = begin; j < end; ++j) {
     const float weight = expf((widen(row[j]) - top) * factor);
     if (weight <= 0) continue;
@@ -83,25 +86,14 @@ __global__ void sample_kernel(const T* logits, int64_t vocab, float temperature,
 
 }  // namespace
 
-SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
-                     const at::Tensor& streams, const at::Tensor& positions) {
-  const c10::cuda::CUDAGuard guard(logits.device());
-  const at::Tensor source = logits.contiguous();
-  const at::Tensor on_device_streams = streams.to(logits.device()),
-                   on_device_positions = positions.to(logits.device());
-  const int64_t rows = source.size(0), vocab = source.size(1);
-  const SampledTokens result{at::empty({rows}, source.options().dtype(at::kInt)),
-                             at::empty({rows}, source.options().dtype(at::kFloat))};
-  if (rows == 0) return result;
-  with_element(source, [&](auto* element) {
+void sample(const Sample& s, Stream stream) {
+  if (s.rows == 0) return;
+  with_element(s.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    sample_kernel<T><<<static_cast<unsigned>(rows), block_threads, 0, current_stream()>>>(
-        data_of<T>(source), vocab, static_cast<float>(parameters.temperature), parameters.seed,
-        data_of<int64_t>(on_device_streams), data_of<int64_t>(on_device_positions),
-        data_of<int>(result.tokens), data_of<float>(result.log_probs));
+    launch(sample_kernel<T>, {static_cast<unsigned>(s.rows), block_threads, stream},
+           static_cast<const T*>(s.logits), s.vocab, s.temperature, s.seed, s.streams, s.positions, s.tokens,
+           s.log_probs);
   });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return result;
 }
 
 }  // namespace spa::kernels::cuda

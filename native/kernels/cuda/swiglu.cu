@@ -1,4 +1,7 @@
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace spa::kernels::cuda {
@@ -29,34 +32,24 @@ __global__ void backward_kernel(const T* grad, const T* gate_up, int64_t rows, i
 
 }  // namespace
 
-at::Tensor swiglu(const at::Tensor& gate_up) {
-  const c10::cuda::CUDAGuard guard(gate_up.device());
-  const at::Tensor source = gate_up.contiguous();
-  const int64_t rows = source.size(0), width = source.size(1) / 2;
-  const at::Tensor y = at::empty({rows, width}, source.options());
-  if (y.numel() == 0) return y;
-  with_element(source, [&](auto* element) {
+void swiglu(const SwiGlu& s, Stream stream) {
+  const int64_t size = s.rows * s.width;
+  if (size == 0) return;
+  with_element(s.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    forward_kernel<T><<<blocks_for(y.numel()), block_threads, 0, current_stream()>>>(data_of<T>(source), rows,
-                                                                                     width, data_of<T>(y));
+    launch(forward_kernel<T>, {blocks_for(size), block_threads, stream}, static_cast<const T*>(s.gate_up),
+           s.rows, s.width, static_cast<T*>(s.y));
   });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return y;
 }
 
-at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up) {
-  const c10::cuda::CUDAGuard guard(gate_up.device());
-  const at::Tensor source = gate_up.contiguous(), g = grad.contiguous();
-  const int64_t rows = source.size(0), width = source.size(1) / 2;
-  const at::Tensor result = at::empty_like(source);
-  if (g.numel() == 0) return result;
-  with_element(source, [&](auto* element) {
+void swiglu_backward(const SwiGluBackward& s, Stream stream) {
+  const int64_t size = s.rows * s.width;
+  if (size == 0) return;
+  with_element(s.element, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    backward_kernel<T><<<blocks_for(g.numel()), block_threads, 0, current_stream()>>>(
-        data_of<T>(g), data_of<T>(source), rows, width, data_of<T>(result));
+    launch(backward_kernel<T>, {blocks_for(size), block_threads, stream}, static_cast<const T*>(s.grad),
+           static_cast<const T*>(s.gate_up), s.rows, s.width, static_cast<T*>(s.grad_gate_up));
   });
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return result;
 }
 
 }  // namespace spa::kernels::cuda

@@ -1,0 +1,35 @@
+// CUDA kernels on tensors. Reached only in a build with CUDA (dispatch.h).
+//
+// Operands are float32 or bfloat16 on one CUDA device; arithmetic is float32; kernels run on the current
+// stream. Meanings and shapes are those of the operations' own headers.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "kernels/adamw.h"
+#include "kernels/dropout.h"
+#include "kernels/rms_norm.h"
+#include "kernels/sampling.h"
+
+namespace spa::kernels::cuda {
+
+RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+at::Tensor rms_norm_backward(const at::Tensor& grad_output, const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& inverse_rms, const at::Tensor& grad_sum,
+                             const at::Tensor& grad_weight);
+
+void rope(const at::Tensor& x, int64_t heads, int64_t head_dim, const at::Tensor& cosine,
+          const at::Tensor& sine, const at::Tensor& positions, float direction);
+
+at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey& key);
+
+/// Without truncation (top_k 0, top_p 1); results on the device.
+SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
+                     const at::Tensor& streams, const at::Tensor& positions);
+
+void adamw(const AdamWBuffers& buffers, const AdamWParameters& parameters);
+
+}  // namespace spa::kernels::cuda
