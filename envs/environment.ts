@@ -57,6 +57,11 @@ export interface Environment {
   parseAction?(text: string): string | null;
   /** Optional: the length of a shortest solution of the current state in actions, null if none was found (there is none, or the search gave up). For reports. */
   shortestSolution?(): number | null;
+  /**
+   * Optional: an action of a policy that solves the current state with the greatest probability in at most so many actions, each
+   * chosen with the state before it in view (null: any number); null where none can. For `evaluation.references`.
+   */
+  bestAction?(actionsLeft: number | null): string | null;
   /** Optional: lets go of connections, timers and files; called once, when the object is no longer needed. */
   close?(): void | Promise<void>;
 }

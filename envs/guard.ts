@@ -10,7 +10,7 @@ export const DEFAULT_TIMEOUT = 60;
 const CLOSE_TIMEOUT = 5;
 
 const METHODS = ["instructions", "reset", "step", "render", "state", "restore"] as const;
-const OPTIONAL_METHODS = ["parseAction", "shortestSolution", "close"] as const;
+const OPTIONAL_METHODS = ["parseAction", "shortestSolution", "bestAction", "close"] as const;
 type Method = (typeof METHODS)[number] | (typeof OPTIONAL_METHODS)[number];
 
 const hints: Record<Method, string> = {
@@ -22,6 +22,7 @@ const hints: Record<Method, string> = {
   restore: "restore() takes what state() returned, and works at once",
   parseAction: "parseAction() returns an action's spelling, or null for a text that names none, at once",
   shortestSolution: "shortestSolution() returns at once a whole number of actions, or null",
+  bestAction: "bestAction() returns at once one of the actions, or null",
   close: "close() lets go of what the environment holds; it may return a promise",
 };
 
@@ -121,6 +122,7 @@ export class GuardedEnvironment implements Environment {
   turn: number | null = null;
   readonly parseAction?: (text: string) => string | null;
   readonly shortestSolution?: () => number | null;
+  readonly bestAction?: (actionsLeft: number | null) => string | null;
   private readonly inner: Environment;
   private place: ResetOptions = {};
   private checkedActions: unknown;
@@ -128,8 +130,9 @@ export class GuardedEnvironment implements Environment {
 
   constructor(inner: Environment) {
     this.inner = inner;
-    if (inner.parseAction != null) this.parseAction = (text) => this.parsedAnswer(text);
+    if (inner.parseAction != null) this.parseAction = (text) => this.textAnswer("parseAction", text);
     if (inner.shortestSolution != null) this.shortestSolution = () => this.solutionAnswer();
+    if (inner.bestAction != null) this.bestAction = (left) => this.textAnswer("bestAction", left);
   }
 
   get name(): string {
@@ -212,10 +215,10 @@ export class GuardedEnvironment implements Environment {
     return this.failure(problem, hints[method]);
   }
 
-  private parsedAnswer(text: string): string | null {
-    const value = this.call("parseAction", text) ?? null;
+  private textAnswer(method: "parseAction" | "bestAction", argument: string | number | null): string | null {
+    const value = this.call(method, argument) ?? null;
     if (value === null || typeof value === "string") return value;
-    return this.wrong("parseAction", [text], value, "a text or null");
+    return this.wrong(method, [argument], value, "a text or null");
   }
 
   private solutionAnswer(): number | null {

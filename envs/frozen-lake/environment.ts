@@ -35,9 +35,12 @@ import {
   slippedDirection,
 } from "./map.ts";
 import { describeFrozenLake, FrozenLakeText } from "./render.ts";
-import { shortestWay } from "./solver.ts";
+import { safestAction, shortestWay } from "./solver.ts";
 
 const NAME = "frozen-lake";
+
+/** Actions that a walk on slippery ice is planned for where nothing limits them. */
+const LONG_WALK = 1000;
 
 const optionsSchema = z.strictObject({
   /** Rows and columns of the maps drawn from a seed; a level given as text has its own. */
@@ -223,6 +226,18 @@ export class FrozenLakeEnvironment implements Environment {
     }
     const episode = this.newEpisode({ ...grid, start: saved.position }, generator);
     this.episode = Object.assign(episode, { position: saved.position, steps: saved.steps, over: saved.over });
+  }
+
+  /** What leads to the goal most probably in so many actions (null: without a limit but `maxSteps`), slips in mind. */
+  bestAction(actionsLeft: number | null): string | null {
+    const { map, position, steps, generator } = this.current();
+    if (generator === null) {
+      const way = shortestWay(map, position);
+      return way === null || way.length > (actionsLeft ?? way.length) ? null : (way[0] ?? null);
+    }
+    const { maxSteps } = this.options;
+    const left = Math.min(actionsLeft ?? LONG_WALK, maxSteps === null ? LONG_WALK : maxSteps - steps);
+    return safestAction(map, position, left);
   }
 
   /** The fewest actions to the goal when no move slips; null when it is out of reach (in a hole). */

@@ -1,4 +1,4 @@
-import { FROZEN_LAKE_ACTIONS, type FrozenLakeMap, GOAL, HOLE, moveTable } from "./map.ts";
+import { FROZEN, FROZEN_LAKE_ACTIONS, type FrozenLakeMap, GOAL, HOLE, moveTable } from "./map.ts";
 
 /**
  * Breadth-first search for a shortest way to the goal when no move slips.
@@ -30,4 +30,32 @@ export function shortestWay(map: FrozenLakeMap, from: number): string[] | null {
     }
   }
   return null;
+}
+
+/**
+ * The action after which the goal is reached most probably in at most `actions` actions, where a move goes in its own direction or to
+ * either side with probability 1/3 each: backward induction over the actions that are left (Bellman 1957).
+ *
+ * @returns the first of equals; null where the goal cannot be reached
+ */
+export function safestAction(map: FrozenLakeMap, from: number, actions: number): string | null {
+  const moves = moveTable(map);
+  const chanceOf = (values: Float64Array, cell: number, direction: number) => {
+    const to = (side: number) => values[moves[4 * cell + ((direction + side) & 3)]];
+    return (to(3) + to(0) + to(1)) / 3;
+  };
+  const directions = [0, 1, 2, 3];
+  // The probability of reaching the goal from each cell, with no action left at first.
+  let values = Float64Array.from(map.cells, (cell) => (cell === GOAL ? 1 : 0));
+  for (let left = 1; left < actions; left++) {
+    values = values.map((value, cell) =>
+      map.cells[cell] === FROZEN
+        ? Math.max(...directions.map((direction) => chanceOf(values, cell, direction)))
+        : value,
+    );
+  }
+  if (actions === 0 || map.cells[from] !== FROZEN) return null;
+  const chances = directions.map((direction) => chanceOf(values, from, direction));
+  const best = Math.max(...chances);
+  return best === 0 ? null : FROZEN_LAKE_ACTIONS[chances.indexOf(best)];
 }

@@ -186,9 +186,19 @@ export class SokobanEnvironment implements Environment {
 
   /** The fewest actions that solve the room from here; null when none do, or the solver gave up (`searchStates`). */
   shortestSolution(): number | null {
+    return this.solution()?.length ?? null;
+  }
+
+  /** The first of a shortest solution; null where that has more actions than are left. */
+  bestAction(actionsLeft: number | null): string | null {
+    const actions = this.solution();
+    return actions === null || actions.length > (actionsLeft ?? actions.length) ? null : (actions[0] ?? null);
+  }
+
+  private solution(): string[] | null {
     const limit = this.options.searchStates || DEFAULT_SEARCH_STATES;
     const solution = solveBoard(this.current().board, limit);
-    return solution.status === "solved" ? solution.actions.length : null;
+    return solution.status === "solved" ? solution.actions : null;
   }
 }
 

@@ -178,6 +178,20 @@ export class SudokuEnvironment implements Environment {
     const { shape, digits } = this.current();
     return completions(shape, digits, 1).count === 0 ? null : emptyCells(digits).length;
   }
+
+  /** A digit of a solution for the first empty cell; null where there is none, or more cells are empty than actions are left. */
+  bestAction(actionsLeft: number | null): string | null {
+    const { shape, digits } = this.current();
+    const empty = emptyCells(digits);
+    if (empty.length === 0 || empty.length > (actionsLeft ?? empty.length)) return null;
+    const [cell] = empty;
+    for (let digit = 1; digit <= shape.size; digit++) {
+      if (!isAllowed(shape, digits, cell, digit)) continue;
+      if (completions(shape, digits.with(cell, digit), 1).count === 0) continue;
+      return [Math.floor(cell / shape.size) + 1, (cell % shape.size) + 1, digit].join(",");
+    }
+    return null;
+  }
 }
 
 function newEpisode(shape: Shape, puzzle: Digits, digits: Digits): Episode {

@@ -125,6 +125,7 @@ interface Policy {
 
 const references: readonly [policy: string, about: string][] = [
   ["random", "uniform random actions"],
+  ["optimal", "the best action in every state, one a turn"],
   ["base", "the model that arms start from, plain prompt"],
   ["baseWorldModel", "the same model, asked to write states"],
 ];

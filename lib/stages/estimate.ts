@@ -147,7 +147,10 @@ function stageEstimate(
       return round(...ppoTokens(config, length));
     case "evaluate": {
       const levels = evaluation.split === "test" ? config.levels.testLevels : config.levels.tuningLevels;
-      return round(id.startsWith("evaluate/random") ? 0 : levels * evaluation.samples * length.sampled, 0);
+      return round(
+        /^evaluate\/(random|optimal)/.test(id) ? 0 : levels * evaluation.samples * length.sampled,
+        0,
+      );
     }
   }
 }

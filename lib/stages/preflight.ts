@@ -5,6 +5,7 @@ import { heedSignal, SpaError } from "../errors.ts";
 import { EnvironmentPool } from "../rollout/environment-pool.ts";
 import { Episode } from "../rollout/episode.ts";
 import { type Level, type LevelSplit, splitLevels } from "../rollout/levels.ts";
+import { checkOptimal } from "../rollout/optimal-policy.ts";
 import { type Play, playsOf } from "../rollout/player.ts";
 import { randomStatesScript } from "../rollout/random-policy.ts";
 import { encodeReply, playScripted, type Script } from "../rollout/scripted.ts";
@@ -60,7 +61,9 @@ export async function preflight(request: PreflightRequest): Promise<string[]> {
   await tryEnvironment(config, tokenizer, createEnvironment, { note, signal });
   checkSplit(config);
   await using environments = new EnvironmentPool(createEnvironment, { timeout: config.environment.timeout });
-  const split = await splitLevels(environments.acquire(), config.levels, signal);
+  const environment = environments.acquire();
+  checkOptimal(config, environment);
+  const split = await splitLevels(environment, config.levels, signal);
   const trial = { ...request, environments, split, unknown: new UnknownText(tokenizer) };
   for (const format of formatsOf(config)) {
     await checkPrompts(trial, format);

@@ -38,7 +38,7 @@ export function scheduleStages(config: Config): ScheduledStage[] {
     "format-only": formatOnlyArm,
   };
   return [
-    ...referenceEvaluations(config, ["random"]),
+    ...referenceEvaluations(config, ["random", "optimal"]),
     ...baseStages(config),
     ...referenceEvaluations(config, ["base", "baseWorldModel"]),
     ...config.arms.flatMap((arm) => arms[arm](config)),
@@ -58,6 +58,7 @@ type Reference = Config["evaluation"]["references"][number];
 function referenceEvaluations(config: Config, policies: readonly Reference[]): ScheduledStage[] {
   const references = {
     random: evaluation("random", "plain", null, config),
+    optimal: evaluation("optimal", "plain", null, config),
     base: evaluation("base", "plain", BASE_STAGE, config),
     baseWorldModel: evaluation("baseWorldModel", "world-model", BASE_STAGE, config),
   };
@@ -268,7 +269,7 @@ function evaluation(
       await evaluate(context, {
         policy,
         format,
-        source: source === null ? "random" : modelFolder(context, source),
+        source: source === null ? null : modelFolder(context, source),
       });
     },
   };

@@ -81,15 +81,15 @@ export const levels = z
   .prefault({});
 
 /** What a run is compared with: policies that none of its arms has trained. */
-const referenceNames = ["random", "base", "baseWorldModel"] as const;
+const referenceNames = ["random", "optimal", "base", "baseWorldModel"] as const;
 
 export const evaluation = z
   .strictObject({
     references: z
       .array(z.enum(referenceNames))
-      .default([...referenceNames])
+      .default(["random", "base", "baseWorldModel"])
       .describe(
-        "policies that are evaluated beside the arms'; random: uniform random actions, base: the model that the arms start from, baseWorldModel: the same in world-model format",
+        "policies that are evaluated beside the arms'; random: uniform random actions, optimal: the best action, seen from state to state (environments that tell it), base: the model that the arms start from, baseWorldModel: the same in world-model format",
       ),
     samples: positive().default(8).describe("episodes per level; Pass@k is reported for k up to this"),
     temperature: z.number().min(0).default(1).describe("sampling temperature; 0: the likeliest token"),

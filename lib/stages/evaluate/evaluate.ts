@@ -2,12 +2,13 @@ import type { Json } from "../../../envs/environment.ts";
 import type { Model } from "../../engine/model.ts";
 import { collect } from "../../rollout/collector.ts";
 import type { Level } from "../../rollout/levels.ts";
+import { oneActionATurn, optimalScript } from "../../rollout/optimal-policy.ts";
 import { playsOf } from "../../rollout/player.ts";
 import { randomPolicyActions } from "../../rollout/random-policy.ts";
-import { playScripted } from "../../rollout/scripted.ts";
+import { playScripted, type Script } from "../../rollout/scripted.ts";
 import { SeededGenerator, seedOf } from "../../rollout/seeded-generator.ts";
 import { sampledTokens, type Trajectory } from "../../rollout/trajectory.ts";
-import type { TurnProtocol } from "../../rollout/turn-protocol.ts";
+import { TurnProtocol } from "../../rollout/turn-protocol.ts";
 import { type Evaluation, kOf, nameRates, type PassRates } from "../../run/evaluation.ts";
 import type { EvaluationResult } from "../../run/results.ts";
 import type { TurnFormat } from "../../text/tags.ts";
@@ -31,23 +32,31 @@ interface PlaySettings {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Lets a model or the random policy play every level `samples` times. The trajectories of a level stand next to each other. */
+/** Policies that are no models. */
+type ScriptedPolicy = "random" | "optimal";
+
+function scriptOf(policy: ScriptedPolicy, config: StageContext["config"]): Script {
+  if (policy === "optimal") return optimalScript;
+  return async (episode, generator) => ({
+    reasoning: "",
+    actions: await randomPolicyActions(config, episode, generator),
+  });
+}
+
+/** Lets a model or a scripted policy play every level `samples` times. The trajectories of a level stand next to each other. */
 export async function playLevels(
   { config, environments, signal }: Pick<StageContext, "config" | "environments" | "signal">,
-  policy: Model | "random",
+  policy: Model | ScriptedPolicy,
   protocol: TurnProtocol,
   { levels, samples, temperature, seed, onProgress }: PlaySettings,
 ): Promise<Trajectory[]> {
   const options = { protocol, environments, plays: playsOf(levels, samples), signal, onProgress };
-  if (policy !== "random") {
+  if (typeof policy !== "string") {
     return collect({ ...options, model: policy, temperature, slots: config.engine.rolloutSlots, seed });
   }
   return playScripted({
     ...options,
-    script: async (episode, generator) => ({
-      reasoning: "",
-      actions: await randomPolicyActions(config, episode, generator),
-    }),
+    script: scriptOf(policy, config),
     generatorOf: ({ id }) => new SeededGenerator(seed, "random", id),
   });
 }
@@ -151,8 +160,8 @@ interface EvaluationTask {
   /** Name in results.json, e.g. `baseWorldModel`. */
   policy: string;
   format: TurnFormat;
-  /** Folder of the model's checkpoint, or the random policy. */
-  source: string | "random";
+  /** Folder of the model's checkpoint; null for `random` and `optimal`, which have none. */
+  source: string | null;
 }
 
 /** What the ids of evaluations begin with. */
@@ -174,8 +183,12 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
   const id = evaluationStage(task.policy, split);
   const levels = context.split[split];
   const run = await StageRun.begin(context, id, levels.length * samples);
-  const protocol = protocolOf(context, task.format);
-  const model = task.source === "random" ? "random" : await loadModel(context, task.source);
+  const isOptimal = task.source === null && task.policy === "optimal";
+  const protocol = isOptimal
+    ? new TurnProtocol(context.tokenizer, oneActionATurn(config.protocol), task.format)
+    : protocolOf(context, task.format);
+  const model =
+    task.source !== null ? await loadModel(context, task.source) : isOptimal ? "optimal" : "random";
   try {
     const trajectories = await playLevels(context, model, protocol, {
       levels,
@@ -199,18 +212,18 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
     await run.complete(result as unknown as { [name: string]: Json });
     return evaluation;
   } finally {
-    if (model !== "random") await model.dispose();
+    if (typeof model !== "string") await model.dispose();
   }
 }
 
 /** An evaluation in world-model format with the perplexity of true states under its model. */
 async function withPerplexity(
   context: StageContext,
-  model: Model | "random",
+  model: Model | ScriptedPolicy,
   evaluation: Evaluation,
 ): Promise<Evaluation> {
   const { worldModel } = evaluation;
-  if (worldModel === undefined || model === "random") return evaluation;
+  if (worldModel === undefined || typeof model === "string") return evaluation;
   const perplexity = await evaluatedPerplexity(context, model);
   return perplexity ? { ...evaluation, worldModel: { ...worldModel, perplexity } } : evaluation;
 }
