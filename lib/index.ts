@@ -99,6 +99,7 @@ export type { Trajectory, Turn } from "./rollout/trajectory.ts";
 export { TurnProtocol } from "./rollout/turn-protocol.ts";
 export { bestCheckpoint, type Checkpoint, latestCheckpoint } from "./run/checkpoint.ts";
 export type { Evaluation } from "./run/evaluation.ts";
+export type { MetricsRow } from "./run/metrics.ts";
 export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
 export type { Results } from "./run/results.ts";
 export { RunFolder } from "./run/run-folder.ts";

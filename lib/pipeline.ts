@@ -18,6 +18,7 @@ import { writeReport } from "./report/write-report.ts";
 import { EnvironmentPool } from "./rollout/environment-pool.ts";
 import { type Level, scarceDistances } from "./rollout/levels.ts";
 import { describeLevels, type LevelFigures, levelFigures } from "./run/level-figures.ts";
+import type { MetricsRow } from "./run/metrics.ts";
 import { createProgress, type Progress } from "./run/progress.ts";
 import { dataResultSchema, evaluationResultSchema, type Results } from "./run/results.ts";
 import { RunFolder } from "./run/run-folder.ts";
@@ -35,6 +36,7 @@ import { configuredExamples, type ScheduledStage, scheduleStages } from "./stage
 import { readSftRows } from "./stages/sft/files.ts";
 import { describeStart } from "./stages/source-stage.ts";
 import { checkLevels, sharedSeeds } from "./stages/training-levels.ts";
+import { openTrackers } from "./trackers/open-trackers.ts";
 
 /** What a run is given beside its configuration. */
 export interface RunOptions {
@@ -42,6 +44,8 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** Silent by default. */
   progress?: Progress;
+  /** Is given each row of metrics.jsonl once it is written; what it throws ends the run. */
+  onStep?: (row: MetricsRow) => void;
   /** Makes the environments; by default those that the configuration names. */
   createEnvironment?: () => Environment;
   /** Executes the module of the run's environment, though this user may never have named it. */
@@ -212,7 +216,9 @@ async function workIn<T>(
   // A folder may come from elsewhere than createRun.
   await using engine = await openEngine(config);
   run.beginSession(describeSession(engine.device === "cuda" ? addonInfo().devices : []));
-  const observer = observeAll([runningReport(run, progress)]);
+  const trackers = openTrackers(run, progress);
+  const program = options.onStep ? [{ logs: options.onStep }] : [];
+  const observer = observeAll([...program, ...trackers, runningReport(run, progress)]);
   const parts = {
     run,
     config,
@@ -244,6 +250,7 @@ async function workIn<T>(
     await heedSignal(signal);
     return await work(context);
   } finally {
+    for (const tracker of trackers) await tracker.close();
     for (const problem of await environments.close()) progress.note(`warning: ${shownError(problem)}`);
   }
 }

@@ -18,6 +18,12 @@ export const settings = z.strictObject({
     .describe(
       "spa: self-play, SFT, PPO; control: the same base, plain prompt, PPO; format-only: world-model format without SFT; world-model: self-play and SFT without PPO; all: the first three; []: the base alone",
     ),
+  trackers: z
+    .array(z.enum(["jsonl", "tensorboard", "wandb", "mlflow", "trackio"]))
+    .default(["jsonl", "tensorboard"])
+    .describe(
+      "programs that are told what the run logs (docs/metrics.md); jsonl: metrics.jsonl, which is always written; tensorboard: event files in the run folder",
+    ),
   engine,
   model,
   lora,

@@ -8,6 +8,8 @@
 //   data/               what self-play collected
 //   checkpoints/        <stage>-<step>/: Hugging Face files and trainer state
 //   results.json, report.html
+//   tensorboard/        event files, a folder a stage
+//   trackers/           what each service has taken
 //   lock.<n>            who works here
 
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
@@ -371,10 +373,11 @@ function readConfig(file: string): Config {
 /** Through a link the run would cut and remove what is not its own. */
 function refuseLinksOut(path: string): void {
   const root = realpathSync(path);
-  const inner = innerFolders.flatMap((folder) =>
+  const folders = [...innerFolders, "tensorboard", "trackers"];
+  const inner = folders.flatMap((folder) =>
     existsSync(join(path, folder)) ? readdirSync(join(path, folder)).map((name) => join(folder, name)) : [],
   );
-  for (const name of ["metrics.jsonl", ...innerFolders, ...inner]) {
+  for (const name of ["metrics.jsonl", ...folders, ...inner]) {
     const entry = join(path, name);
     if (!lstatSync(entry, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
     const target = existsSync(entry) ? realpathSync(entry) : undefined;

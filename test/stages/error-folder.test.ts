@@ -4,7 +4,9 @@ import { expect, test } from "vitest";
 import type { SpaError } from "../../lib/errors.ts";
 import { packageVersion } from "../../lib/package.ts";
 import { createRun, type NewRunOptions, resume, train } from "../../lib/pipeline.ts";
+import type { MetricsRow } from "../../lib/run/metrics.ts";
 import { RunFolder } from "../../lib/run/run-folder.ts";
+import { readEvents } from "../trackers/event-reader.ts";
 import { scratchFolder, tinyConfig, watchingProgress } from "./tiny-run.ts";
 
 const config = tinyConfig({ arms: ["control"], ppo: { steps: 1, validateEvery: 0 } });
@@ -54,7 +56,14 @@ test("the report is there from the first checkpoint on, without the lines behind
     const file = join(root, "early", "report.html");
     if (stage === "base" && done === 45 && existsSync(file)) early = readFileSync(file, "utf8");
   });
-  await train(config, { root, name: "early", progress });
+  const rows: MetricsRow[] = [];
+  await train(config, { root, name: "early", progress, onStep: (row) => rows.push(row) });
+  expect(rows).toEqual(RunFolder.open(join(root, "early")).metrics.read());
+  const { scalars } = readEvents(join(root, "early", "tensorboard", "base"));
+  const losses = rows.filter(({ stage }) => stage === "base").map(({ step, loss }) => [step, loss]);
+  expect(scalars.loss.map(([step, loss]) => [step, Math.fround(loss)])).toEqual(
+    losses.map(([step, loss]) => [step, Math.fround(loss as number)]),
+  );
   expect(early).toContain("<dd>Base under way</dd>");
   expect(early).toContain('"step":[1,10,20,30]');
 });
