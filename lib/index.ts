@@ -12,6 +12,10 @@ export {
 export type { RaggedBatch } from "./addon/arguments.ts";
 export { addonInfo, type LibtorchLocation } from "./addon/loader.ts";
 export type { Aggregation, KlEstimator } from "./addon/loss-fields.ts";
+// A trained policy: asked, played with, judged.
+export { type Act, Agent, type PlayLevelOptions, type SamplingOptions } from "./agent/agent.ts";
+export { type EvaluatePolicyOptions, evaluatePolicy } from "./agent/evaluate-policy.ts";
+export type { LoadAgentOptions } from "./agent/load.ts";
 // Configuration, runs and stages: what the command line does.
 export { loadConfig, overrideConfig } from "./config/load.ts";
 export { presetNames } from "./config/presets.ts";
@@ -94,9 +98,10 @@ export { writeReport } from "./report/write-report.ts";
 export { type CollectOptions, collect } from "./rollout/collector.ts";
 export { EnvironmentPool } from "./rollout/environment-pool.ts";
 export { drawLevel, type Level, LevelStream } from "./rollout/levels.ts";
+export { type PackOptions, packBatch } from "./rollout/pack-batch.ts";
 export type { Play } from "./rollout/player.ts";
 export type { Trajectory, Turn } from "./rollout/trajectory.ts";
-export { TurnProtocol } from "./rollout/turn-protocol.ts";
+export { type Position, TurnProtocol } from "./rollout/turn-protocol.ts";
 export { bestCheckpoint, type Checkpoint, latestCheckpoint } from "./run/checkpoint.ts";
 export type { Evaluation } from "./run/evaluation.ts";
 export type { MetricsRow } from "./run/metrics.ts";

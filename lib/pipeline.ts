@@ -303,7 +303,8 @@ async function resolveOrMeasure(
   return await warmUp(config, { engine, shape, createModel }, (text) => progress?.note(text));
 }
 
-function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {
+/** The engine that a configuration asks for. */
+export function openEngine({ engine, seed }: { engine: EngineSettings; seed: number }): Promise<Engine> {
   const { device, threads, memory } = engine;
   return Engine.create({
     device,

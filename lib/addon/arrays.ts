@@ -1,7 +1,7 @@
 import type { Aggregation, KlEstimator, LossKind, LossTerms } from "./loss-fields.ts";
 
-/** spa::LossOptions: every field, whatever the kind reads. */
-export type NativeLoss = { kind: LossKind } & LossTerms;
+/** spa::LossOptions: every field, whatever the kind reads. A lower bound is always there. */
+export type NativeLoss = { kind: LossKind; clipLow: number } & LossTerms;
 
 /** What the addon computes on plain arrays, without an engine. */
 export interface ArrayFunctions {

@@ -34,8 +34,10 @@ export interface LossField {
 /** Every field of the loss, declared once. native/engine/loss_options.h has the struct that they fill. */
 export const lossFields = {
   clipLow: {
-    about: "the probability ratio is clipped below at 1 minus this",
+    about:
+      "the probability ratio is clipped below at 1 minus this; null: nowhere, whatever clipHigh and dualClip are (plain policy gradient)",
     range: { atLeast: 0, below: 1 },
+    nullable: true,
     default: 0.2,
     run: { range: { above: 0, below: 1 } },
   },

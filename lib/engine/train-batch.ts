@@ -95,9 +95,13 @@ export function checkLoss(loss: Loss, critic: boolean): NativeLoss {
     );
   }
   const given: Partial<LossTerms> = loss;
-  const terms = lossFieldEntries.map(([name, field]) => [name, checkField(name, field, given[name])]);
-  return { kind, ...(Object.fromEntries(terms) as LossTerms) };
+  const entries = lossFieldEntries.map(([name, field]) => [name, checkField(name, field, given[name])]);
+  const terms = Object.fromEntries(entries) as LossTerms;
+  return { kind, ...terms, ...(terms.clipLow === null ? unclipped : { clipLow: terms.clipLow }) };
 }
+
+/** Bounds that no ratio reaches: it is above 0. */
+const unclipped = { clipLow: 1, clipHigh: Number.POSITIVE_INFINITY, dualClip: null };
 
 function fieldsOf(kind: LossKind): string[] {
   const own = lossFieldEntries.filter(([, { also }]) => kind === "ppo" || also === kind);

@@ -46,7 +46,7 @@ class SampledSpeaker implements Speaker {
 
   prepare({ held, play }: Player): SpaError | null {
     const { protocol } = this.#options;
-    return protocol.fits(held) ? null : protocol.promptTooLong(held, play.level);
+    return protocol.fits(held) ? null : protocol.promptTooLong(held, `level seed ${play.level.seed}`);
   }
 
   async speak(players: readonly Player[]): Promise<Speech[]> {

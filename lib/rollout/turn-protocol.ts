@@ -14,14 +14,22 @@ import { TextMemory } from "../text/text-memory.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeSpans, writeTurn } from "../text/turn-text.ts";
 import { joined } from "../typed-arrays.ts";
-import type { Episode } from "./episode.ts";
-import type { Level } from "./levels.ts";
 
 /** What stands between the actions of an answer. */
 const ACTION_SEPARATOR = "||";
 
 /** What reading a reply needs of an environment. */
 type PlayedEnvironment = Pick<Environment, "actions" | "parseAction"> & { name?: string };
+
+/** Where the agent stands before a turn; an `Episode` is one. */
+export interface Position {
+  environment: PlayedEnvironment & Pick<Environment, "instructions">;
+  state: StateText;
+  /** Turns played. */
+  turns: number;
+  /** Actions that the episode may still take; null: any number. */
+  actionsLeft: number | null;
+}
 
 /** How a run talks with its model: prompts and replies as text and as tokens, for one format of turns. */
 export class TurnProtocol {
@@ -75,32 +83,35 @@ export class TurnProtocol {
     return length + this.settings.maxNewTokens <= this.settings.maxTokens;
   }
 
-  /** What is wrong with a level whose first prompt has so many tokens that it does not {@link fits}. */
-  promptTooLong(length: number, level: Level): SpaError {
+  /**
+   * What is wrong with a prompt of so many tokens that it does not {@link fits}.
+   *
+   * @param of what it is the prompt of: `level seed 5`
+   */
+  promptTooLong(length: number, of: string): SpaError {
     const { maxNewTokens, maxTokens } = this.settings;
-    const message = `the prompt of level seed ${level.seed} has ${length} tokens; with ${maxNewTokens} new tokens it passes the context limit of ${maxTokens}`;
+    const message = `the prompt of ${of} has ${length} tokens; with ${maxNewTokens} new tokens it passes the context limit of ${maxTokens}`;
     return new SpaError("CAPACITY", message, {
       hint: "raise protocol.maxTokens or lower protocol.maxNewTokens",
     });
   }
 
   /** The messages before the agent's next turn when it starts a sequence. */
-  firstMessages(episode: Episode): { system: string | null; user: string } {
-    const { environment } = episode;
+  firstMessages(position: Position): { system: string | null; user: string } {
+    const { environment } = position;
     this.checkActions(environment);
     const task = { instructions: environment.instructions(), actions: environment.actions };
-    return renderFirstPrompt(this.#prompt, task, this.#turnPrompt(episode));
+    return renderFirstPrompt(this.#prompt, task, this.#turnPrompt(position));
   }
 
   /** The user message before the agent's next turn when it goes on with a sequence. */
-  nextMessage(episode: Episode, reward: number): string {
-    this.checkActions(episode.environment);
-    return renderNextPrompt(this.#prompt, { ...this.#turnPrompt(episode), reward });
+  nextMessage(position: Position, reward: number): string {
+    this.checkActions(position.environment);
+    return renderNextPrompt(this.#prompt, { ...this.#turnPrompt(position), reward });
   }
 
-  #turnPrompt(episode: Episode) {
-    const state = episode.state[this.settings.promptState];
-    return { turn: episode.turns + 1, state, actionsLeft: episode.actionsLeft };
+  #turnPrompt({ state, turns, actionsLeft }: Position) {
+    return { turn: turns + 1, state: state[this.settings.promptState], actionsLeft };
   }
 
   /** Tokens from the start of a sequence to where the agent's turn begins. Do not change the arrays. */

@@ -7,11 +7,12 @@ import { asidePath, commitFolder, removeLeftover } from "../files/atomic-file.ts
 import { fileError } from "../files/file-error.ts";
 import { makeFolders } from "../files/folders.ts";
 import { withMemorySettings } from "../memory/resolve.ts";
-import { didYouMean } from "../nearest-name.ts";
-import { type Checkpoint, latestCheckpoint } from "../run/checkpoint.ts";
 import type { Progress } from "../run/progress.ts";
 import { RunFolder } from "../run/run-folder.ts";
+import { chatFormatOf } from "../text/chat-format.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { saveModel } from "./adapters.ts";
+import { chooseCheckpoint } from "./choose-checkpoint.ts";
 import { loadModel, type ModelContext } from "./context.ts";
 import { prepareModel } from "./prepare-model.ts";
 
@@ -43,10 +44,7 @@ export interface Exported {
  * BAD_CHECKPOINT, DISK_FULL; nothing is left in the folder then
  */
 export async function exportModel(runFolder: string, options: ExportOptions): Promise<Exported> {
-  const target = resolve(options.to);
-  if (existsSync(target) && readdirSync(target).length > 0) {
-    throw new SpaError("BAD_ARGUMENT", `${target} is not empty`, { hint: "export into a new folder" });
-  }
+  const target = newFolder(options.to);
   const run = RunFolder.open(runFolder);
   const checkpoint = chooseCheckpoint(run, options.stage);
   const { config, folder: pretrainedFolder, tokenizer } = await prepareModel(run.config, options);
@@ -67,42 +65,59 @@ export async function exportModel(runFolder: string, options: ExportOptions): Pr
     });
   }
   await heedSignal(options.signal);
+  await writeFolder(target, async (aside) => {
+    if (options.adapter) await saveAdapter(context, model, aside);
+    else await saveWhole(model, tokenizer, aside);
+    tokenizer.save(aside);
+  });
+  return { folder: target, stage: checkpoint.stage, step: checkpoint.step };
+}
+
+/** The absolute path of a folder that is to be written. @throws SpaError BAD_ARGUMENT where it is taken */
+function newFolder(to: string): string {
+  const target = resolve(to);
+  if (existsSync(target) && readdirSync(target).length > 0) {
+    throw new SpaError("BAD_ARGUMENT", `${target} is not empty`, { hint: "export into a new folder" });
+  }
+  return target;
+}
+
+/** Writes a folder aside and gives it its name when it is whole. */
+async function writeFolder(target: string, write: (aside: string) => Promise<void>): Promise<void> {
   const aside = asidePath(target);
   try {
     makeFolders(dirname(target));
-    if (options.adapter) await saveAdapter(context, model, aside);
-    else await saveWhole(context, model, aside);
-    tokenizer.save(aside);
+    await write(aside);
     await commitFolder(aside, target);
   } catch (error) {
     removeLeftover(aside);
     throw fileError(error, target);
   }
-  return { folder: target, stage: checkpoint.stage, step: checkpoint.step };
 }
 
-async function saveWhole(context: ModelContext, model: Model, folder: string): Promise<void> {
+/**
+ * Writes a model and its tokenizer as a folder that transformers and vLLM open, its adapter merged, without value head.
+ *
+ * @throws SpaError BAD_ARGUMENT where the folder is taken, DISK_FULL, FILE_FAILED; nothing is left in it then
+ */
+export async function saveModelFolder(model: Model, tokenizer: Tokenizer, to: string): Promise<string> {
+  const target = newFolder(to);
+  await writeFolder(target, async (aside) => {
+    await saveWhole(model, tokenizer, aside);
+    tokenizer.save(aside);
+  });
+  return target;
+}
+
+async function saveWhole(model: Model, tokenizer: Tokenizer, folder: string): Promise<void> {
   await using whole = model.adapter ? await model.merge() : await model.clone({ valueHead: false });
-  if (!whole.hasValueHead) return await saveModel(context, whole, folder);
+  const endTokens = chatFormatOf(tokenizer).stopTokens;
+  if (!whole.hasValueHead) return await whole.save(folder, { endTokens });
   await using policy = await whole.clone({ valueHead: false });
-  await saveModel(context, policy, folder);
+  await policy.save(folder, { endTokens });
 }
 
 async function saveAdapter(context: ModelContext, model: Model, folder: string): Promise<void> {
   await using policy = await model.clone({ valueHead: false });
   await saveModel(context, policy, folder);
-}
-
-function chooseCheckpoint(run: RunFolder, stage: string | undefined): Checkpoint {
-  const stages = [...new Set(run.checkpoints.map((record) => record.stage))];
-  const chosen = stage ?? (stages.includes("spa/ppo") ? "spa/ppo" : stages.at(-1));
-  const checkpoint = chosen === undefined ? undefined : latestCheckpoint(run, chosen);
-  if (checkpoint) return checkpoint;
-  const what =
-    chosen === undefined
-      ? "no checkpoint yet"
-      : `no checkpoint of a stage "${chosen}"${didYouMean(chosen, stages)}`;
-  throw new SpaError("UNKNOWN_NAME", `${run.path} has ${what}`, {
-    hint: stages.length > 0 ? `stages with checkpoints: ${stages.join(", ")}` : "train first: spa train",
-  });
 }

@@ -143,7 +143,7 @@ async function checkPrompts(trial: Trial, format: TurnFormat): Promise<void> {
   }
   const longest = lengths.indexOf(Math.max(...lengths));
   if (protocol.fits(lengths[longest])) return;
-  const { message, hint } = protocol.promptTooLong(lengths[longest], levels[longest]);
+  const { message, hint } = protocol.promptTooLong(lengths[longest], `level seed ${levels[longest].seed}`);
   const refused = lengths.filter((length) => !protocol.fits(length)).length;
   throw new SpaError("CAPACITY", `${refused} of ${levels.length} levels do not fit the context: ${message}`, {
     ...(hint !== undefined && { hint }),

@@ -22,6 +22,9 @@ import { bootstrapIntervals, passAtK, passCurve } from "./pass-rates.ts";
 /** Trajectories of an evaluation that are logged. */
 const LOGGED_TRAJECTORIES = 32;
 
+/** What playing needs of a context. */
+export type PlayContext = Pick<StageContext, "config" | "environments" | "signal">;
+
 /** What is played, and the seed of it. */
 interface PlaySettings {
   levels: readonly Level[];
@@ -45,7 +48,7 @@ function scriptOf(policy: ScriptedPolicy, config: StageContext["config"]): Scrip
 
 /** Lets a model or a scripted policy play every level `samples` times. The trajectories of a level stand next to each other. */
 export async function playLevels(
-  { config, environments, signal }: Pick<StageContext, "config" | "environments" | "signal">,
+  { config, environments, signal }: PlayContext,
   policy: Model | ScriptedPolicy,
   protocol: TurnProtocol,
   { levels, samples, temperature, seed, onProgress }: PlaySettings,
@@ -155,6 +158,42 @@ function byDistance(
   );
 }
 
+/** What an evaluation plays, and how it is summed up. */
+export interface EvaluationSettings {
+  levels: readonly Level[];
+  samples: number;
+  temperature: number;
+  /** The run's seed: it gives the plays' random streams and the draws of the intervals. */
+  seed: number;
+  split: "test" | "tuning";
+  /** Resamples of the intervals. */
+  bootstrap: number;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** What {@link evaluatePlay} has seen. */
+interface EvaluatedPlay {
+  trajectories: Trajectory[];
+  statistics: PlayStatistics;
+  evaluation: Evaluation;
+}
+
+/** Lets a policy play levels and sums up how it did: every policy plays with the same random streams. @throws SpaError ABORTED */
+export async function evaluatePlay(
+  context: PlayContext,
+  policy: Model | ScriptedPolicy,
+  protocol: TurnProtocol,
+  { seed, split, bootstrap, ...play }: EvaluationSettings,
+): Promise<EvaluatedPlay> {
+  const settings = { ...play, seed: seedOf(seed, "evaluate", split) };
+  const trajectories = await playLevels(context, policy, protocol, settings);
+  const statistics = playStatistics(trajectories, protocol);
+  const generator = new SeededGenerator(seed, "evaluate", "bootstrap");
+  const intervals = { resamples: bootstrap, generator };
+  const evaluation = summarizeEvaluation(trajectories, play.samples, protocol, statistics, intervals);
+  return { trajectories, statistics, evaluation };
+}
+
 /** An evaluation to be made: its stage id, and who plays. */
 interface EvaluationTask {
   /** Name in results.json, e.g. `baseWorldModel`. */
@@ -190,20 +229,12 @@ export async function evaluate(context: StageContext, task: EvaluationTask): Pro
   const model =
     task.source !== null ? await loadModel(context, task.source) : isOptimal ? "optimal" : "random";
   try {
-    const trajectories = await playLevels(context, model, protocol, {
-      levels,
-      samples,
-      temperature,
-      seed: seedOf(config.seed, "evaluate", split),
+    const played = await evaluatePlay(context, model, protocol, {
+      ...{ levels, samples, temperature, split, bootstrap, seed: config.seed },
       onProgress: (done) => context.progress.tick(done),
     });
-    const statistics = playStatistics(trajectories, protocol);
-    const generator = new SeededGenerator(config.seed, "evaluate", "bootstrap");
-    const summary = summarizeEvaluation(trajectories, samples, protocol, statistics, {
-      resamples: bootstrap,
-      generator,
-    });
-    const evaluation = await withPerplexity(context, model, summary);
+    const { trajectories, statistics } = played;
+    const evaluation = await withPerplexity(context, model, played.evaluation);
     run.cost.tokensSampled = sampledTokens(trajectories);
     run.log(0, { ...passMetrics(evaluation), ...playMetrics(statistics) });
     run.logTrajectories(0, trajectories, LOGGED_TRAJECTORIES);
