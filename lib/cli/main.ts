@@ -14,6 +14,7 @@ import { interruptionCode } from "./interrupt.ts";
 import { codeWithOutput, guardOutput } from "./output.ts";
 import { addPerplexityCommand } from "./perplexity.ts";
 import { addPlanCommand } from "./plan.ts";
+import { addPlayCommand } from "./play.ts";
 import { addPresetsCommand } from "./presets.ts";
 import { printError } from "./print.ts";
 import { addReportCommand } from "./report.ts";
@@ -34,6 +35,7 @@ Examples:
   spa train --resume                              go on with the last run
   spa show                                        the trajectories of the last run
   spa report                                      write the last run's report.html as far as it has come
+  spa play --level 130 --human                    the last run's policy against you
   spa compare runs/a runs/b                       results of several runs side by side
   spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
   spa perplexity --run runs/a                     how well its models foretell states, before and after SFT
@@ -62,6 +64,7 @@ function createProgram(finish: (code: number) => void): Command {
   addStageCommands(program, finish);
   addShowCommand(program, finish);
   addReportCommand(program, finish);
+  addPlayCommand(program, finish);
   addCompareCommand(program, finish);
   addExperimentCommand(program, finish);
   addPerplexityCommand(program, finish);

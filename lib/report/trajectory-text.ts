@@ -6,6 +6,7 @@ import {
   formatNumber,
   type StateComparison,
   type TrajectoryView,
+  type TurnStates,
   type ViewPiece,
   type ViewTurn,
 } from "./trajectory-view.ts";
@@ -62,7 +63,21 @@ function legend({ trajectory }: TrajectoryView): string {
   return `${names.join(" ")}  (faint: not sampled)`;
 }
 
-function formatTurn({ number, message, reply, turn, before, after }: ViewTurn, paint: Paint): string[] {
+function formatTurn({ number, message, reply, ...states }: ViewTurn, paint: Paint): string[] {
+  return [
+    paint(`── turn ${number} ──`, bold),
+    formatPieces([...message, ...reply], paint),
+    ...formatStates(states, paint),
+    "",
+  ];
+}
+
+/** What a turn came to, and its states beside those that the agent wrote. */
+export function formatTurnStates(states: TurnStates, { color }: TextOptions): string {
+  return formatStates(states, painter(color)).join("\n");
+}
+
+function formatStates({ turn, before, after }: TurnStates, paint: Paint): string[] {
   const verdicts = [verdict("observation", before), verdict("prediction", after)].filter(
     (text) => text !== "",
   );
@@ -71,13 +86,7 @@ function formatTurn({ number, message, reply, turn, before, after }: ViewTurn, p
     `reward ${formatNumber(turn.reward)}`,
     ...verdicts,
   ].join("; ");
-  return [
-    paint(`── turn ${number} ──`, bold),
-    formatPieces([...message, ...reply], paint),
-    paint(`→ ${outcome}`, bold),
-    ...formatStates(before, after, paint),
-    "",
-  ];
+  return [paint(`→ ${outcome}`, bold), ...formatColumns(before, after, paint)];
 }
 
 function verdict(name: string, { difference }: StateComparison): string {
@@ -97,7 +106,7 @@ interface Column {
 }
 
 /** Grids side by side, longer lines (coordinates) under them with the name of their column. */
-function formatStates(before: StateComparison, after: StateComparison, paint: Paint): string[] {
+function formatColumns(before: StateComparison, after: StateComparison, paint: Paint): string[] {
   const written: Column[] = [
     { title: "before", lines: plainLines(before.truth) },
     ...(before.difference ? [{ title: "observed", lines: before.difference.written }] : []),

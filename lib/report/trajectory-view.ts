@@ -21,18 +21,22 @@ export interface StateComparison {
   difference: StateDifference | undefined;
 }
 
-/** A turn of a trajectory as viewers show it. */
-export interface ViewTurn {
-  /** From 1 on. */
-  number: number;
-  /** What came in before the reply: prompt, or the environment's answer to the turn before. */
-  message: ViewPiece[];
-  reply: ViewPiece[];
+/** What a turn came to, beside what the agent wrote of it. */
+export interface TurnStates {
   turn: LoggedTurn;
   /** State before the turn, and what the agent observed. */
   before: StateComparison;
   /** State after the turn, and what the agent predicted. */
   after: StateComparison;
+}
+
+/** A turn of a trajectory as viewers show it. */
+export interface ViewTurn extends TurnStates {
+  /** From 1 on. */
+  number: number;
+  /** What came in before the reply: prompt, or the environment's answer to the turn before. */
+  message: ViewPiece[];
+  reply: ViewPiece[];
 }
 
 /** A logged trajectory cut into turns; `rest` are the tokens after the last. */
@@ -70,12 +74,19 @@ export function viewTrajectory(trajectory: LoggedTrajectory, traceState: StateFo
       number: index + 1,
       message,
       reply: within(turn.begin, turn.end),
-      turn,
-      before: compare(writeState(turn.stateBefore, traceState), turn.observation),
-      after: compare(writeState(turn.stateAfter, traceState), turn.prediction),
+      ...viewStates(turn, traceState),
     };
   });
   return { trajectory, turns, rest: within(position, Number.POSITIVE_INFINITY), facts: describe(trajectory) };
+}
+
+/** Compares the states that the agent wrote in a turn with the true ones. */
+export function viewStates(turn: LoggedTurn, traceState: StateForm): TurnStates {
+  return {
+    turn,
+    before: compare(writeState(turn.stateBefore, traceState), turn.observation),
+    after: compare(writeState(turn.stateAfter, traceState), turn.prediction),
+  };
 }
 
 function compare(truth: string, written: string | undefined): StateComparison {
