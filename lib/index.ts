@@ -16,6 +16,12 @@ export type { Aggregation, KlEstimator } from "./addon/loss-fields.ts";
 export { type Act, Agent, type PlayLevelOptions, type SamplingOptions } from "./agent/agent.ts";
 export { type EvaluatePolicyOptions, evaluatePolicy } from "./agent/evaluate-policy.ts";
 export type { LoadAgentOptions } from "./agent/load.ts";
+export {
+  type SessionsOutcome,
+  type TrainablePolicy,
+  type TrainOnSessionsOptions,
+  trainOnSessions,
+} from "./agent/train-on-sessions.ts";
 // Configuration, runs and stages: what the command line does.
 export { loadConfig, overrideConfig } from "./config/load.ts";
 export { presetNames } from "./config/presets.ts";
@@ -108,6 +114,7 @@ export type { MetricsRow } from "./run/metrics.ts";
 export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
 export type { Results } from "./run/results.ts";
 export { RunFolder } from "./run/run-folder.ts";
+export { type RecordedSession, SessionLog } from "./run/session-log.ts";
 // Sampling for many at a time.
 export type { Sample, SampleRequest } from "./sampling/sample.ts";
 export { Sampler, type SamplerFigures, type SamplerOptions } from "./sampling/sampler.ts";

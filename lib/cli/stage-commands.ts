@@ -9,6 +9,7 @@ import type { StageContext } from "../stages/context.ts";
 import { type ScheduledStage, scheduleStages } from "../stages/schedule.ts";
 import { lastRun, namedRun } from "./find-run.ts";
 import { forgetStages } from "./forget-stages.ts";
+import { ppoFromSessions } from "./from-sessions.ts";
 import {
   addRunOptions,
   createRunFolder,
@@ -21,6 +22,8 @@ import {
 import { workInRun } from "./work.ts";
 
 interface StageOptions extends RunOptionValues {
+  fromSessions?: string;
+  to?: string;
   arm?: ArmName;
   again?: boolean;
   data?: string;
@@ -44,6 +47,7 @@ Examples:
   spa sft                                  go on with it
   spa sft --data wm_train.parquet          a new run on data that is there already
   spa ppo --arm control --run runs/first
+  spa ppo --from-sessions sessions.jsonl --run runs/first --to models/next
   spa eval evaluation.split=tuning         evaluation settings may be changed`;
 
 /** `spa self-play`, `spa sft`, `spa ppo` and `spa eval`. */
@@ -56,14 +60,25 @@ export function addStageCommands(program: Command, finish: (code: number) => voi
         "Parquet file in SPA's columns to train on in place of self-play (a new run)",
       );
     }
+    if (kind === "ppo") {
+      command
+        .option(
+          "--from-sessions <file>",
+          "train on sessions that spa serve has recorded, in place of episodes",
+        )
+        .option("--to <folder>", "with --from-sessions: the folder to write the model into");
+    }
     command
       .description(`${description}, in a run folder`)
       .addOption(new Option("--arm <arm>", "only this arm").choices(armNames))
       .option("--again", "if the stage is done, forget it and what follows from it, and do it again")
       .addHelpText("after", help)
-      .action(async (args: string[], options: StageOptions) =>
-        finish(await stageCommand(kind, args, options)),
-      );
+      .action(async (args: string[], options: StageOptions) => {
+        const { fromSessions, run } = options;
+        if (fromSessions === undefined) return finish(await stageCommand(kind, args, options));
+        await ppoFromSessions(run ?? lastRun(), args, { ...options, fromSessions });
+        finish(0);
+      });
   }
 }
 

@@ -22,11 +22,9 @@ import { validate, validationFigures } from "../validation.ts";
 import {
   chooseTrajectories,
   logProbDifference,
-  minibatches,
   type PpoData,
   type PpoModels,
   preparePpoData,
-  trainBatch,
 } from "./batch.ts";
 import { CollapseWatch } from "./collapse-watch.ts";
 import { environmentStates } from "./environment-states.ts";
@@ -35,7 +33,8 @@ import { updateMetrics } from "./metrics.ts";
 import { replyInformation } from "./reply-information.ts";
 import { rewardStates } from "./state-rewards.ts";
 import { distanceLimit, turnLimit } from "./step-limits.ts";
-import { supervisedRows, withSupervision } from "./supervision.ts";
+import { supervisedRows } from "./supervision.ts";
+import { updatePolicy } from "./update.ts";
 
 /** Reinforcement learning of one arm. */
 interface PpoTask {
@@ -249,35 +248,19 @@ async function collectStep(
   });
 }
 
-/** The updates of a step: epochs over minibatches, until the policy has moved too far. */
-async function update(stage: PpoStage, step: number, data: PpoData): Promise<StepMetrics[]> {
+/** The updates of a step. */
+function update(stage: PpoStage, step: number, data: PpoData): Promise<StepMetrics[]> {
   const { context, task, trainer, protocol } = stage;
   const { settings, id } = task;
-  const { targetKl, criticWarmup, loss, temperature } = settings;
-  const { valueClip, valueCoefficient } = loss;
-  const supervision = fieldNeeding(loss, "supervisedMask")
-    ? supervisedRows(data.trajectories, protocol)
-    : undefined;
-  const metrics: StepMetrics[] = [];
-  for (let epoch = 0; epoch < settings.epochs; epoch++) {
-    const generator = new SeededGenerator(context.config.seed, id, "minibatches", step, epoch);
-    for (const indices of minibatches(data.trajectories.length, settings.minibatch, generator)) {
-      const batch = trainBatch(data, indices, trainer.critic !== null);
-      const hasPolicyLoss = batch.mask.includes(1);
-      if (step <= criticWarmup || !hasPolicyLoss) {
-        if (trainer.critic === null) continue;
-        metrics.push(await trainer.step(batch, { kind: "value", valueClip, valueCoefficient }));
-        continue;
-      }
-      const rows = supervision
-        ? withSupervision(batch, supervision, indices, context.config.sft.weights)
-        : batch;
-      const terms = supervision ? loss : { ...loss, supervisedCoefficient: 0 };
-      metrics.push(await trainer.step(rows, { kind: "ppo", ...terms, temperature }));
-      if (targetKl !== null && (metrics[metrics.length - 1].approxKl ?? 0) > targetKl) return metrics;
-    }
-  }
-  return metrics;
+  const { seed, sft } = context.config;
+  return updatePolicy(trainer, data, {
+    settings,
+    orderOf: (epoch) => new SeededGenerator(seed, id, "minibatches", step, epoch),
+    trainsCriticAlone: step <= settings.criticWarmup,
+    ...(fieldNeeding(settings.loss, "supervisedMask") && {
+      supervision: { rows: supervisedRows(data.trajectories, protocol), weights: sft.weights },
+    }),
+  });
 }
 
 /** @returns Pass@1 */
