@@ -5,6 +5,7 @@ import { benchGemm } from "./gemm.ts";
 import type { BenchContext, Measurement } from "./measurement.ts";
 import { benchRollout } from "./rollout.ts";
 import { benchSampling } from "./sampling.ts";
+import { benchServing } from "./serving.ts";
 import { benchPpo, benchScoring, benchSft } from "./training.ts";
 
 export interface Benchmark {
@@ -24,6 +25,10 @@ export const benchmarks: Readonly<Record<string, Benchmark>> = {
       ...(context.peer ? [await benchSampling(context, true)] : []),
     ],
     about: "256 rows of 30 prompt tokens and 70 new ones (LLM shapes: 32 of 200 and 64)",
+  },
+  serving: {
+    run: benchServing,
+    about: "the same prompts, replies of different lengths, over HTTP from 64 clients, and in a plain loop",
   },
   rollout: { run: benchRollout, about: "256 multi-turn episodes of FrozenLake, environments included" },
   "log-probs": {

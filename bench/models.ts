@@ -59,7 +59,7 @@ export const benchModels = {
     dtype: "bfloat16",
     sizes: qwenSizes,
     quickSizes: { ...qwenSizes, sequences: 4 },
-    names: ["sampling", "log-probs", "sft"],
+    names: ["sampling", "serving", "log-probs", "sft"],
     rounds: 3,
     quickRounds: 1,
   },

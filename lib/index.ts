@@ -114,10 +114,14 @@ export type { MetricsRow } from "./run/metrics.ts";
 export { createProgress, type Progress, type ProgressMode } from "./run/progress.ts";
 export type { Results } from "./run/results.ts";
 export { RunFolder } from "./run/run-folder.ts";
+// Serving over OpenAI's HTTP API.
 export { type RecordedSession, SessionLog } from "./run/session-log.ts";
 // Sampling for many at a time.
 export type { Sample, SampleRequest } from "./sampling/sample.ts";
 export { Sampler, type SamplerFigures, type SamplerOptions } from "./sampling/sampler.ts";
+export { type NamedAdapter, Policies, type PolicyOptions } from "./serve/policies.ts";
+export { PolicyServer, type ServerOptions } from "./serve/server.ts";
+export { SessionRecorder } from "./serve/sessions.ts";
 export { pretrain } from "./stages/base/pretrain.ts";
 export type { StageContext } from "./stages/context.ts";
 export { estimateRun, type RunEstimate } from "./stages/estimate.ts";

@@ -19,6 +19,7 @@ import { addPresetsCommand } from "./presets.ts";
 import { printError } from "./print.ts";
 import { addReportCommand } from "./report.ts";
 import { describeError } from "./report-error.ts";
+import { addServeCommand } from "./serve.ts";
 import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
 import { addTrainCommand } from "./train.ts";
@@ -36,6 +37,7 @@ Examples:
   spa show                                        the trajectories of the last run
   spa report                                      write the last run's report.html as far as it has come
   spa play --level 130 --human                    the last run's policy against you
+  spa serve runs/a --port 8000                    its policy over OpenAI's HTTP API
   spa compare runs/a runs/b                       results of several runs side by side
   spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
   spa perplexity --run runs/a                     how well its models foretell states, before and after SFT
@@ -65,6 +67,7 @@ function createProgram(finish: (code: number) => void): Command {
   addShowCommand(program, finish);
   addReportCommand(program, finish);
   addPlayCommand(program, finish);
+  addServeCommand(program, finish);
   addCompareCommand(program, finish);
   addExperimentCommand(program, finish);
   addPerplexityCommand(program, finish);

@@ -52,14 +52,16 @@ export function continueConversation(tokenizer: Tokenizer, chat: ChatFormat, nex
 /**
  * Tokens of a written conversation, up to where the assistant's next turn begins.
  *
- * @param reply gives the tokens of an assistant message, its end token included.
+ * @param reply gives the tokens of an assistant message, its end token included; it is told what comes before it.
+ * @param forced what the next turn is made to begin with.
  * @throws SpaError BAD_ARGUMENT if a system message is not the first one, or no user message comes before the assistant's
  */
 export function writeConversation(
   tokenizer: Tokenizer,
   chat: ChatFormat,
   messages: readonly Message[],
-  reply: (content: string) => TokenPiece,
+  reply: (content: string, before: readonly TokenPiece[]) => TokenPiece,
+  forced = "",
 ): TokenPiece {
   const pieces: TokenPiece[] = [];
   let text = new ConversationText(tokenizer, chat);
@@ -69,12 +71,13 @@ export function writeConversation(
       continue;
     }
     text.openTurn();
-    pieces.push(text.encode(), reply(content));
+    pieces.push(text.encode());
+    pieces.push(reply(content, pieces));
     text = new ConversationText(tokenizer, chat);
     text.replied();
   }
   text.openTurn();
-  pieces.push(text.encode());
+  pieces.push(text.encode(forced));
   return joinPieces(pieces);
 }
 
