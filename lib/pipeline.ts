@@ -4,6 +4,7 @@ import { shownError } from "../envs/foreign-value.ts";
 import { guard } from "../envs/guard.ts";
 import { createEnvironment, loadEnvironmentModule } from "../envs/index.ts";
 import { addonInfo } from "./addon/loader.ts";
+import "./remote/openenv-environment.ts";
 import { checkConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { Engine } from "./engine/engine.ts";
@@ -25,7 +26,7 @@ import { RunFolder } from "./run/run-folder.ts";
 import { observeAll } from "./run/run-observer.ts";
 import { describeSession } from "./run/session.ts";
 import { checkStageFiles } from "./run/stage-files.ts";
-import { requireTrusted, trustModule } from "./run/trust.ts";
+import { requireTrusted, trustEnvironment } from "./run/trust.ts";
 import { createStageContext, openEnvironments, type StageContext } from "./stages/context.ts";
 import { estimateRun, type RunEstimate } from "./stages/estimate.ts";
 import { evaluationPrefix, evaluationStage } from "./stages/evaluate/evaluate.ts";
@@ -101,7 +102,7 @@ export async function createRun(config: Config, options: NewRunOptions = {}): Pr
 async function prepareRun(config: Config, { name, root, ...options }: NewRunOptions): Promise<RunFolder> {
   const { data } = config.sft;
   const { signal, progress } = options;
-  if (config.environment.module !== null) trustModule(config.environment.module);
+  trustEnvironment(config.environment);
   await heedSignal(signal);
   if (data !== null) await readSftRows(data, signal);
   await heedSignal(signal);
@@ -168,7 +169,7 @@ export async function withRun<T>(
 ): Promise<T> {
   const run = RunFolder.open(folder);
   try {
-    if (!options.trust && !options.createEnvironment) requireTrusted(run.config.environment.module, run.path);
+    if (!options.trust && !options.createEnvironment) requireTrusted(run.config.environment, run.path);
     using _lock = run.lock();
     return await reporting(run, () => workIn(run, options, work));
   } catch (thrown) {
@@ -332,7 +333,7 @@ export async function environmentFactory(config: Config): Promise<() => Environm
   const { name, options, module, timeout } = config.environment;
   if (module !== null) {
     await loadEnvironmentModule(resolve(module));
-    trustModule(module);
+    trustEnvironment(config.environment);
   }
   return () => guard(createEnvironment(name, options), { timeout });
 }

@@ -91,7 +91,7 @@ export async function loadPolicy(source: string, options: LoadAgentOptions): Pro
 
 async function locateRun(source: string, options: LoadAgentOptions): Promise<LocatedPolicy> {
   const run = RunFolder.open(source);
-  if (!options.trust) requireTrusted(run.config.environment.module, run.path);
+  if (!options.trust) requireTrusted(run.config.environment, run.path);
   const { folder, stage } = chooseCheckpoint(run, options.stage);
   const prepared = await prepareModel(overrideConfig(run.config, options.settings ?? []), options);
   const { tokenizer, folder: pretrainedFolder } = prepared;

@@ -108,7 +108,7 @@ async function measureRun(request: Request, options: PerplexityCommandOptions): 
   const folder = namedRun(options.run ?? lastRun());
   refuseSettings(request, { ...options, log: "auto" }, folder);
   const run = RunFolder.open(folder);
-  if (!options.trust) requireTrusted(run.config.environment.module, run.path);
+  if (!options.trust) requireTrusted(run.config.environment, run.path);
   const stages = measuredStages(run, options.stage);
   return whileInterruptible({ log: "auto" }, (progress, signal) =>
     withoutRun(run.config, { progress, signal }, async (context) => {

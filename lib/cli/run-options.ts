@@ -8,6 +8,7 @@ import { defaultPreset } from "../config/presets.ts";
 import type { Config } from "../config/schema.ts";
 import { SpaError } from "../errors.ts";
 import { createRun } from "../pipeline.ts";
+import { openEnvName } from "../remote/openenv-environment.ts";
 import type { RunFolder } from "../run/run-folder.ts";
 import { whileInterruptible } from "./download.ts";
 import type { ProgressOptionValues } from "./progress-mode.ts";
@@ -41,7 +42,10 @@ export function addRunOptions(command: Command): Command {
   return addSettingsArgument(command)
     .option("--run <folder>", "work in this run folder")
     .option("--name <name>", "name of the new run folder (default: preset, date and time)")
-    .option("--env <file>", "JavaScript module with an environment of your own")
+    .option(
+      "--env <file>",
+      "JavaScript module with an environment of your own, or an OpenEnv server's address",
+    )
     .option(
       "--trust",
       "execute the environment module that an existing run names, though you have not named it before",
@@ -73,9 +77,12 @@ export function readRequest(args: readonly string[]): Request {
   return { source: named ? first : undefined, settings };
 }
 
-/** The settings that `--env` stands for; its module is executed for its name. */
+/** The settings that `--env` stands for: the address of an OpenEnv server, or a module, which is executed for its name. */
 export async function environmentSettings(module: string | undefined): Promise<string[]> {
   if (module === undefined) return [];
+  if (/^https?:\/\//.test(module)) {
+    return [`environment.name=${openEnvName}`, `environment.options.url=${JSON.stringify(module)}`];
+  }
   const name = await loadEnvironmentModule(module);
   return [`environment.name=${name}`, `environment.module=${JSON.stringify(resolve(module))}`];
 }

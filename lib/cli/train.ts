@@ -92,7 +92,7 @@ async function trainIn(folder: string, options: TrainOptions): Promise<number> {
 
 function dryRunOf(folder: string, options: TrainOptions): Promise<number> {
   const { config } = RunFolder.open(folder);
-  if (!options.trust) requireTrusted(config.environment.module, folder);
+  if (!options.trust) requireTrusted(config.environment, folder);
   return dryRun(config);
 }
 
