@@ -26,7 +26,7 @@ export interface SamplerFigures {
 }
 
 /** Milliseconds of sampling between two occasions to join and leave. */
-const WINDOW = 20;
+const WINDOW = 50;
 /** Steps of a window: the engine's own windows are as long (native/engine/session.cc). */
 const LONGEST_WINDOW = 16;
 /** Prompt tokens between two windows: long prompts do not hold up those who sample. */

@@ -33,7 +33,17 @@ test("benchmarks give figures, as a table and as JSON; a missing peer is said pl
   const folder = mkdtempSync(join(tmpdir(), "spa-bench-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "bench.json");
-  const names = ["gemm", "sampling", "rollout", "log-probs", "sft", "ppo", "event-loop", "advantages"];
+  const names = [
+    "gemm",
+    "sampling",
+    "serving",
+    "rollout",
+    "log-probs",
+    "sft",
+    "ppo",
+    "event-loop",
+    "advantages",
+  ];
   const args = ["--quick", "--rounds", "1", "--threads", "1", "--peers", "--json", file, "--only", ...names];
   const { code, stdout, stderr } = await bench(args, { SPA_PEER_PYTHON: "/nowhere/python3" });
   expect(code, stderr).toBe(0);
@@ -44,6 +54,8 @@ test("benchmarks give figures, as a table and as JSON; a missing peer is said pl
   for (const { name, value } of byName.values()) expect(value, name).toBeGreaterThanOrEqual(0);
   for (const name of [
     "sampling",
+    "serving, 64 clients, 32 slots",
+    "generate loop, batches of 32",
     "collection of multi-turn episodes",
     "log-probs",
     "SFT step",
