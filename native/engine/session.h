@@ -50,8 +50,8 @@ class Session {
   /// an error all slots are as they were.
   void extend(std::span<const int32_t> slots, const RaggedTokens& batch, const LongCall& call = {});
 
-  /// Makes empty slots copies of `slot`, or of its first `length` tokens (else BAD_ARGUMENT); blocks of its cache are shared,
-  /// and copied where one of them writes.
+  /// Makes empty slots copies of `slot`, or of its first `length` tokens (else BAD_ARGUMENT); blocks of its
+  /// cache are shared, and copied where one of them writes.
   void fork(int64_t slot, std::span<const int32_t> targets, std::optional<int64_t> length = {});
 
   /// Samples until a stop token, the row's length limit or max_tokens. Afterwards each slot holds its new
@@ -64,8 +64,8 @@ class Session {
   void release_all();
 
  private:
-  /// The tokens that a slot holds. The cache lags one behind: the last one is run with the next extend or generate, which
-  /// needs its logits.
+  /// The tokens that a slot holds. The cache lags one behind: the last one is run with the next extend or
+  /// generate, which needs its logits.
   using SlotTokens = std::vector<int32_t>;
   struct Row;  // a slot while it is being sampled
 
