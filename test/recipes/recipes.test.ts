@@ -39,10 +39,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 test("own-environment trains on what it defines", async () => {
   const quick = [
     "model={kind: nano, hidden: 32, layers: 2, heads: 2, keyValueHeads: 1, headDimension: 16, intermediate: 64}",
-    ...["engine.threads=1", "base.steps=40", "base.levels=30", "selfPlay.trajectories=16", "sft.epochs=1"],
+    ...["engine.threads=1", "base.steps=120", "base.levels=40", "base.optimizer.learningRate=0.006"],
+    ...["selfPlay.trajectories=48", "selfPlay.rounds=1", "sft.epochs=1", "sft.validationLevels=2"],
     ...["ppo.steps=1", "ppo.groups=2", "ppo.groupSize=2", "ppo.minibatch=2", "ppo.validateEvery=0"],
-    ...["levels.testLevels=4", "levels.tuningLevels=4", "sft.validationLevels=2", "evaluation.samples=2"],
-    "evaluation.bootstrap=20",
+    ...["levels.testLevels=4", "levels.tuningLevels=4", "evaluation.samples=2", "evaluation.bootstrap=20"],
   ];
   const printed = await recipe("own-environment", ...quick);
   expect(printed).toMatch(/^spa: Pass@1 \d\.\d{3}$/m);
