@@ -5,7 +5,7 @@ import { nearestName } from "../nearest-name.ts";
 import { RunFolder } from "../run/run-folder.ts";
 
 /** Where runs are made unless told otherwise. */
-const root = "runs";
+export const runsFolder = "runs";
 
 /** The run folders in a folder, by their paths. */
 function runsIn(folder: string): string[] {
@@ -24,7 +24,7 @@ function runsIn(folder: string): string[] {
 export function namedRun(folder: string): string {
   if (existsSync(join(folder, "run.json"))) return folder;
   const isThere = existsSync(folder);
-  const others = isThere ? runsIn(folder) : [...new Set([...runsIn(dirname(folder)), ...runsIn(root)])];
+  const others = isThere ? runsIn(folder) : [...new Set([...runsIn(dirname(folder)), ...runsIn(runsFolder)])];
   const nearest = nearestName(
     basename(folder),
     others.map((path) => basename(path)),
@@ -43,7 +43,7 @@ function listed(paths: readonly string[]): string {
 
 /** The run folder that was started last. @throws SpaError BAD_ARGUMENT where there is none */
 export function lastRun(): string {
-  const folder = RunFolder.latest(root);
+  const folder = RunFolder.latest(runsFolder);
   if (folder) return folder;
   throw new SpaError("BAD_ARGUMENT", "there is no run folder in runs/", {
     hint: "start one with: npx spa train",

@@ -23,6 +23,7 @@ import { addServeCommand } from "./serve.ts";
 import { addShowCommand } from "./show.ts";
 import { addStageCommands } from "./stage-commands.ts";
 import { addTrainCommand } from "./train.ts";
+import { addWatchCommand } from "./watch.ts";
 
 export { endProcess } from "./end-process.ts";
 
@@ -38,6 +39,7 @@ Examples:
   spa report                                      write the last run's report.html as far as it has come
   spa play --level 130 --human                    the last run's policy against you
   spa serve runs/a --port 8000                    its policy over OpenAI's HTTP API
+  spa watch                                       a local page that follows runs while they work
   spa compare runs/a runs/b                       results of several runs side by side
   spa experiment main                             a claim of the paper: arms, seeds, tables with intervals
   spa perplexity --run runs/a                     how well its models foretell states, before and after SFT
@@ -68,6 +70,7 @@ function createProgram(finish: (code: number) => void): Command {
   addReportCommand(program, finish);
   addPlayCommand(program, finish);
   addServeCommand(program, finish);
+  addWatchCommand(program, finish);
   addCompareCommand(program, finish);
   addExperimentCommand(program, finish);
   addPerplexityCommand(program, finish);

@@ -48,8 +48,8 @@ ${scripts.map(
   return page.text;
 }
 
-/** uPlot's style, the report's, and the colours of the roles. */
-function styles(): Html {
+/** The style sheet of pages: uPlot's style, the report's, and the colours of the roles. */
+export function styles(): Html {
   const light = roleNames.map((role) => `--role-${role}:${roleColors[role].css};`).join("");
   const rules = roleNames.map((role) => `.role-${role}{--role:var(--role-${role})}`).join("");
   return new Html(

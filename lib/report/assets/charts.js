@@ -204,12 +204,13 @@ globalThis.spaCharts = (() => {
 
     constructor(root) {
       this.root = root;
-      this.#connect();
-      this.drawShown();
+      this.connect();
     }
 
-    /** Finds charts, their data and controls in the markup. */
-    #connect() {
+    /** Finds charts, their data and controls in the markup, which may have been replaced, and draws them. */
+    connect() {
+      for (const plot of this.#drawn.values()) plot.destroy();
+      this.#drawn.clear();
       const { charts = [], columns = {} } = JSON.parse(
         this.root.querySelector("#chart-data")?.textContent ?? "{}",
       );
@@ -224,6 +225,7 @@ globalThis.spaCharts = (() => {
         files.addEventListener("click", ({ target }) => this.#save(place, chart.id, target.dataset.file));
       }
       this.#connectControls();
+      this.drawShown();
     }
 
     #connectControls() {
