@@ -3,10 +3,9 @@
 #include <numeric>
 #include <vector>
 
-#include "engine/kv_cache.h"
 #include "engine/parallel.h"
 #include "kernels/aten_attention.h"
-#include "kernels/kv_attention.h"
+#include "kernels/decode_split.h"
 #include "kernels/linear.h"
 #include "kernels/log_prob.h"
 #include "kernels/tile_head.h"
@@ -59,12 +58,13 @@ int64_t head_bytes(const Run& run, int64_t tokens, bool training) {
   const int64_t vocab = run.config.vocab;
   const int64_t rows =
       std::min(std::max<int64_t>(kernels::logits_budget(run.settings.device) / vocab, 1), tokens);
-  // float32 logits beside those in the weights' type; on a GPU, beside a temporary of ATen's.
-  const int64_t per_logit = !run.on_cpu() ? 8 : run.is_narrow() ? 6 : 4;
+  // float32 logits; on the CPU beside those in the weights' type.
+  const int64_t per_logit = run.on_cpu() && run.is_narrow() ? 6 : 4;
   const int64_t logits = rows * (vocab * per_logit + run.hidden * run.width);
   if (!training) return logits;
-  // Their gradient is in the weights' type when it meets the hidden states.
-  return std::max(logits, rows * vocab * run.width + summand_bytes(run, vocab * run.hidden));
+  // Their gradient is in the weights' type when it meets the hidden states; on a GPU in the logits' place.
+  const int64_t gradient = rows * vocab * (run.on_cpu() ? run.width : float_size);
+  return std::max(logits, gradient + summand_bytes(run, vocab * run.hidden));
 }
 
 bool is_widened(const Run& run, int64_t inputs, int64_t outputs) {
@@ -98,10 +98,10 @@ int64_t prompt_attention_bytes(const Run& run, int64_t queries, int64_t row) {
 
 int64_t decode_bytes(const Run& run, int64_t slots, int64_t row) {
   if (run.on_cpu()) return 0;
-  const int64_t block = KvCache::block_tokens, length = (row + block - 1) / block * block;
-  const int64_t narrow_copy = run.is_narrow() ? 2 : 0;
-  return kernels::padded_slots(run.heads(), slots, length) * length *
-         (run.key_value * (2 * run.width + 2 * float_size + narrow_copy) + run.config.heads * 2 * float_size);
+  const std::vector<int32_t> starts(slots, static_cast<int32_t>(row - 1));
+  const auto [chunk, splits] = kernels::decode_split(starts.data(), slots, run.config.kv_heads);
+  const int64_t shares = splits > 1 ? kernels::most_decode_chunks(slots, run.config.kv_heads) : 0;
+  return float_size * shares * run.config.heads * (run.config.head_dim + 2);
 }
 
 DropoutBytes dropout_bytes(const Run& run, int64_t inputs) {

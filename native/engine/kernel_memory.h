@@ -59,8 +59,7 @@ int64_t attention_bytes(const Run& run, int64_t row, bool training);
 /// gathered.
 int64_t prompt_attention_bytes(const Run& run, int64_t queries, int64_t row);
 
-/// A decode step on a GPU (kv_attention.cc): the caches of some slots, padded to the longest, as they are and
-/// in float32, and their scores.
+/// A decode step's attention on a GPU (cuda/decode_attention.cu): shares of the output where slots are split.
 int64_t decode_bytes(const Run& run, int64_t slots, int64_t row);
 
 /// The dropped-out copy of an adapter's input, in bytes a token, and what making it takes: the CPU does so in

@@ -234,7 +234,7 @@ Tokens sampling_pass(const Run& run, int64_t slots, int64_t tokens, int64_t row)
   const int64_t group = std::min<int64_t>(sampling_rows, (slots + parts - 1) / parts);
   const int64_t rows = std::min(group, std::max<int64_t>(1, sampling_logits / run.config.vocab));
   const int64_t logits =
-      parts * run.config.vocab * rows * (run.is_narrow() ? 2 + float_size : float_size) +
+      parts * run.config.vocab * rows * (run.is_narrow() && run.on_cpu() ? 2 + float_size : float_size) +
       parts * kernels::cpu::with_spare(kernels::sampling_floats * float_size * run.config.vocab);
   return larger(std::max(prompts, decode_bytes(run, slots, row)), 0, logits);
 }

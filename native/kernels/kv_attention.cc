@@ -1,8 +1,7 @@
 #include "kernels/kv_attention.h"
 
-#include <ATen/TensorIndexing.h>
-
 #include "kernels/aten_attention.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/parallel.h"
@@ -49,8 +48,9 @@ void append(const at::Tensor& pool, const HeadShape& shape, const int32_t* table
   }
 }
 
-at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
-                        const KvRows& rows) {
+/// Slot after slot.
+at::Tensor aten_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
+                       const KvRows& rows) {
   const at::Tensor output = at::empty({qkv.size(0), shape.heads * shape.head_dim}, qkv.options());
   const at::ScalarType type = wide_type(qkv);
   const int32_t* offsets = rows.offsets.const_data_ptr<int32_t>();
@@ -68,71 +68,6 @@ at::Tensor aten_prefill(const at::Tensor& qkv, const at::Tensor& pool, const Hea
     const at::Tensor queries = heads.narrow(1, 0, shape.heads).transpose(0, 1);
     output.narrow(0, offsets[i], n)
         .copy_(aten_attention({queries.to(type), cached.keys.to(type), cached.values.to(type)}, shape.scale));
-  }
-  return output;
-}
-
-/// Writes one new token a slot: k and v [slots, kv_heads, head_dim]; starts and tables on its device.
-void append_each(const at::Tensor& pool, const HeadShape& shape, const at::Tensor& starts,
-                 const at::Tensor& tables, const at::Tensor& k, const at::Tensor& v) {
-  using at::indexing::Slice;
-  const at::Tensor block = tables.gather(1, starts.floor_divide(kv_block_tokens).unsqueeze(1)).squeeze(1);
-  const at::Tensor within = starts.remainder(kv_block_tokens);
-  const int64_t half = pool.size(1) / 2, blocks = pool.size(0);
-  pool.narrow(1, 0, half)
-      .view({blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
-      .index_put_({block, Slice(), Slice(), within}, k.to(pool.scalar_type()));
-  pool.narrow(1, half, half)
-      .view({blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
-      .index_put_({block, Slice(), within}, v.to(pool.scalar_type()));
-}
-
-/// One new token a slot: q [slots, heads, head_dim] attends to caches that are padded to the blocks of the
-/// longest, the width of tables. Returns [slots, heads * head_dim], wide.
-at::Tensor attend_padded(const at::Tensor& q, const at::Tensor& pool, const HeadShape& shape,
-                         const at::Tensor& starts, const at::Tensor& tables) {
-  const int64_t slots = q.size(0), half = pool.size(1) / 2;
-  const int64_t blocks = tables.size(1), length = blocks * kv_block_tokens;
-  const at::ScalarType type = wide_type(q);
-  const at::Tensor held = pool.index_select(0, tables.reshape({-1}));
-  const at::Tensor keys = held.narrow(1, 0, half)
-                              .view({slots, blocks, shape.kv_heads, shape.head_dim, kv_block_tokens})
-                              .permute({0, 2, 3, 1, 4})
-                              .reshape({slots, shape.kv_heads, shape.head_dim, length})
-                              .to(type);
-  const at::Tensor values = held.narrow(1, half, half)
-                                .view({slots, blocks, shape.kv_heads, kv_block_tokens, shape.head_dim})
-                                .permute({0, 2, 1, 3, 4})
-                                .reshape({slots, shape.kv_heads, length, shape.head_dim})
-                                .to(type);
-  // What a block holds after its slot's last token may be anything, NaN too.
-  const at::Tensor unused = at::arange(length, starts.options()) > starts.unsqueeze(1);
-  values.masked_fill_(unused.view({slots, 1, length, 1}), 0);
-  const at::Tensor queries = q.to(type).view({slots, shape.kv_heads, -1, shape.head_dim});
-  const at::Tensor scores =
-      at::matmul(queries, keys).mul_(shape.scale).masked_fill_(unused.view({slots, 1, 1, length}), -INFINITY);
-  return at::matmul(at::softmax(scores, 3), values).view({slots, -1});
-}
-
-/// A decode step, in launches that do not grow with the slots: as many of these at a time as attention_scores
-/// has room for.
-at::Tensor aten_decode(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
-                       const KvRows& rows) {
-  const int64_t slots = slot_count(rows);
-  const bool sent = rows.device_starts.defined();
-  const at::Tensor starts = sent ? rows.device_starts : rows.starts.to(pool.device(), at::kLong);
-  const at::Tensor tables = sent ? rows.device_tables : rows.block_tables.to(pool.device(), at::kLong);
-  const at::Tensor heads = qkv.view({slots, shape.heads + 2 * shape.kv_heads, shape.head_dim});
-  append_each(pool, shape, starts, tables, heads.narrow(1, shape.heads, shape.kv_heads),
-              heads.narrow(1, shape.heads + shape.kv_heads, shape.kv_heads));
-  const at::Tensor output = at::empty({slots, shape.heads * shape.head_dim}, qkv.options());
-  const int64_t blocks = rows.starts.max().item<int32_t>() / kv_block_tokens + 1;
-  const int64_t step = padded_slots(shape, slots, blocks * kv_block_tokens);
-  for (int64_t begin = 0; begin < slots; begin += step) {
-    const int64_t count = std::min(step, slots - begin);
-    const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, count); };
-    part(output).copy_(attend_padded(part(heads).narrow(1, 0, shape.heads), pool, shape, part(starts),
-                                     part(tables).narrow(1, 0, blocks)));
   }
   return output;
 }
@@ -171,15 +106,13 @@ void prefetch_slot(const char* data, int64_t block_bytes, int64_t key_bytes, con
 
 }  // namespace
 
-int64_t padded_slots(const HeadShape& shape, int64_t slots, int64_t length) {
-  const int64_t elements = length * shape.kv_heads * shape.head_dim;
-  return std::clamp<int64_t>(attention_scores / 2 / elements, 1, slots);
-}
-
 at::Tensor append_and_attend(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
                              const KvRows& rows) {
-  if (path_of(qkv) != Path::cpu || path_of(pool) != Path::cpu)
-    return is_decode(rows) ? aten_decode(qkv, pool, shape, rows) : aten_prefill(qkv, pool, shape, rows);
+  if constexpr (has_cuda) {
+    if (path_of(qkv) == Path::cuda && is_decode(rows) && cuda::decode_attention_takes(qkv, pool, shape))
+      return cuda::decode_attention(qkv, pool, shape, rows);
+  }
+  if (path_of(qkv) != Path::cpu || path_of(pool) != Path::cpu) return aten_attend(qkv, pool, shape, rows);
   const at::Tensor source = dense_float(qkv);
   const at::Tensor tables = rows.block_tables.contiguous();
   const int64_t ld = source.size(1), ld_out = shape.heads * shape.head_dim;

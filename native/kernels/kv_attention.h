@@ -19,9 +19,6 @@ struct KvRows {
   at::Tensor device_starts = {}, device_tables = {};
 };
 
-/// Slots of a decode step that ATen takes at a time (on a GPU), their caches padded to `length` positions.
-int64_t padded_slots(const HeadShape& shape, int64_t slots, int64_t length);
-
 /// Appends the keys and values of qkv [rows, (heads + 2 * kv_heads) * head_dim] (rotated already) to `pool`
 /// and attends from each new token to all positions of its slot up to its own. pool [blocks,
 /// kv_block_size(...)] is one layer's cache, float32 or bfloat16, dense in its last dimension (a layer's

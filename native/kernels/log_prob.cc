@@ -1,6 +1,7 @@
 #include "kernels/log_prob.h"
 
 #include "kernels/cpu/scratch.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 #include "kernels/float_tensor.h"
 #include "kernels/linear.h"
@@ -15,8 +16,6 @@ int64_t chunk_tokens(const at::Tensor& hidden, int64_t vocab, int64_t asked) {
   const int64_t budget = asked > 0 ? asked : logits_budget(hidden.device()), tokens = hidden.size(0);
   return std::clamp<int64_t>(budget / std::max<int64_t>(1, vocab), 1, std::max<int64_t>(1, tokens));
 }
-
-bool is_cpu(const at::Tensor& x) { return path_of(x) == Path::cpu; }
 
 struct Chunk {
   int64_t begin, rows;
@@ -86,9 +85,40 @@ void cpu_logit_gradient(const at::Tensor& logits, const at::Tensor& targets, flo
   });
 }
 
+void forward_chunk(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                   const Chunk& chunk, const TokenLogProbs& result) {
+  const Path path = path_of(logits);
+  if constexpr (has_cuda) {
+    if (path == Path::cuda) return cuda::log_prob(logits, targets, temperature, chunk.begin, result);
+  }
+  if (path == Path::cpu)
+    return cpu_forward(logits, targets, static_cast<float>(1.0 / temperature), chunk, result);
+  aten_forward(logits, targets, temperature, chunk, result);
+}
+
+/// Overwrites the logits; the gradient is of `type`.
+at::Tensor logit_gradient(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                          const Chunk& chunk, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                          const at::Tensor& grad_entropy, at::ScalarType type) {
+  const Path path = path_of(logits);
+  if constexpr (has_cuda) {
+    if (path == Path::cuda) {
+      return cuda::log_prob_backward(logits, targets, temperature, chunk.begin, forward, grad_log_prob,
+                                     grad_entropy, type);
+    }
+  }
+  if (path == Path::cpu) {
+    cpu_logit_gradient(logits, targets, static_cast<float>(1.0 / temperature), chunk, forward, grad_log_prob,
+                       grad_entropy);
+  } else {
+    aten_logit_gradient(logits, targets, temperature, chunk, forward, grad_log_prob, grad_entropy);
+  }
+  return to_type(logits, type);
+}
+
 }  // namespace
 
-int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 23; }
+int64_t logits_budget(at::Device device) { return device.is_cpu() ? int64_t{1} << 22 : int64_t{1} << 25; }
 
 TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                               double temperature, bool entropy, int64_t budget) {
@@ -103,11 +133,7 @@ TokenLogProbs token_log_probs(const at::Tensor& hidden, const at::Tensor& weight
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
     const at::Tensor logits = wide_linear(hidden.narrow(0, begin, chunk.rows), weight);
-    if (is_cpu(hidden)) {
-      cpu_forward(logits, targets, static_cast<float>(1.0 / temperature), chunk, result);
-    } else {
-      aten_forward(logits, targets, temperature, chunk, result);
-    }
+    forward_chunk(logits, targets, temperature, chunk, result);
   }
   return result;
 }
@@ -130,13 +156,8 @@ at::Tensor token_log_probs_backward(const at::Tensor& hidden, const at::Tensor& 
   for (int64_t begin = 0; begin < tokens; begin += step) {
     const Chunk chunk{begin, std::min(step, tokens - begin)};
     const at::Tensor input = hidden.narrow(0, begin, chunk.rows);
-    at::Tensor gradient = wide_linear(input, weight);
-    if (is_cpu(hidden)) {
-      cpu_logit_gradient(gradient, targets, static_cast<float>(1.0 / temperature), chunk, forward, gp, ge);
-    } else {
-      aten_logit_gradient(gradient, targets, temperature, chunk, forward, gp, ge);
-    }
-    gradient = to_type(gradient, hidden.scalar_type());
+    const at::Tensor gradient = logit_gradient(wide_linear(input, weight), targets, temperature, chunk,
+                                               forward, gp, ge, hidden.scalar_type());
     result.narrow(0, begin, chunk.rows).copy_(linear_input_gradient(gradient, weight));
     if (grad_weight.defined()) accumulate_linear_gradient(gradient, input, grad_weight);
   }

@@ -105,31 +105,6 @@ TEST_CASE("kv attention: decoding a slot does not depend on the other slots") {
   });
 }
 
-TEST_CASE("kv attention: many slots decoded together by ATen equal the row kernels") {
-  const kernels::HeadShape shape{4, 2, 64, 0.125f};
-  const int64_t slots = 80, blocks = 30, most = blocks * kernels::kv_block_tokens - 1;
-  // More than attention_scores allows at a time.
-  REQUIRE(slots * (most + 1) * 128 > kernels::attention_scores / 2);
-  const Cache cache(shape, slots, blocks, at::kFloat);
-  cache.pool.copy_(test::random(cache.pool.sizes(), 2));
-  std::vector<int32_t> starts;
-  for (int64_t i = 0; i < slots; ++i) {
-    starts.push_back(static_cast<int32_t>(i * most / (slots - 1)));
-    // What follows a slot's last token is not to be looked at.
-    const int64_t last = cache.tables[i][starts.back() / kernels::kv_block_tokens].item<int64_t>();
-    const int64_t half = cache.pool.size(1) / 2, within = starts.back() % kernels::kv_block_tokens + 1;
-    const at::Tensor block = cache.pool.select(0, last);
-    block.narrow(0, 0, half).view({2, 64, -1}).slice(2, within).fill_(NAN);
-    block.narrow(0, half, half).view({2, -1, 64}).slice(1, within).fill_(NAN);
-  }
-  const kernels::KvRows rows{test::offsets_of(std::vector<int64_t>(slots, 1)), test::int32_tensor(starts),
-                             cache.tables};
-  const at::Tensor qkv = test::random({slots, 8 * 64}, 3), copy = cache.pool.to(at::kDouble);
-  const at::Tensor expected = kernels::append_and_attend(qkv, cache.pool, shape, rows);
-  CHECK(error(kernels::append_and_attend(qkv.to(at::kDouble), copy, shape, rows), expected) < 3e-6);
-  CHECK(at::equal(copy.nan_to_num(), cache.pool.to(at::kDouble).nan_to_num()));
-}
-
 TEST_CASE("kv attention: new tokens whose scores are taken in parts by ATen equal the row kernels") {
   const kernels::HeadShape shape{16, 2, 16, 0.25f};
   const int64_t tokens = 1100, held = 70, blocks = 40;

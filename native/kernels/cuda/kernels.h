@@ -9,6 +9,8 @@
 #include <cstdint>
 
 #include "kernels/adamw_parameters.h"
+#include "kernels/cpu/table.h"
+#include "kernels/decode_split.h"
 #include "kernels/dropout_mask.h"
 
 struct CUstream_st;
@@ -84,6 +86,57 @@ struct Dropout {
   void* y;
 };
 void dropout(const Dropout& dropout, Stream stream);
+
+using cpu::HeadShape;
+using cpu::kv_block_tokens;
+
+/// One new token a slot: appends its key and value to the cache and attends to all positions up to its own.
+/// Scores and sums are float32; queries of a KV head share its loads.
+struct DecodeAttention {
+  Element element;  // of qkv, pool and output
+  HeadShape shape;
+  int64_t slots;
+  const void* qkv;        // [slots, (heads + 2 * kv_heads) * head_dim], rotated
+  void* pool;             // one layer's cache, laid out as cpu::KvView says; blocks are 16-byte aligned
+  int64_t block_stride;   // elements
+  const int64_t* starts;  // [slots]: tokens that the slot holds already
+  const int64_t* tables;  // [slots, table_width]: its blocks
+  int64_t table_width;
+  DecodeSplit split;
+  float* partial;  // [slots, heads, splits, head_dim + 2], scratch where there is more than one split
+  void* output;    // [slots, heads * head_dim]
+};
+void decode_attention(const DecodeAttention& attention, Stream stream);
+
+/// Whether decode_attention has kernels for heads of this size.
+bool decode_attention_takes(Element element, int64_t head_dim);
+
+/// Statistics of log_softmax(inverse_temperature * logits) of a row, and what it is at the target.
+struct LogProb {
+  int64_t rows, vocab;
+  const float* logits;     // [rows, vocab]
+  const int64_t* targets;  // [rows]
+  float inverse_temperature;
+  float* log_prob;     // [rows]
+  float* entropy;      // [rows] or null
+  float* log_sum_exp;  // [rows]
+};
+void log_prob(const LogProb& head, Stream stream);
+
+/// Logits become d loss / d logits in place. In bfloat16 a row's gradient takes the first half of its place:
+/// rows stay vocab floats apart.
+struct LogProbBackward {
+  Element element;  // of the gradient
+  int64_t rows, vocab;
+  float* logits;  // [rows, vocab]
+  const int64_t* targets;
+  float inverse_temperature;
+  const float* log_sum_exp;
+  const float* entropy;  // or null, with grad_entropy
+  const float* grad_log_prob;
+  const float* grad_entropy;
+};
+void log_prob_backward(const LogProbBackward& head, Stream stream);
 
 struct Sample {
   Element element;

@@ -105,6 +105,57 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey
   return y;
 }
 
+at::Tensor decode_attention(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
+                            const KvRows& rows) {
+  const OnDevice stream(qkv);
+  const int64_t slots = rows.starts.numel();
+  const bool sent = rows.device_starts.defined();
+  const at::Tensor source = qkv.contiguous(),
+                   starts = sent ? rows.device_starts : rows.starts.to(qkv.device(), at::kLong),
+                   tables = sent ? rows.device_tables : rows.block_tables.to(qkv.device(), at::kLong);
+  const DecodeSplit split = decode_split(rows.starts.const_data_ptr<int32_t>(), slots, shape.kv_heads);
+  const int64_t shares = split.splits > 1 ? slots * shape.heads * split.splits : 0;
+  const at::Tensor partial = at::empty({shares, shape.head_dim + 2}, floats(qkv));
+  const at::Tensor output = at::empty({slots, shape.heads * shape.head_dim}, qkv.options());
+  decode_attention({element_of(qkv), shape, slots, source.data_ptr(), pool.data_ptr(), pool.stride(0),
+                    data_of<int64_t>(starts), data_of<int64_t>(tables), tables.size(1), split,
+                    data_of<float>(partial), output.data_ptr()},
+                   stream);
+  return output;
+}
+
+bool decode_attention_takes(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape) {
+  return qkv.scalar_type() == pool.scalar_type() && decode_attention_takes(element_of(qkv), shape.head_dim);
+}
+
+void log_prob(const at::Tensor& logits, const at::Tensor& targets, double temperature, int64_t begin,
+              const TokenLogProbs& result) {
+  const OnDevice stream(logits);
+  const auto part = [begin](const at::Tensor& x) {
+    return x.defined() ? data_of<float>(x) + begin : nullptr;
+  };
+  log_prob({logits.size(0), logits.size(1), data_of<float>(logits), data_of<int64_t>(targets) + begin,
+            static_cast<float>(1.0 / temperature), part(result.log_prob), part(result.entropy),
+            part(result.log_sum_exp)},
+           stream);
+}
+
+at::Tensor log_prob_backward(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                             int64_t begin, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                             const at::Tensor& grad_entropy, at::ScalarType type) {
+  const OnDevice stream(logits);
+  const bool narrow = type == at::kBFloat16;
+  const auto part = [begin](const at::Tensor& x) {
+    return x.defined() ? data_of<float>(x) + begin : nullptr;
+  };
+  log_prob_backward(
+      {narrow ? Element::bfloat16 : Element::float32, logits.size(0), logits.size(1), data_of<float>(logits),
+       data_of<int64_t>(targets) + begin, static_cast<float>(1.0 / temperature), part(forward.log_sum_exp),
+       grad_entropy.defined() ? part(forward.entropy) : nullptr, part(grad_log_prob), part(grad_entropy)},
+      stream);
+  return narrow ? logits.view(at::kBFloat16).narrow(1, 0, logits.size(1)) : logits;
+}
+
 SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
                      const at::Tensor& streams, const at::Tensor& positions) {
   const OnDevice stream(logits);

@@ -8,6 +8,8 @@
 
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
+#include "kernels/kv_attention.h"
+#include "kernels/log_prob.h"
 #include "kernels/rms_norm.h"
 #include "kernels/sampling.h"
 
@@ -25,6 +27,20 @@ at::Tensor swiglu(const at::Tensor& gate_up);
 at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
 
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const DropoutKey& key);
+
+/// A decode step: every slot of `rows` has one new token. qkv and pool are of one type that has kernels for
+/// the head size.
+at::Tensor decode_attention(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape,
+                            const KvRows& rows);
+bool decode_attention_takes(const at::Tensor& qkv, const at::Tensor& pool, const HeadShape& shape);
+
+/// Rows [begin, begin + logits.size(0)) of `result` from float32 logits [rows, vocab], dense.
+void log_prob(const at::Tensor& logits, const at::Tensor& targets, double temperature, int64_t begin,
+              const TokenLogProbs& result);
+/// d loss / d logits [rows, vocab] of those rows in `type`, in the memory of the logits.
+at::Tensor log_prob_backward(const at::Tensor& logits, const at::Tensor& targets, double temperature,
+                             int64_t begin, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
+                             const at::Tensor& grad_entropy, at::ScalarType type);
 
 /// Without truncation (top_k 0, top_p 1); results on the device.
 SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
