@@ -10,7 +10,7 @@ namespace spa::kernels {
 SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
                      const at::Tensor& streams, const at::Tensor& positions) {
   if constexpr (has_cuda) {
-    if (path_of(logits) == Path::cuda && parameters.top_k == 0 && parameters.top_p >= 1) {
+    if (path_of(logits) == Path::cuda) {
       const SampledTokens sampled = cuda::sample(logits, parameters, streams, positions);
       return {sampled.tokens.cpu(), sampled.log_probs.cpu()};
     }

@@ -142,7 +142,9 @@ struct Sample {
   Element element;
   int64_t rows, vocab;
   const void* logits;  // [rows, vocab]
-  float temperature;
+  float temperature;   // 0: greedy
+  int64_t top_k;       // 0: off
+  float top_p;         // 1: off
   uint64_t seed;
   const int64_t* streams;    // [rows]
   const int64_t* positions;  // [rows]

@@ -166,9 +166,9 @@ SampledTokens sample(const at::Tensor& logits, const SamplingParameters& paramet
   const SampledTokens result{at::empty({rows}, source.options().dtype(at::kInt)),
                              at::empty({rows}, floats(source))};
   sample({element_of(source), rows, source.size(1), source.data_ptr(),
-          static_cast<float>(parameters.temperature), parameters.seed, data_of<int64_t>(on_device_streams),
-          data_of<int64_t>(on_device_positions), data_of<int32_t>(result.tokens),
-          data_of<float>(result.log_probs)},
+          static_cast<float>(parameters.temperature), parameters.top_k, static_cast<float>(parameters.top_p),
+          parameters.seed, data_of<int64_t>(on_device_streams), data_of<int64_t>(on_device_positions),
+          data_of<int32_t>(result.tokens), data_of<float>(result.log_probs)},
          stream);
   return result;
 }

@@ -42,7 +42,7 @@ at::Tensor log_prob_backward(const at::Tensor& logits, const at::Tensor& targets
                              int64_t begin, const TokenLogProbs& forward, const at::Tensor& grad_log_prob,
                              const at::Tensor& grad_entropy, at::ScalarType type);
 
-/// Without truncation (top_k 0, top_p 1); results on the device.
+/// Results on the device.
 SampledTokens sample(const at::Tensor& logits, const SamplingParameters& parameters,
                      const at::Tensor& streams, const at::Tensor& positions);
 

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <numeric>
+#include <set>
+
 #include "kernel_test.h"
 #include "kernels/philox.h"
 
@@ -8,6 +12,8 @@ namespace {
 
 struct Settings {
   double temperature = 1.0;
+  int64_t top_k = 0;
+  double top_p = 1.0;
 };
 
 constexpr uint64_t seed = 11;
@@ -24,8 +30,9 @@ std::vector<Numbers> draw(const std::vector<float>& logits, int64_t rows, const 
   const DeviceArray<int32_t> tokens(rows);
   const DeviceArray<float> log_probs(rows);
   kernels::cuda::sample(
-      {kernels::cuda::Element::float32, rows, vocab, z.data(), static_cast<float>(settings.temperature), seed,
-       streams.data(), positions.data(), tokens.data(), log_probs.data()},
+      {kernels::cuda::Element::float32, rows, vocab, z.data(), static_cast<float>(settings.temperature),
+       settings.top_k, static_cast<float>(settings.top_p), seed, streams.data(), positions.data(),
+       tokens.data(), log_probs.data()},
       nullptr);
   return {written(tokens), written(log_probs)};
 }
@@ -39,30 +46,43 @@ struct Expected {
 
 Expected reference(const float* z, int64_t vocab, int64_t row, const Settings& settings) {
   const double factor = settings.temperature == 0 ? 1.0 : 1.0 / settings.temperature;
-  double top = -INFINITY, total = 0;
-  for (int64_t j = 0; j < vocab; ++j) top = std::max(top, double{z[j]});
-  for (int64_t j = 0; j < vocab; ++j) total += std::exp((z[j] - top) * factor);
+  std::vector<int64_t> order(vocab);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return z[a] > z[b]; });
+  const double top = z[order[0]];
+  const auto weight = [&](int64_t id) { return std::exp((z[id] - top) * factor); };
+  double total = 0;
+  for (int64_t j = 0; j < vocab; ++j) total += weight(j);
+  const auto log_prob = [&](int64_t id) { return (z[id] - top) * factor - std::log(total); };
+  if (settings.temperature == 0) return {order[0], log_prob(order[0]), INFINITY};
+
+  double margin = INFINITY, available = 0, mass = 0;
+  if (settings.top_k > 0 && settings.top_k < vocab) order.resize(settings.top_k);
+  for (const int64_t id : order) available += weight(id);
+  size_t kept = 0;
+  while (kept < order.size() && (kept == 0 || settings.top_p >= 1 || mass < settings.top_p * available)) {
+    mass += weight(order[kept++]);
+    if (settings.top_p < 1) margin = std::min(margin, std::abs(mass / available - settings.top_p));
+  }
+  order.resize(kept);
+  std::sort(order.begin(), order.end());
   const double u =
       kernels::philox_uniform(seed, static_cast<uint64_t>(9 + row % 3), static_cast<uint64_t>(row));
-  Expected found{-1, 0, INFINITY};
+  int64_t token = -1;
   double before = 0;
-  for (int64_t j = 0; j < vocab; ++j) {
-    if (settings.temperature == 0) {
-      if (found.token < 0 && z[j] == top) found.token = j;
-      continue;
-    }
-    const double weight = std::exp((z[j] - top) * factor);
-    found.margin = std::min(found.margin, std::abs(before + weight - u * total) / total);
-    if (found.token < 0 && weight > 0 && before + weight > u * total) found.token = j;
-    before += weight;
+  for (const int64_t id : order) {
+    before += weight(id);
+    margin = std::min(margin, std::abs(before / mass - u));
+    if (token < 0 && weight(id) > 0 && before > u * mass) token = id;
   }
-  found.log_prob = (z[found.token] - top) * factor - std::log(total);
-  return found;
+  return {token, log_prob(token), margin};
 }
 
 void check(int64_t rows, int64_t vocab, const Settings& settings) {
   CAPTURE(vocab);
   CAPTURE(settings.temperature);
+  CAPTURE(settings.top_k);
+  CAPTURE(settings.top_p);
   const auto logits = normal<float>(rows * vocab, 3, 4.0);
   const auto drawn = prove([&] { return draw(logits, rows, settings); });
   for (int64_t i = 0; i < rows; ++i) {
@@ -87,8 +107,38 @@ TEST_CASE("cuda sampling: ids and log-probs of the inverted distribution") {
   }
 }
 
+TEST_CASE("cuda sampling: top-k, top-p, and top-p of what top-k left") {
+  for (const Settings& settings : {Settings{1.0, 1, 1.0},
+                                   {1.0, 5, 1.0},
+                                   {0.8, 300, 1.0},
+                                   {1.0, 0, 0.9},
+                                   {1.3, 0, 0.05},
+                                   {0.9, 40, 0.6},
+                                   {0.0, 3, 0.5}}) {
+    check(11, 67, settings);
+    check(3, 1031, settings);
+  }
+}
+
+TEST_CASE("cuda sampling: of equal logits the lowest ids stay, zeros of both signs and minus infinity too") {
+  std::vector<float> logits(600, -INFINITY);
+  for (const int id : {3, 4, 250, 251, 599}) logits[id] = id % 2 == 0 ? 0.0f : -0.0f;
+  std::vector<float> rows;
+  for (int i = 0; i < 60; ++i) rows.insert(rows.end(), logits.begin(), logits.end());
+  const auto ids_of = [&](const Settings& settings) {
+    const Numbers tokens = prove([&] { return draw(rows, 60, settings); })[0];
+    return std::set<double>(tokens.begin(), tokens.end());
+  };
+  CHECK(ids_of({1.0, 0, 1.0}) == std::set<double>{3, 4, 250, 251, 599});
+  CHECK(ids_of({1.0, 3, 1.0}) == std::set<double>{3, 4, 250});
+  CHECK(ids_of({1.0, 0, 0.3}) == std::set<double>{3, 4});
+  CHECK(ids_of({0.0, 0, 1.0}) == std::set<double>{3});
+}
+
 TEST_CASE("cuda sampling: each barrier is needed") {
   const auto logits = normal<float>(4 * 700, 5);
+  std::vector<float> ties = logits;  // of several threads, at the edge of what is kept
+  for (float& z : ties) z = std::round(z);
   prove_barriers("sampling.cu",
-                 {[&] { return draw(logits, 4, {1.0}); }, [&] { return draw(logits, 4, {0.0}); }});
+                 {[&] { return draw(ties, 4, {1.0, 200, 0.7}); }, [&] { return draw(logits, 4, {1.0}); }});
 }

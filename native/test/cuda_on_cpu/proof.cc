@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "fiber.h"
 #include "kernels/cuda/launch.h"
@@ -77,14 +78,18 @@ std::vector<Numbers> prove(const Run& run) {
 void prove_barriers(const std::string& file, const std::vector<Run>& runs) {
   // What a kernel does without its barriers may be anything, which here would end the process.
   if (has_address_sanitizer) return;
+  std::map<Site, std::vector<Run>> runs_by_site;
   take_barriers();
-  for (const Run& run : runs) run_by(numbered(0), run);
-  std::vector<Site> sites = take_barriers();
-  std::erase_if(sites, [&](const Site& site) { return site.file != file; });
-  CHECK_FALSE(sites.empty());
-  for (const Site& site : sites) {
+  for (const Run& run : runs) {
+    run_by(numbered(0), run);
+    for (const Site& site : take_barriers()) {
+      if (site.file == file) runs_by_site[site].push_back(run);
+    }
+  }
+  CHECK_FALSE(runs_by_site.empty());
+  for (const auto& [site, own] : runs_by_site) {
     const bool is_needed =
-        std::any_of(runs.begin(), runs.end(), [&](const Run& run) { return differs_without(site, run); });
+        std::any_of(own.begin(), own.end(), [&](const Run& run) { return differs_without(site, run); });
     CHECK_MESSAGE(is_needed, site.text(), ": nothing changes without this barrier");
   }
 }
