@@ -48,7 +48,11 @@ ${chosen.map((trajectory) => renderTrajectory(trajectory, traceState, several))}
 `;
 }
 
-export function renderTrajectory(trajectory: LoggedTrajectory, traceState: StateForm, withStep: boolean): Html {
+export function renderTrajectory(
+  trajectory: LoggedTrajectory,
+  traceState: StateForm,
+  withStep: boolean,
+): Html {
   const { turns, rest, facts } = viewTrajectory(trajectory, traceState);
   const title = [...(withStep ? [`step ${trajectory.step}`] : []), ...facts].join(" · ");
   const mark = trajectory.success ? html`<b class="good">✓</b>` : html`<b class="bad">✗</b>`;
