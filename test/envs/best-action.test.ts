@@ -8,16 +8,16 @@ describe.each([
   ["sokoban", { rows: 6, columns: 6, boxes: 1 }],
   ["sudoku", { size: 4, blanks: 5 }],
 ])("best actions of %s", (name, options) => {
-  it("solve a level in as few actions as there are", () => {
+  it("solve a level in as few actions as there are", async () => {
     for (let seed = 0; seed < 25; seed++) {
       const environment = createEnvironment(name, options);
-      environment.reset({ seed });
+      await environment.reset({ seed });
       const shortest = environment.shortestSolution?.() ?? 0;
       expect(shortest).toBeGreaterThan(0);
       expect(environment.bestAction?.(shortest - 1)).toBeNull();
       for (let left = shortest; left > 0; left--) {
         const action = environment.bestAction?.(left === 1 ? null : left) ?? "none";
-        expect(environment.step(action)).toMatchObject({ info: { valid: true, success: left === 1 } });
+        expect(await environment.step(action)).toMatchObject({ info: { valid: true, success: left === 1 } });
       }
     }
   });
