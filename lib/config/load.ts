@@ -68,9 +68,22 @@ function layersOf(path: string, extending: string[]): Layer[] {
   return [...fileLayers(parent, dirname(path), [...extending, path]), layer];
 }
 
-/** Whether every section is there, as in the config.yaml of a run. */
+/** What the config.yaml of a run has, of whatever version: sections that came later are not among them. */
+const alwaysWritten = [
+  "seed",
+  "arms",
+  "engine",
+  "model",
+  "environment",
+  "protocol",
+  "levels",
+  "ppo",
+  "evaluation",
+];
+
+/** Whether a file is the config.yaml of a run, in which everything is written out. */
 function isWhole(content: Mapping): boolean {
-  return Object.keys(configSchema.shape).every((section) => section in content);
+  return alwaysWritten.every((section) => section in content);
 }
 
 function overrideLayers(overrides: readonly Override[]): Layer[] {

@@ -53,6 +53,9 @@ describe("layers", () => {
     expect(set).toMatchObject({ code: "BAD_CONFIG", hint: "name it first: spa train nano-sokoban" });
     const whole = loadConfig("nano-sokoban", ["seed=9"]);
     expect(loadConfig(write("again.yaml", JSON.stringify(whole)))).toEqual({ ...whole, preset: "again" });
+    // A section that an earlier version did not have.
+    const { trackers: _, ...earlier } = whole;
+    expect(loadConfig(write("again.yaml", JSON.stringify(earlier)))).toEqual({ ...whole, preset: "again" });
   });
 
   test("values are YAML: words, lists, mappings, and all arms by one word", () => {
