@@ -154,10 +154,13 @@ test("64 clients, slow and vanishing ones among them: every answer is that of th
 test("a full server refuses at once and says when to come again", async () => {
   const body = { model: "tiny", messages: [{ role: "user" as const, content: "Up" }], max_tokens: 450 };
   const going = new AbortController();
+  // Nothing is sampled meanwhile, so that nothing ends.
+  let goOn = () => {};
+  const held = sampler().between(() => new Promise<void>((resolve) => (goOn = resolve)));
   const holds = client()
     .chat.completions.create({ ...body, n: 48 }, { signal: going.signal })
     .catch((error) => error);
-  while (sampler().figures.active < 8) await sleep(1);
+  while (sampler().figures.waiting < 48) await sleep(1);
   const refused = await client()
     .chat.completions.create(body)
     .catch((error) => error);
@@ -165,6 +168,8 @@ test("a full server refuses at once and says when to come again", async () => {
   expect([refused.code, refused.headers.get("retry-after")]).toEqual(["queue_full", "1"]);
   going.abort();
   expect(await holds).toBeInstanceOf(OpenAI.APIUserAbortError);
+  goOn();
+  await held;
   await idle();
   expect(await whole({ ...bodyOf(new SeededGenerator(1)), n: 1 })).toHaveLength(1);
 });
