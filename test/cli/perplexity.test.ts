@@ -88,7 +88,7 @@ test.each([
   ],
   ["a stage beside settings", ["tiny.yaml", "--stage", "spa/sft"], 2, "--stage names a stage of a run"],
   ["settings for a run", ["seed=2", "--run", "runs/a"], 2, "seed=2 cannot be given for the existing run"],
-  ["another form of states", ["--states", "text"], 2, "It must be grid, structured or both"],
+  ["another form of states", ["--states", "text"], 2, "It must be among grid,structured,coordinates."],
   ["no levels", ["--levels", "0"], 2, "It must be a whole number, 1 or more."],
 ] as const)("%s", async (_, args, code, message) => {
   const outcome = await spa(folder, ["perplexity", ...args]);
