@@ -113,9 +113,10 @@ void shuffle(std::vector<T>& values) {
 unsigned warp_of(const Thread& thread) { return thread.number / warp_lanes; }
 uint32_t bit_of(const Thread& thread) { return uint32_t{1} << thread.number % warp_lanes; }
 
-/// Ends the launch with a fault of the running thread.
-[[noreturn]] void stop(const std::string& what, const std::source_location& place) {
-  note_fault(describe(place) + ": " + what + " (" + describe(*machine.running) + ")");
+/// Ends the launch with the fault that has been noted, as one of the running thread. Whoever calls it owns
+/// nothing then, for its frames are never left.
+[[noreturn]] void stop(const std::source_location& place) {
+  note_fault(describe(place) + ": " + machine.fault + " (" + describe(*machine.running) + ")");
   machine.running->fiber.finish();
 }
 
@@ -319,7 +320,7 @@ int wait_for_block(BarrierValue kind, int value, const std::source_location& pla
 
 void wait_for_warp(uint32_t mask, Complete complete, void* request, const std::source_location& place) {
   Thread& self = *machine.running;
-  if ((mask & bit_of(self)) == 0) stop("a mask without the lane that gives it", place);
+  if ((mask & bit_of(self)) == 0) fault("a mask without the lane that gives it", place);
   self.mask = mask;
   self.complete = complete;
   self.request = request;
@@ -329,12 +330,17 @@ void wait_for_warp(uint32_t mask, Complete complete, void* request, const std::s
   const unsigned first = warp_of(self) * warp_lanes;
   for (uint32_t left = mask; left != 0; left &= left - 1) {
     const unsigned number = first + static_cast<unsigned>(std::countr_zero(left));
-    if (number >= machine.count) stop("a mask with lanes that the block does not have", place);
+    if (number >= machine.count) fault("a mask with lanes that the block does not have", place);
     const Thread& other = *machine.threads[number];
-    if (other.state == State::done) stop("a mask with " + describe(other) + ", which has left", place);
+    if (other.state == State::done) {
+      note_fault("a mask with " + describe(other) + ", which has left");
+      stop(place);
+    }
     if (other.state != State::in_warp) return pause(State::in_warp, place);
-    if (other.mask != mask || other.complete != complete || Site(*other.place) != Site(place))
-      stop(describe(other) + " of the same mask waits at " + describe(*other.place), place);
+    if (other.mask != mask || other.complete != complete || Site(*other.place) != Site(place)) {
+      note_fault(describe(other) + " of the same mask waits at " + describe(*other.place));
+      stop(place);
+    }
     requests[number - first] = other.request;
   }
   complete(requests, mask);
@@ -355,7 +361,10 @@ void let_others_run() {
   if (machine.schedule.seed != 0) thread.fiber.yield();
 }
 
-void fault(const char* what, const std::source_location& place) { stop(what, place); }
+void fault(const char* what, const std::source_location& place) {
+  note_fault(what);
+  stop(place);
+}
 
 void copy_later(void* target, const void* source, size_t bytes) {
   machine.running->open_copies.push_back({target, source, bytes});
